@@ -1,0 +1,118 @@
+"""TrainConfig, the one flat description of a training run that both implementations read, and its presets."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides the numbers of a run; what does not (device, output folder) is not in here."""
+
+    preset: str = "dcgan32"
+    """Which networks to train; the other flags start from this preset's values."""
+    dataset: str = "mnist"
+    """The bundled MNIST, or the name of a TFDS image dataset (see --data-dir)."""
+    image_size: int = 32
+    """Side of the square images in pixels; the preset's networks fix it."""
+    latent_dim: int = 100
+    """Length of a latent vector."""
+    batch_size: int = 64
+    """Real images, and generated images, in one step; the last partial batch of an epoch is dropped."""
+    epochs: int = 10
+    """Passes over the training images."""
+    seed: int = 0
+    """Decides weights, batches and latents, the same in both frameworks."""
+    learning_rate_generator: float = 2e-4
+    """Adam's step size for the generator (Radford et al. 2016, section 4)."""
+    learning_rate_discriminator: float = 2e-4
+    """Adam's step size for the discriminator."""
+    beta1: float = 0.5
+    """Adam's decay of the gradient average (Radford et al. 2016, section 4)."""
+    beta2: float = 0.999
+    """Adam's decay of the squared-gradient average."""
+    real_target: float = 1.0
+    """What the discriminator should say of real images; 0.9 is one-sided label smoothing."""
+    fake_target: float = 0.0
+    """What the discriminator should say of generated images."""
+    generator_target: float = 1.0
+    """What the generator wants the discriminator to say of generated images."""
+    generator_updates: int = 1
+    """Generator updates in one step; those after the first always draw fresh latents."""
+    generator_latents: Literal["reuse", "fresh"] = "reuse"
+    """Whether the first generator update reuses the images the discriminator just saw, or draws fresh latents."""
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Arithmetic of both networks: IEEE float32, bfloat16 autocast over float32 weights, or float64."""
+    variant: Literal["tuned", "idiomatic"] = "tuned"
+    """The fastest form we know, or the form each framework's documentation teaches."""
+    train_size: int = 0
+    """Train on the first so many images only; 0 is all of them."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("image_size", "latent_dim", "batch_size", "epochs", "generator_updates"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: it must be at least 1")
+        for name in ("learning_rate_generator", "learning_rate_discriminator"):
+            _require(0 < getattr(self, name) < 1, f"{name} is {getattr(self, name)}: choose between 0 and 1")
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}: choose from [0, 1)")
+        for name in ("real_target", "fake_target", "generator_target"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}: choose from [0, 1]")
+        _require(0 <= self.seed < 2**63, f"seed is {self.seed}: choose from 0 to 2**63 - 1")
+        _require(self.train_size >= 0, f"train_size is {self.train_size}: it must be 0 (all) or more")
+
+    @property
+    def latent_batches(self) -> int:
+        """Batches of latents one step uses: the discriminator's, then those of updates with fresh latents."""
+        reused = 1 if self.generator_latents == "reuse" else 0
+        return 1 + self.generator_updates - reused
+
+    @classmethod
+    def from_json(cls, path: Path) -> "TrainConfig":
+        """Read a run's config.json; a missing, unknown or mistyped field raises UserError."""
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**fields)
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is not the config of a run ({error})") from None
+
+
+def differing_fields(first: TrainConfig, second: TrainConfig) -> list[str]:
+    """Names of the fields in which two configs differ, in the order they are declared."""
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    return [name for name in names if getattr(first, name) != getattr(second, name)]
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The config as it stands in config.json."""
+    return dataclasses.asdict(config)
+
+
+def _check_types(config: TrainConfig) -> None:
+    """A config.json written by hand can hold anything, and a frozen dataclass does not look."""
+    for name, kind in get_type_hints(TrainConfig).items():
+        value = getattr(config, name)
+        choices = get_args(kind)
+        if choices:
+            _require(value in choices, f"{name} is {value!r}: choose one of {', '.join(choices)}")
+        else:
+            allowed = (int, float) if kind is float else kind
+            valid = isinstance(value, allowed) and not isinstance(value, bool)
+            _require(valid, f"{name} is {value!r}: it must be of type {kind.__name__}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "dcgan32": TrainConfig(),
+    "dcgan32-wide": TrainConfig(preset="dcgan32-wide", batch_size=128),
+    "dcgan28": TrainConfig(preset="dcgan28", image_size=28, batch_size=128),
+    "smoke": TrainConfig(preset="smoke", train_size=2048, epochs=1),
+}

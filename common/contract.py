@@ -1,0 +1,94 @@
+"""What both implementations promise to the training loop: NumPy in, NumPy out, the same for each framework.
+
+Weights travel under canonical names, torch's, in torch's axis order:
+
+    generator.layers.0.weight             Conv: (out, in, kernel, kernel); ConvTranspose: (in, out, kernel, kernel)
+    generator.layers.1.weight, .bias      BatchNorm's scale and shift (features,)
+    generator.layers.1.running_mean       and .running_var, the unbiased one (features,)
+    generator.layers.0.weight.adam.exp_avg      and .adam.exp_avg_sq, shaped as their parameter
+    generator.adam.step                   updates made so far, int64 ()
+
+and the same for `discriminator`. The number is the layer's place in `Architecture.generator`.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from common.architectures import Architecture, batch_norms, weight_shapes
+from common.config import TrainConfig
+
+Weights = dict[str, np.ndarray]
+
+# Storage type of weights and optimizer moments; bfloat16 is an arithmetic over float32 weights.
+STORAGE_DTYPES = {"float32": np.float32, "bfloat16": np.float32, "float64": np.float64}
+
+
+class StepMetrics(NamedTuple):
+    """What a chunk of K steps measured, each (K,), from logits before the respective update."""
+
+    discriminator_loss: np.ndarray  # real term + fake term
+    generator_loss: np.ndarray  # of the step's last generator update
+    real_score: np.ndarray  # D(x), mean sigmoid over the batch
+    fake_score: np.ndarray  # D(G(z)), as the discriminator update saw it
+
+
+class Trainer(Protocol):
+    """A generator, a discriminator and their optimizers: all the training loop ever sees of a framework."""
+
+    def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
+        """Run K steps on uint8 images (K, B, S, S[, 3]) and float32 latents (K, L, B, Z)."""
+        ...
+
+    def generate(self, latents: np.ndarray) -> np.ndarray:
+        """Images in eval mode for latents (N, Z): float32 (N, S, S[, 3]) in [-1, 1]."""
+        ...
+
+    def load_weights(self, weights: Weights) -> None:
+        """Replace parameters, BatchNorm statistics, Adam moments and step counts."""
+        ...
+
+    def export_weights(self) -> Weights:
+        """A copy of everything `load_weights` sets."""
+        ...
+
+    def wait(self) -> None:
+        """Return when all queued work is done; the clock reads only after it."""
+        ...
+
+
+class WeightsError(ValueError):
+    """A tensor is missing, unknown, or has the wrong shape; the message names it."""
+
+
+def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor in a `Weights`, optimizer state included."""
+    parameters = weight_shapes(architecture)
+    shapes: dict[str, tuple[int, ...]] = dict(parameters)
+    for name, spec in batch_norms(architecture).items():
+        shapes[f"{name}.running_mean"] = shapes[f"{name}.running_var"] = (spec.num_features,)
+    for name, shape in parameters.items():
+        shapes[f"{name}.adam.exp_avg"] = shapes[f"{name}.adam.exp_avg_sq"] = shape
+    for network in ("generator", "discriminator"):
+        shapes[f"{network}.adam.step"] = ()
+    return shapes
+
+
+def check_weights(weights: Weights, architecture: Architecture, config: TrainConfig) -> None:
+    """Raise WeightsError unless names, shapes and dtypes are exactly those of this architecture."""
+    expected = expected_shapes(architecture)
+    for name in expected:
+        if name not in weights:
+            raise WeightsError(f"{name} is missing: the weights are not of preset {config.preset}")
+    for name, array in weights.items():
+        if name not in expected:
+            raise WeightsError(f"{name} is unknown: the weights are not of preset {config.preset}")
+        if array.shape != expected[name]:
+            raise WeightsError(
+                f"{name} has shape {array.shape}, but preset {config.preset} needs {expected[name]}"
+            )
+        dtype = np.int64 if name.endswith(".adam.step") else STORAGE_DTYPES[config.precision]
+        if array.dtype != dtype:
+            raise WeightsError(
+                f"{name} is {array.dtype}, but precision {config.precision} stores {np.dtype(dtype)}"
+            )

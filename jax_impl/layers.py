@@ -1,0 +1,114 @@
+"""One Flax NNX module for each layer spec. Mirrors torch_impl/layers.py."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from common import architectures as specs
+from jax_impl import convolution
+
+Layer = Callable[[Array], Array]
+
+
+def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike) -> Layer:
+    """The module of one spec, its weights still Flax's own: `load_weights` replaces them."""
+    rngs = nnx.Rngs(0)
+    match spec:
+        case specs.Conv() | specs.ConvTranspose() if variant == "tuned":
+            return TunedConv(spec, dtype=dtype, param_dtype=param_dtype)
+        case specs.Conv():
+            return nnx.Conv(
+                spec.in_channels,
+                spec.out_channels,
+                (spec.kernel_size, spec.kernel_size),
+                strides=spec.stride,
+                padding=[(spec.padding, spec.padding)] * 2,
+                use_bias=spec.bias,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
+        case specs.ConvTranspose():
+            # Flax pads the dilated input; torch's padding is what is cut from the output.
+            border = spec.kernel_size - 1 - spec.padding
+            return nnx.ConvTranspose(
+                spec.in_channels,
+                spec.out_channels,
+                (spec.kernel_size, spec.kernel_size),
+                strides=spec.stride,
+                padding=[(border, border)] * 2,
+                use_bias=spec.bias,
+                transpose_kernel=True,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
+        case specs.BatchNorm():
+            return BatchNorm(
+                spec.num_features,
+                momentum=1 - spec.momentum,  # Flax weighs the old statistics, torch the new batch
+                epsilon=spec.epsilon,
+                use_fast_variance=False,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
+        case specs.LeakyReLU():
+            return LeakyReLU(spec.negative_slope)
+        case specs.ReLU():
+            return jax.nn.relu
+        case specs.Tanh():
+            return jnp.tanh
+
+
+class TunedConv(nnx.Module):
+    """A convolution or a transposed one with the gradients of `jax_impl/convolution.py`.
+
+    Its kernel is (K, K, large image's channels, small image's channels), which is Flax's own layout for both kinds
+    (`transpose_kernel=True`), so both variants load the same arrays.
+    """
+
+    def __init__(
+        self, spec: specs.Conv | specs.ConvTranspose, *, dtype: DTypeLike, param_dtype: DTypeLike
+    ) -> None:
+        self.spec = spec
+        self.dtype = dtype
+        transposed = isinstance(spec, specs.ConvTranspose)
+        self.operation = convolution.up if transposed else convolution.down
+        channels = (spec.in_channels, spec.out_channels)
+        shape = (spec.kernel_size, spec.kernel_size, *(reversed(channels) if transposed else channels))
+        self.kernel = nnx.Param(jnp.zeros(shape, param_dtype))
+        self.bias = nnx.Param(jnp.zeros(spec.out_channels, param_dtype)) if spec.bias else None
+
+    def __call__(self, images: Array) -> Array:
+        kernel = self.kernel[...].astype(self.dtype)
+        outputs = self.operation(images.astype(self.dtype), kernel, self.spec.stride, self.spec.padding)
+        return outputs if self.bias is None else outputs + self.bias[...].astype(self.dtype)[None, None, None]
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Flax's BatchNorm with torch's running variance: the unbiased one, n / (n - 1) times the batch's."""
+
+    def __call__(self, x: Array, use_running_average: bool | None = None, **kwargs: Array | None) -> Array:
+        old_var = self.var[...]
+        outputs = super().__call__(x, use_running_average=use_running_average, **kwargs)
+        if not self.use_running_average:
+            count = x.size // x.shape[-1]
+            # Of the new variance, momentum * old is the past's share; the rest is the batch's biased variance.
+            new_share = self.var[...] - self.momentum * old_var
+            self.var[...] = self.var[...] + jax.lax.stop_gradient(new_share) / (count - 1)
+        return outputs
+
+
+class LeakyReLU(nnx.Module):
+    """As torch's: the derivative at exactly 0 is the slope, where `jax.nn.leaky_relu` has 1."""
+
+    def __init__(self, negative_slope: float) -> None:
+        self.negative_slope = negative_slope
+
+    def __call__(self, inputs: Array) -> Array:
+        return jnp.where(inputs > 0, inputs, self.negative_slope * inputs)

@@ -1,0 +1,47 @@
+"""The generator and the discriminator. Mirrors torch_impl/model.py."""
+
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from common.architectures import Architecture
+from jax_impl.layers import build_layer
+
+
+class Generator(nnx.Module):
+    """Latents (N, Z) to images (N, S, S, C) in [-1, 1]."""
+
+    def __init__(
+        self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike
+    ) -> None:
+        self.layers = nnx.List(
+            [
+                build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype)
+                for spec in architecture.generator
+            ]
+        )
+
+    def __call__(self, latents: Array) -> Array:
+        images = latents[:, None, None, :]  # (N, Z) -> (N, 1, 1, Z)
+        for layer in self.layers:
+            images = layer(images)
+        return images
+
+
+class Discriminator(nnx.Module):
+    """Images (N, S, S, C) to one logit each, (N,)."""
+
+    def __init__(
+        self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike
+    ) -> None:
+        self.layers = nnx.List(
+            [
+                build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype)
+                for spec in architecture.discriminator
+            ]
+        )
+
+    def __call__(self, images: Array) -> Array:
+        for layer in self.layers:
+            images = layer(images)
+        return images.reshape(-1)  # (N, 1, 1, 1) -> (N,)

@@ -1,0 +1,158 @@
+"""The JAX side of the contract: the only file here, with weights.py, that meets NumPy. Mirrors torch_impl/trainer.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from common.architectures import Architecture
+from common.config import TrainConfig
+from common.contract import StepMetrics, Trainer, Weights, check_weights
+from jax_impl.model import Discriminator, Generator
+from jax_impl.steps import StepTensors, train_step
+from jax_impl.weights import export_weights, load_weights
+
+GENERATE_BATCH_SIZE = 500
+
+
+class DCGANTrainer:
+    """Both networks and their optimizers on one device; see `common.contract.Trainer`."""
+
+    def __init__(self, config: TrainConfig, architecture: Architecture, device: jax.Device) -> None:
+        self.config = config
+        self.architecture = architecture
+        self.device = device
+        if config.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
+        self.dtype = jnp.float64 if config.precision == "float64" else jnp.float32
+        compute_dtype = jnp.bfloat16 if config.precision == "bfloat16" else self.dtype
+        with jax.default_device(device):
+            build = {"variant": config.variant, "dtype": compute_dtype, "param_dtype": self.dtype}
+            self.generator = Generator(architecture, **build)
+            self.discriminator = Discriminator(architecture, **build)
+            betas = (config.beta1, config.beta2)
+            self.generator_optimizer = nnx.Optimizer(
+                self.generator, optax.adam(config.learning_rate_generator, *betas), wrt=nnx.Param
+            )
+            self.discriminator_optimizer = nnx.Optimizer(
+                self.discriminator, optax.adam(config.learning_rate_discriminator, *betas), wrt=nnx.Param
+            )
+        self._modules = (
+            self.generator,
+            self.discriminator,
+            self.generator_optimizer,
+            self.discriminator_optimizer,
+        )
+        self._jit_modules = nnx.jit(self._step)
+        self._jit_leaves = jax.jit(self._step_leaves, static_argnums=0, donate_argnums=1)
+        self._jit_generate = nnx.jit(self._generate)
+
+    def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
+        images_on_device = jax.device_put(real_images, self.device)
+        latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)
+        run = self._run_tuned if self.config.variant == "tuned" else self._run_idiomatic
+        steps = run(images_on_device, latents_on_device)
+        # One transfer for the chunk: reading a scalar each step would wait for the device each step.
+        return StepMetrics(*np.array(jax.device_get(steps)).T)
+
+    def generate(self, latents: np.ndarray) -> np.ndarray:
+        self.generator.eval()
+        latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)
+        batches = [
+            self._jit_generate(self.generator, latents_on_device[start : start + GENERATE_BATCH_SIZE])
+            for start in range(0, len(latents), GENERATE_BATCH_SIZE)
+        ]
+        self.generator.train()
+        images = np.concatenate(jax.device_get(batches))  # (N, S, S, C)
+        return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images, np.float32)
+
+    def load_weights(self, weights: Weights) -> None:
+        check_weights(weights, self.architecture, self.config)
+        with jax.default_device(self.device):
+            load_weights(
+                weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer
+            )
+            load_weights(
+                weights,
+                "discriminator",
+                self.discriminator,
+                self.architecture.discriminator,
+                self.discriminator_optimizer,
+            )
+
+    def export_weights(self) -> Weights:
+        return export_weights(
+            "generator", self.generator, self.architecture.generator, self.generator_optimizer
+        ) | export_weights(
+            "discriminator",
+            self.discriminator,
+            self.architecture.discriminator,
+            self.discriminator_optimizer,
+        )
+
+    def wait(self) -> None:
+        jax.block_until_ready(nnx.state(self._modules))
+
+    def _run_idiomatic(self, real_images: Array, latents: Array) -> list[StepTensors]:
+        return [
+            self._jit_modules(*self._modules, real_images[index], latents[index])
+            for index in range(len(real_images))
+        ]
+
+    def _run_tuned(self, real_images: Array, latents: Array) -> list[StepTensors]:
+        # Walking the modules costs milliseconds of Python: do it once a chunk, and step on flat, donated arrays.
+        graph, state = nnx.split(self._modules)
+        leaves, structure = jax.tree.flatten(state)
+        steps = []
+        for index in range(len(real_images)):
+            leaves, measured = self._jit_leaves((graph, structure), leaves, real_images, latents, index)
+            steps.append(measured)
+        nnx.update(self._modules, jax.tree.unflatten(structure, leaves))
+        return steps
+
+    def _step_leaves(
+        self,
+        static: tuple[nnx.GraphDef, jax.tree_util.PyTreeDef],
+        leaves: list[Array],
+        real_images: Array,
+        latents: Array,
+        index: Array,
+    ) -> tuple[list[Array], StepTensors]:
+        graph, structure = static
+        modules = nnx.merge(graph, jax.tree.unflatten(structure, leaves))
+        measured = self._step(*modules, real_images[index], latents[index])
+        return jax.tree.leaves(nnx.state(modules)), measured
+
+    def _step(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        generator_optimizer: nnx.Optimizer,
+        discriminator_optimizer: nnx.Optimizer,
+        real_images: Array,
+        latents: Array,
+    ) -> StepTensors:
+        return train_step(
+            generator,
+            discriminator,
+            generator_optimizer,
+            discriminator_optimizer,
+            self._to_network(real_images),
+            latents,
+            self.config,
+        )
+
+    def _to_network(self, images: Array) -> Array:
+        images = images[..., None] if images.ndim == 3 else images  # (B, S, S, C)
+        return images.astype(self.dtype) / 127.5 - 1
+
+    @staticmethod
+    def _generate(generator: Generator, latents: Array) -> Array:
+        return generator(latents).astype(jnp.float32)
+
+
+def create_trainer(config: TrainConfig, architecture: Architecture, device: jax.Device) -> Trainer:
+    """A trainer whose weights are still arbitrary: call `load_weights` before anything else."""
+    return DCGANTrainer(config, architecture, device)

@@ -1,0 +1,28 @@
+"""The generator and the discriminator. Mirrors jax_impl/model.py."""
+
+from torch import Tensor, nn
+
+from common.architectures import Architecture
+from torch_impl.layers import build_layer
+
+
+class Generator(nn.Module):
+    """Latents (N, Z) to images (N, C, S, S) in [-1, 1]."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*map(build_layer, architecture.generator))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.layers(latents[:, :, None, None])  # (N, Z, 1, 1) -> (N, C, S, S)
+
+
+class Discriminator(nn.Module):
+    """Images (N, C, S, S) to one logit each, (N,)."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*map(build_layer, architecture.discriminator))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).flatten()  # (N, 1, 1, 1) -> (N,)

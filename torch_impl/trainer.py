@@ -1,0 +1,110 @@
+"""The PyTorch side of the contract: the only file here, with weights.py, that meets NumPy. Mirrors jax_impl/trainer.py."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from common.architectures import Architecture
+from common.config import TrainConfig
+from common.contract import StepMetrics, Trainer, Weights, check_weights
+from torch_impl.model import Discriminator, Generator
+from torch_impl.steps import train_step
+from torch_impl.weights import export_weights, load_weights
+
+GENERATE_BATCH_SIZE = 500
+
+
+class DCGANTrainer:
+    """Both networks and their optimizers on one device; see `common.contract.Trainer`."""
+
+    def __init__(self, config: TrainConfig, architecture: Architecture, device: torch.device) -> None:
+        self.config = config
+        self.architecture = architecture
+        self.device = device
+        self.dtype = torch.float64 if config.precision == "float64" else torch.float32
+        tuned = config.variant == "tuned"
+        self.memory_format = torch.channels_last if tuned else torch.contiguous_format
+        self.generator = Generator(architecture).to(device, self.dtype, memory_format=self.memory_format)
+        self.discriminator = Discriminator(architecture).to(
+            device, self.dtype, memory_format=self.memory_format
+        )
+        betas = (config.beta1, config.beta2)
+        self.generator_optimizer = Adam(
+            self.generator.parameters(), config.learning_rate_generator, betas, fused=tuned
+        )
+        self.discriminator_optimizer = Adam(
+            self.discriminator.parameters(), config.learning_rate_discriminator, betas, fused=tuned
+        )
+
+    def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
+        images_on_device = torch.from_numpy(real_images).to(self.device, non_blocking=True)
+        latents_on_device = torch.from_numpy(latents).to(self.device, self.dtype, non_blocking=True)
+        with self._autocast():
+            steps = [
+                train_step(
+                    self.generator,
+                    self.discriminator,
+                    self.generator_optimizer,
+                    self.discriminator_optimizer,
+                    self._to_network(step_images),
+                    step_latents,
+                    self.config,
+                )
+                for step_images, step_latents in zip(images_on_device, latents_on_device, strict=True)
+            ]
+        # One transfer for the chunk: reading a scalar each step would wait for the device each step.
+        return StepMetrics(*torch.stack([torch.stack(step) for step in steps], dim=1).cpu().numpy())
+
+    def generate(self, latents: np.ndarray) -> np.ndarray:
+        self.generator.eval()
+        with torch.inference_mode(), self._autocast():
+            batches = torch.from_numpy(latents).to(self.device, self.dtype).split(GENERATE_BATCH_SIZE)
+            images = torch.cat([self.generator(batch).float().cpu() for batch in batches])
+        self.generator.train()
+        images = images.permute(0, 2, 3, 1)  # (N, S, S, C)
+        return (images[..., 0] if images.shape[-1] == 1 else images).contiguous().numpy()
+
+    def load_weights(self, weights: Weights) -> None:
+        check_weights(weights, self.architecture, self.config)
+        load_weights(
+            weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer
+        )
+        load_weights(
+            weights,
+            "discriminator",
+            self.discriminator,
+            self.architecture.discriminator,
+            self.discriminator_optimizer,
+        )
+
+    def export_weights(self) -> Weights:
+        return export_weights(
+            "generator", self.generator, self.architecture.generator, self.generator_optimizer
+        ) | export_weights(
+            "discriminator",
+            self.discriminator,
+            self.architecture.discriminator,
+            self.discriminator_optimizer,
+        )
+
+    def wait(self) -> None:
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+
+    def _to_network(self, images: Tensor) -> Tensor:
+        images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, S, S)
+        images = images.to(self.dtype).div_(127.5).sub_(1)
+        return images.contiguous(memory_format=self.memory_format)
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.config.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def create_trainer(config: TrainConfig, architecture: Architecture, device: torch.device) -> Trainer:
+    """A trainer whose weights are still arbitrary: call `load_weights` before anything else."""
+    return DCGANTrainer(config, architecture, device)
