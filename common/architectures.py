@@ -126,16 +126,12 @@ FAMILIES: dict[str, tuple[Callable[..., Architecture], int]] = {
 }
 
 
-def build_architecture(
-    config: TrainConfig, *, image_channels: int = 1, width: int | None = None
-) -> Architecture:
+def build_architecture(config: TrainConfig, *, image_channels: int = 1, width: int | None = None) -> Architecture:
     """The networks of `config.preset`, at its own width unless another is given."""
     if config.preset not in FAMILIES:
         raise UserError(f"preset {config.preset!r} is unknown: choose one of {', '.join(FAMILIES)}")
     family, preset_width = FAMILIES[config.preset]
-    architecture = family(
-        width=width or preset_width, latent_dim=config.latent_dim, image_channels=image_channels
-    )
+    architecture = family(width=width or preset_width, latent_dim=config.latent_dim, image_channels=image_channels)
     if config.image_size != architecture.image_size:
         raise UserError(
             f"preset {config.preset} makes {architecture.image_size} px images, not {config.image_size}: "

@@ -114,5 +114,5 @@ PRESETS: dict[str, TrainConfig] = {
     "dcgan32": TrainConfig(),
     "dcgan32-wide": TrainConfig(preset="dcgan32-wide", batch_size=128),
     "dcgan28": TrainConfig(preset="dcgan28", image_size=28, batch_size=128),
-    "smoke": TrainConfig(preset="smoke", train_size=2048, epochs=1),
+    "smoke": TrainConfig(preset="smoke", batch_size=32, train_size=2048, epochs=1),
 }

@@ -84,11 +84,7 @@ def check_weights(weights: Weights, architecture: Architecture, config: TrainCon
         if name not in expected:
             raise WeightsError(f"{name} is unknown: the weights are not of preset {config.preset}")
         if array.shape != expected[name]:
-            raise WeightsError(
-                f"{name} has shape {array.shape}, but preset {config.preset} needs {expected[name]}"
-            )
+            raise WeightsError(f"{name} has shape {array.shape}, but preset {config.preset} needs {expected[name]}")
         dtype = np.int64 if name.endswith(".adam.step") else STORAGE_DTYPES[config.precision]
         if array.dtype != dtype:
-            raise WeightsError(
-                f"{name} is {array.dtype}, but precision {config.precision} stores {np.dtype(dtype)}"
-            )
+            raise WeightsError(f"{name} is {array.dtype}, but precision {config.precision} stores {np.dtype(dtype)}")

@@ -12,9 +12,7 @@ WEIGHT_STANDARD_DEVIATION = 0.02
 
 def initial_weights(config: TrainConfig, architecture: Architecture) -> Weights:
     """Weights N(0, 0.02), BatchNorm scales N(1, 0.02), biases 0; running statistics and Adam state at rest."""
-    return {
-        name: _initial_tensor(config, name, shape) for name, shape in expected_shapes(architecture).items()
-    }
+    return {name: _initial_tensor(config, name, shape) for name, shape in expected_shapes(architecture).items()}
 
 
 def _initial_tensor(config: TrainConfig, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,9 +14,7 @@ def stream(seed: int, name: str, index: int = 0) -> np.random.Generator:
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     # The index fills the counter's highest word, so streams of one key lie 2**192 draws apart.
     return np.random.Generator(
-        np.random.Philox(
-            key=np.frombuffer(digest[:16], "<u8"), counter=np.array([0, 0, 0, index], dtype=np.uint64)
-        )
+        np.random.Philox(key=np.frombuffer(digest[:16], "<u8"), counter=np.array([0, 0, 0, index], dtype=np.uint64))
     )
 
 
@@ -25,9 +23,7 @@ def epoch_permutation(seed: int, epoch: int, num_images: int) -> np.ndarray:
     return stream(seed, "epoch_permutation", epoch).permutation(num_images)
 
 
-def training_latents(
-    seed: int, step: int, *, num_batches: int, batch_size: int, latent_dim: int
-) -> np.ndarray:
+def training_latents(seed: int, step: int, *, num_batches: int, batch_size: int, latent_dim: int) -> np.ndarray:
     """All latents of step `step` (from 0): float32 (num_batches, batch_size, latent_dim), standard normal."""
     shape = (num_batches, batch_size, latent_dim)
     return stream(seed, "training_latents", step).standard_normal(shape, dtype=np.float32)

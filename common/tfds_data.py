@@ -8,6 +8,7 @@ import numpy as np
 
 from common.errors import UserError
 
+TFDS_MIRROR = "https://storage.googleapis.com"  # where TFDS looks first for most datasets
 Split = tuple[np.ndarray, np.ndarray]  # images uint8 (N, S, S) or (N, S, S, 3), labels int64 (N,)
 
 
@@ -24,7 +25,7 @@ def _builder(name: str, data_dir: Path | None) -> Any:
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise UserError(f"reading {name} needs TFDS ({error}): pip install tensorflow-datasets array-record")
+        raise UserError(f"reading {name} needs TFDS ({error}): pip install tensorflow-datasets array-record") from None
     logging.getLogger("absl").setLevel(logging.ERROR)
     where = f"--dataset {name}" + (f" --data-dir {data_dir}" if data_dir else "")
     if data_dir is not None and not Path(data_dir).is_dir():
@@ -37,7 +38,7 @@ def _builder(name: str, data_dir: Path | None) -> Any:
             f"{where}: TFDS knows no such dataset; leave --dataset out for MNIST, "
             f"or see tensorflow.org/datasets/catalog for the names"
         ) from None
-    if "image" not in (builder.info.features or {}):
+    if "image" not in dict(builder.info.features or {}):  # pyright: ignore[reportCallIssue, reportArgumentType]
         raise UserError(f"{where} has no feature named 'image': choose an image dataset")
     if not builder.info.splits:
         _prepare(builder, where)
@@ -45,12 +46,16 @@ def _builder(name: str, data_dir: Path | None) -> Any:
 
 
 def _prepare(builder: Any, where: str) -> None:
+    import requests
+
     try:
+        # TFDS retries for minutes without a word: ask once whether there is a network at all.
+        requests.head(TFDS_MIRROR, timeout=5)
+        print(f"{where} is not prepared in {builder.data_dir}: downloading it")
         builder.download_and_prepare(file_format="array_record")
     except Exception as error:  # TFDS lets through whatever its downloaders and parsers raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(
-            f"{where} is not prepared in {builder.data_dir} and could not be downloaded ({reason}): run "
+            f"{where} is not prepared in {builder.data_dir} and could not be downloaded ({type(error).__name__}): run "
             f"`tfds build {builder.name} --file_format=array_record` where there is a network, "
             f"and pass its folder as --data-dir"
         ) from None
@@ -59,17 +64,15 @@ def _prepare(builder: Any, where: str) -> None:
 def _read_split(builder: Any, split: str) -> Split:
     try:
         source = builder.as_data_source(split=split)
-    except (ValueError, NotImplementedError, OSError) as error:
+        examples = [source[index] for index in range(len(source))]
+    except (ValueError, NotImplementedError, OSError, RuntimeError) as error:  # the last: a damaged array_record
         raise UserError(
             f"{builder.name} in {builder.data_dir} cannot be read ({str(error).splitlines()[0][:160]}): "
             f"prepare it with `tfds build {builder.name} --file_format=array_record`"
         ) from None
-    examples = [source[index] for index in range(len(source))]
     shapes = {example["image"].shape for example in examples}
     if len(shapes) != 1:
-        raise UserError(
-            f"{builder.name} has images of {len(shapes)} different sizes: choose a dataset with one"
-        )
+        raise UserError(f"{builder.name} has images of {len(shapes)} different sizes: choose a dataset with one")
     height, width, num_channels = shapes.pop()
     if height != width or num_channels not in (1, 3) or examples[0]["image"].dtype != np.uint8:
         raise UserError(

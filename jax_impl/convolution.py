@@ -1,12 +1,12 @@
 """Square convolution and its transpose, each with hand-written gradients that stay on XLA's fast paths.
 
-XLA:CPU runs the kernel gradient of a strided transposed convolution, as autodiff writes it, in an unoptimised loop nest
-60 times slower than its other convolutions (jax#31662, xla#34273). Here the two operations are each other's gradients, and
-the kernel gradient is a dilated convolution in the canonical layout, which XLA does well. Layouts: images NHWC, one
-kernel (kernel, kernel, small image's channels reversed with the large one's: see `down`) shared by both directions.
-"""
+XLA:CPU runs the kernel gradient of a strided transposed convolution, as autodiff writes it, in an unoptimised loop
+nest 60 times slower than its other convolutions (jax#31662, xla#34273). Here the two operations are each other's
+gradients, and the kernel gradient is a dilated convolution in the canonical layout, which XLA does well.
 
-from functools import partial
+Images are NHWC. Both directions take the kernel of the convolution: (K, K, C, D), C channels on its larger side
+(`images`), D on its smaller one (`maps`). No forward-mode or second derivatives: a custom VJP has none.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,7 @@ MAX_CHANNELS_FOR_MATMUL = 8
 MIN_SIZE_FOR_SUBPIXEL = 8
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def down(images: Array, kernel: Array, stride: int, padding: int) -> Array:
+def _down(images: Array, kernel: Array, stride: int, padding: int) -> Array:
     """Strided convolution of images (N, H, H, C) with kernel (K, K, C, D) to (N, h, h, D)."""
     if _covers_image(images.shape, kernel.shape, padding):
         return jnp.einsum("nhwc,hwcd->nd", images, kernel)[:, None, None]
@@ -30,9 +29,8 @@ def down(images: Array, kernel: Array, stride: int, padding: int) -> Array:
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def up(maps: Array, kernel: Array, stride: int, padding: int) -> Array:
-    """Transpose of `down`: maps (N, h, h, D) with the same kernel (K, K, C, D) to (N, H, H, C)."""
+def _up(maps: Array, kernel: Array, stride: int, padding: int) -> Array:
+    """Transpose of `_down`: maps (N, h, h, D) with the same kernel (K, K, C, D) to (N, H, H, C)."""
     size, out_channels = maps.shape[1], kernel.shape[2]
     if size == 1 and padding == 0:
         return jnp.einsum("nd,hwcd->nhwc", maps[:, 0, 0], kernel)
@@ -47,7 +45,7 @@ def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, p
     """d/d kernel of <down(images, kernel), maps>: (K, K, C, D), as a convolution that sums over the batch."""
     if _covers_image(images.shape, (kernel_size,), padding):
         return jnp.einsum("nhwc,nd->hwcd", images, maps[:, 0, 0])
-    spare = images.shape[1] + 2 * padding - kernel_size - stride * (maps.shape[1] - 1)
+    spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, stride, padding)
     gradient = lax.conv_general_dilated(
         images.transpose(3, 1, 2, 0),  # (C, H, H, N)
         maps.transpose(1, 2, 0, 3),  # (h, h, N, D)
@@ -65,9 +63,11 @@ def _down_forward(images: Array, kernel: Array, stride: int, padding: int) -> tu
 
 def _down_backward(stride: int, padding: int, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     images, kernel = saved
-    images_gradient = up(cotangent, kernel, stride, padding)
-    missing = images.shape[1] - images_gradient.shape[1]  # odd sizes: the last rows reached no output
-    images_gradient = jnp.pad(images_gradient, ((0, 0), (0, missing), (0, missing), (0, 0)))
+    spare = _spare_rows(images.shape[1], cotangent.shape[1], kernel.shape[0], stride, padding)
+    if spare:  # an odd size, say 7 -> 3: the symmetric crop of `up` would cut rows that do have a gradient
+        images_gradient = _up_by_dilation(cotangent, kernel, stride, padding, spare)
+    else:
+        images_gradient = up(cotangent, kernel, stride, padding)
     return images_gradient, kernel_gradient(images, cotangent, kernel.shape[0], stride, padding)
 
 
@@ -77,11 +77,11 @@ def _up_forward(maps: Array, kernel: Array, stride: int, padding: int) -> tuple[
 
 def _up_backward(stride: int, padding: int, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     maps, kernel = saved
-    return down(cotangent, kernel, stride, padding), kernel_gradient(
-        cotangent, maps, kernel.shape[0], stride, padding
-    )
+    return down(cotangent, kernel, stride, padding), kernel_gradient(cotangent, maps, kernel.shape[0], stride, padding)
 
 
+down = jax.custom_vjp(_down, nondiff_argnums=(2, 3))
+up = jax.custom_vjp(_up, nondiff_argnums=(2, 3))
 down.defvjp(_down_forward, _down_backward)
 up.defvjp(_up_forward, _up_backward)
 
@@ -90,7 +90,12 @@ def _covers_image(image_shape: tuple[int, ...], kernel_shape: tuple[int, ...], p
     return padding == 0 and image_shape[1] == kernel_shape[0]
 
 
-def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int) -> Array:
+def _spare_rows(size: int, map_size: int, kernel_size: int, stride: int, padding: int) -> int:
+    """Rows of the padded image that no output reaches, since the stride does not divide it."""
+    return size + 2 * padding - kernel_size - stride * (map_size - 1)
+
+
+def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int, spare: int = 0) -> Array:
     # cuDNN's backward-data kernel is recognised only when `rev` is the direct operand of the convolution.
     flipped = lax.rev(kernel.swapaxes(2, 3), (0, 1))
     border = kernel.shape[0] - 1 - padding
@@ -98,7 +103,7 @@ def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int) -> Ar
         maps,
         flipped,
         (1, 1),
-        [(border, border)] * 2,
+        [(border, border + spare)] * 2,
         lhs_dilation=(stride, stride),
         dimension_numbers=DIMENSIONS,
     )

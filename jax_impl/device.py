@@ -9,7 +9,9 @@ import jax
 
 from common.errors import UserError
 
-# XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-transposed-convolution.md).
+Device = Any  # jax.Device, which a type checker takes for a variable
+
+# XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-convolutions-in-jax.md).
 # An unknown flag aborts the process, so it is set only for the jaxlib versions it was seen to exist in.
 CPU_XLA_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 CPU_XLA_FLAG_JAXLIB = "0.10."
@@ -26,7 +28,7 @@ def configure(*, num_threads: int) -> dict[str, Any]:
     return {"xla_flags": os.environ.get("XLA_FLAGS", ""), "float32_matmul": "highest"}
 
 
-def select_device(name: str) -> jax.Device:
+def select_device(name: str) -> Device:
     """`auto` takes the accelerator (CUDA, ROCm, TPU) if there is one; `gpu` without one raises UserError."""
     accelerators = [device for device in jax.devices() if device.platform != "cpu"]
     if name == "cpu" or (name == "auto" and not accelerators):
@@ -38,12 +40,12 @@ def select_device(name: str) -> jax.Device:
     return accelerators[0]
 
 
-def device_name(device: jax.Device) -> str:
+def device_name(device: Device) -> str:
     """What the report calls the device: `cpu`, or the name the driver gives."""
     return device.platform if device.platform == "cpu" else device.device_kind
 
 
-def peak_memory_bytes(device: jax.Device) -> int:
+def peak_memory_bytes(device: Device) -> int:
     """Most memory held at once so far: of the process on a CPU, of XLA's allocator on a GPU."""
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)

@@ -72,9 +72,7 @@ class TunedConv(nnx.Module):
     (`transpose_kernel=True`), so both variants load the same arrays.
     """
 
-    def __init__(
-        self, spec: specs.Conv | specs.ConvTranspose, *, dtype: DTypeLike, param_dtype: DTypeLike
-    ) -> None:
+    def __init__(self, spec: specs.Conv | specs.ConvTranspose, *, dtype: DTypeLike, param_dtype: DTypeLike) -> None:
         self.spec = spec
         self.dtype = dtype
         transposed = isinstance(spec, specs.ConvTranspose)

@@ -11,9 +11,7 @@ from jax_impl.layers import build_layer
 class Generator(nnx.Module):
     """Latents (N, Z) to images (N, S, S, C) in [-1, 1]."""
 
-    def __init__(
-        self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike
-    ) -> None:
+    def __init__(self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike) -> None:
         self.layers = nnx.List(
             [
                 build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype)
@@ -31,9 +29,7 @@ class Generator(nnx.Module):
 class Discriminator(nnx.Module):
     """Images (N, S, S, C) to one logit each, (N,)."""
 
-    def __init__(
-        self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike
-    ) -> None:
+    def __init__(self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike) -> None:
         self.layers = nnx.List(
             [
                 build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype)

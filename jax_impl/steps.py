@@ -1,5 +1,6 @@
 """One training step: the algorithm. Mirrors torch_impl/steps.py."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -30,7 +31,7 @@ def train_step(
     config: TrainConfig,
 ) -> StepTensors:
     """Update the discriminator once, then the generator `config.generator_updates` times."""
-    fake_images, backpropagate = nnx.vjp(generate, generator, latents[0], graph=False)
+    fake_images, backpropagate = generate(generator, latents[0])
 
     def judge(discriminator: Discriminator) -> tuple[Array, DiscriminatorLoss]:
         judged = discriminator_loss(
@@ -49,21 +50,23 @@ def train_step(
         return generator_loss(fake_images, discriminator, target=config.generator_target)
 
     fresh_latents = iter(latents[1:])
+    generator_losses = []
     for index in range(config.generator_updates):
         if index > 0 or config.generator_latents == "fresh":
-            fake_images, backpropagate = nnx.vjp(generate, generator, next(fresh_latents), graph=False)
-        g_loss, image_gradients = nnx.value_and_grad(fool)(fake_images, discriminator)
-        gradients, _ = backpropagate(image_gradients)
-        generator_optimizer.update(generator, gradients)
+            fake_images, backpropagate = generate(generator, next(fresh_latents))
+        loss, image_gradients = nnx.value_and_grad(fool)(fake_images, discriminator)
+        generator_losses.append(loss)
+        generator_optimizer.update(generator, backpropagate(image_gradients))
 
     return StepTensors(
         discriminator_loss=judged.loss,
-        generator_loss=g_loss,
+        generator_loss=generator_losses[-1],
         real_score=jax.nn.sigmoid(judged.real_logits).mean(),
         fake_score=jax.nn.sigmoid(judged.fake_logits).mean(),
     )
 
 
-def generate(generator: Generator, latents: Array) -> Array:
-    """`nnx.vjp` wants a function; the gradients of the generator's weights come from its second half."""
-    return generator(latents)
+def generate(generator: Generator, latents: Array) -> tuple[Array, Callable[[Array], Generator]]:
+    """Images, and the map from their gradients to the generator's: its forward pass is run once and shared."""
+    images, pull_back, *_ = nnx.vjp(lambda network, inputs: network(inputs), generator, latents, graph=False)
+    return images, lambda image_gradients: pull_back(image_gradients)[0]

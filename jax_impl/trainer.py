@@ -1,4 +1,6 @@
-"""The JAX side of the contract: the only file here, with weights.py, that meets NumPy. Mirrors torch_impl/trainer.py."""
+"""The JAX side of the contract: only here and in weights.py NumPy is met. Mirrors torch_impl/trainer.py."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from jax import Array
 from common.architectures import Architecture
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
+from jax_impl.device import Device
 from jax_impl.model import Discriminator, Generator
 from jax_impl.steps import StepTensors, train_step
 from jax_impl.weights import export_weights, load_weights
@@ -20,7 +23,7 @@ GENERATE_BATCH_SIZE = 500
 class DCGANTrainer:
     """Both networks and their optimizers on one device; see `common.contract.Trainer`."""
 
-    def __init__(self, config: TrainConfig, architecture: Architecture, device: jax.Device) -> None:
+    def __init__(self, config: TrainConfig, architecture: Architecture, device: Device) -> None:
         self.config = config
         self.architecture = architecture
         self.device = device
@@ -71,9 +74,7 @@ class DCGANTrainer:
     def load_weights(self, weights: Weights) -> None:
         check_weights(weights, self.architecture, self.config)
         with jax.default_device(self.device):
-            load_weights(
-                weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer
-            )
+            load_weights(weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer)
             load_weights(
                 weights,
                 "discriminator",
@@ -97,8 +98,15 @@ class DCGANTrainer:
 
     def _run_idiomatic(self, real_images: Array, latents: Array) -> list[StepTensors]:
         return [
-            self._jit_modules(*self._modules, real_images[index], latents[index])
-            for index in range(len(real_images))
+            self._jit_modules(
+                self.generator,
+                self.discriminator,
+                self.generator_optimizer,
+                self.discriminator_optimizer,
+                step_images,
+                step_latents,
+            )
+            for step_images, step_latents in zip(real_images, latents, strict=True)
         ]
 
     def _run_tuned(self, real_images: Array, latents: Array) -> list[StepTensors]:
@@ -106,23 +114,25 @@ class DCGANTrainer:
         graph, state = nnx.split(self._modules)
         leaves, structure = jax.tree.flatten(state)
         steps = []
-        for index in range(len(real_images)):
-            leaves, measured = self._jit_leaves((graph, structure), leaves, real_images, latents, index)
+        for step_images, step_latents in zip(real_images, latents, strict=True):
+            leaves, measured = self._jit_leaves((graph, structure), leaves, step_images, step_latents)
             steps.append(measured)
         nnx.update(self._modules, jax.tree.unflatten(structure, leaves))
         return steps
 
     def _step_leaves(
         self,
-        static: tuple[nnx.GraphDef, jax.tree_util.PyTreeDef],
+        static: tuple[Any, Any],  # how to rebuild the modules: hashable, so one trace serves all steps
         leaves: list[Array],
         real_images: Array,
         latents: Array,
-        index: Array,
     ) -> tuple[list[Array], StepTensors]:
         graph, structure = static
         modules = nnx.merge(graph, jax.tree.unflatten(structure, leaves))
-        measured = self._step(*modules, real_images[index], latents[index])
+        generator, discriminator, generator_optimizer, discriminator_optimizer = modules
+        measured = self._step(
+            generator, discriminator, generator_optimizer, discriminator_optimizer, real_images, latents
+        )
         return jax.tree.leaves(nnx.state(modules)), measured
 
     def _step(
@@ -153,6 +163,6 @@ class DCGANTrainer:
         return generator(latents).astype(jnp.float32)
 
 
-def create_trainer(config: TrainConfig, architecture: Architecture, device: jax.Device) -> Trainer:
+def create_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> Trainer:
     """A trainer whose weights are still arbitrary: call `load_weights` before anything else."""
     return DCGANTrainer(config, architecture, device)

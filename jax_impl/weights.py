@@ -13,7 +13,7 @@ from common.contract import Weights
 
 BATCH_NORM_BUFFERS = {"running_mean": "mean", "running_var": "var"}
 # Canonical (out, in, K, K) of Conv and (in, out, K, K) of ConvTranspose <-> Flax (K, K, in, out) and (K, K, out, in).
-TO_NATIVE = TO_CANONICAL = (2, 3, 1, 0)
+TO_NATIVE, TO_CANONICAL = (2, 3, 1, 0), (3, 2, 0, 1)
 # Canonical name -> Flax name of each layer kind's parameters.
 PARAMETERS: dict[type, dict[str, str]] = {
     Conv: {"weight": "kernel", "bias": "bias"},
@@ -38,9 +38,7 @@ def load_weights(
     optimizer.step.set_value(jnp.array(step, optimizer.step[...].dtype))
 
 
-def export_weights(
-    name: str, network: nnx.Module, specs: tuple[LayerSpec, ...], optimizer: nnx.Optimizer
-) -> Weights:
+def export_weights(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...], optimizer: nnx.Optimizer) -> Weights:
     """The inverse of `load_weights`: copies in canonical axis order."""
     adam = optimizer.opt_state[0]
     weights = {key: np.array(variable[...]) for key, variable in _buffers(name, network, specs)}
@@ -63,9 +61,7 @@ def _parameters(
                 yield f"{name}.layers.{index}.{canonical}", path, variable
 
 
-def _buffers(
-    name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]
-) -> Iterator[tuple[str, nnx.Variable]]:
+def _buffers(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> Iterator[tuple[str, nnx.Variable]]:
     for index, spec in enumerate(specs):
         if isinstance(spec, BatchNorm):
             for canonical, native in BATCH_NORM_BUFFERS.items():

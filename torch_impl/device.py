@@ -7,6 +7,8 @@ import torch
 
 from common.errors import UserError
 
+Device = torch.device
+
 
 def configure(*, num_threads: int) -> dict[str, Any]:
     """Set the process-wide flags; call before any other PyTorch work. Returns them for the run's record."""
@@ -20,7 +22,7 @@ def configure(*, num_threads: int) -> dict[str, Any]:
     return {"flush_denormal": flush_denormal, "float32_matmul": "ieee", "cudnn_benchmark": True}
 
 
-def select_device(name: str) -> torch.device:
+def select_device(name: str) -> Device:
     """`auto` takes the accelerator (CUDA, ROCm, MPS, XPU) if there is one; `gpu` without one raises UserError."""
     if name == "cpu" or (name == "auto" and not torch.accelerator.is_available()):
         return torch.device("cpu")
@@ -33,12 +35,12 @@ def select_device(name: str) -> torch.device:
     return device
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: Device) -> str:
     """What the report calls the device: `cpu`, or the name the driver gives."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def peak_memory_bytes(device: torch.device) -> int:
+def peak_memory_bytes(device: Device) -> int:
     """Most memory held at once so far: of the process on a CPU, of PyTorch's allocator on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -41,15 +41,16 @@ def train_step(
     update(discriminator, discriminator_optimizer, judged.loss)
 
     fresh_latents = iter(latents[1:])
+    generator_losses = []
     for index in range(config.generator_updates):
         if index > 0 or config.generator_latents == "fresh":
             fake_images = generator(next(fresh_latents))
-        g_loss = generator_loss(fake_images, discriminator, target=config.generator_target)
-        update(generator, generator_optimizer, g_loss)
+        generator_losses.append(generator_loss(fake_images, discriminator, target=config.generator_target))
+        update(generator, generator_optimizer, generator_losses[-1])
 
     return StepTensors(
         discriminator_loss=judged.loss.detach(),
-        generator_loss=g_loss.detach(),
+        generator_loss=generator_losses[-1].detach(),
         real_score=judged.real_logits.detach().sigmoid().mean(),
         fake_score=judged.fake_logits.detach().sigmoid().mean(),
     )

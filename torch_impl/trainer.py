@@ -1,4 +1,4 @@
-"""The PyTorch side of the contract: the only file here, with weights.py, that meets NumPy. Mirrors jax_impl/trainer.py."""
+"""The PyTorch side of the contract: only here and in weights.py NumPy is met. Mirrors jax_impl/trainer.py."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,6 +10,7 @@ from torch.optim import Adam
 from common.architectures import Architecture
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
+from torch_impl.device import Device
 from torch_impl.model import Discriminator, Generator
 from torch_impl.steps import train_step
 from torch_impl.weights import export_weights, load_weights
@@ -20,21 +21,17 @@ GENERATE_BATCH_SIZE = 500
 class DCGANTrainer:
     """Both networks and their optimizers on one device; see `common.contract.Trainer`."""
 
-    def __init__(self, config: TrainConfig, architecture: Architecture, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, architecture: Architecture, device: Device) -> None:
         self.config = config
         self.architecture = architecture
         self.device = device
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         tuned = config.variant == "tuned"
         self.memory_format = torch.channels_last if tuned else torch.contiguous_format
-        self.generator = Generator(architecture).to(device, self.dtype, memory_format=self.memory_format)
-        self.discriminator = Discriminator(architecture).to(
-            device, self.dtype, memory_format=self.memory_format
-        )
+        self.generator = Generator(architecture).to(device, self.dtype).to(memory_format=self.memory_format)
+        self.discriminator = Discriminator(architecture).to(device, self.dtype).to(memory_format=self.memory_format)
         betas = (config.beta1, config.beta2)
-        self.generator_optimizer = Adam(
-            self.generator.parameters(), config.learning_rate_generator, betas, fused=tuned
-        )
+        self.generator_optimizer = Adam(self.generator.parameters(), config.learning_rate_generator, betas, fused=tuned)
         self.discriminator_optimizer = Adam(
             self.discriminator.parameters(), config.learning_rate_discriminator, betas, fused=tuned
         )
@@ -69,9 +66,7 @@ class DCGANTrainer:
 
     def load_weights(self, weights: Weights) -> None:
         check_weights(weights, self.architecture, self.config)
-        load_weights(
-            weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer
-        )
+        load_weights(weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer)
         load_weights(
             weights,
             "discriminator",
@@ -105,6 +100,6 @@ class DCGANTrainer:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
-def create_trainer(config: TrainConfig, architecture: Architecture, device: torch.device) -> Trainer:
+def create_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> Trainer:
     """A trainer whose weights are still arbitrary: call `load_weights` before anything else."""
     return DCGANTrainer(config, architecture, device)

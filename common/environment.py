@@ -1,0 +1,79 @@
+"""What a run stood on: versions, device, threads, flags, as environment.json records them."""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "onnxruntime",
+)
+# What can change a number or a speed; anything else in the environment is the user's own business.
+ENVIRONMENT_PREFIXES = (
+    "OMP_",
+    "MKL_",
+    "PJRT_",
+    "XLA_",
+    "JAX_",
+    "TORCH_",
+    "CUDA_",
+    "GLIBC_TUNABLES",
+    "MALLOC_",
+)
+CPU_FLAG_PREFIXES = ("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16", "f16c")
+
+
+def default_num_threads() -> int:
+    """Cores this process may use, which a container or `taskset` can make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_environment() -> dict[str, Any]:
+    """Everything neutral; the framework's device and flags are added by the run."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "num_cpus": default_num_threads(),
+        "cpu_flags": cpu_flags(),
+        "memory_bytes": memory_bytes,
+        "environment_variables": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT_PREFIXES)
+        },
+        "command": ["python", *_module_arguments()],
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def cpu_flags() -> list[str]:
+    """The vector instructions the CPU names: hypervisors hide its model, so that is never printed."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = next((line.split(":")[1].split() for line in lines if line.lower().startswith(("flags", "features"))), [])
+    return sorted(flag for flag in flags if flag.startswith(CPU_FLAG_PREFIXES))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _module_arguments() -> list[str]:
+    main = sys.modules["__main__"]
+    package = getattr(main, "__package__", None)
+    return ["-m", package, *sys.argv[1:]] if package else [Path(sys.argv[0]).name, *sys.argv[1:]]

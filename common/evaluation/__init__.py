@@ -1,0 +1,16 @@
+"""Sample quality of generated digits: one evaluator for every framework, NumPy arrays in, numbers out."""
+
+from common.evaluation.evaluate import Evaluation, Metric, evaluate_samples
+from common.evaluation.feature_network import FeatureNetwork, Features, load_feature_network
+from common.evaluation.samples import digit_images, read_samples
+
+__all__ = [
+    "Evaluation",
+    "FeatureNetwork",
+    "Features",
+    "Metric",
+    "digit_images",
+    "evaluate_samples",
+    "load_feature_network",
+    "read_samples",
+]

@@ -1,0 +1,65 @@
+"""The feature network: an MNIST classifier stored as ONNX, run on the CPU by onnxruntime."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import onnxruntime
+
+from common.errors import UserError
+
+ASSETS = Path(__file__).parent / "assets"
+NETWORK_PATH = ASSETS / "mnist_features.onnx"
+DESCRIPTION_PATH = ASSETS / "mnist_features.json"
+BATCH_SIZE = 256  # fixed: the last bits of a convolution may depend on the batch size
+
+
+class Features(NamedTuple):
+    """What the network says about N images: `features` (N, 128) and `logits` (N, 10), float32."""
+
+    features: np.ndarray
+    logits: np.ndarray
+
+
+class FeatureNetwork:
+    """The network, open on the CPU, and the SHA-256 of the bytes it came from."""
+
+    def __init__(self, content: bytes, *, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self.sha256 = hashlib.sha256(content).hexdigest()
+
+    def extract(self, images: np.ndarray) -> Features:
+        """Features of uint8 images (N, 28, 28): the same bytes on every run on the same machine."""
+        num_missing = -len(images) % BATCH_SIZE
+        padded = np.pad(images, ((0, num_missing), (0, 0), (0, 0)))
+        batches = padded.reshape(-1, BATCH_SIZE, *images.shape[1:])
+        outputs = [self.session.run(["features", "logits"], {"images": batch}) for batch in batches]
+        features, logits = (np.concatenate(parts)[: len(images)] for parts in zip(*outputs, strict=True))
+        return Features(features=features, logits=logits)
+
+
+def load_feature_network(network_path: Path = NETWORK_PATH, *, threads: int | None = None) -> FeatureNetwork:
+    """Opens the network on `threads` CPU threads (default: every core this process may use).
+
+    Raises UserError if the file is not the one that `mnist_features.json` names by its SHA-256.
+    """
+    content = network_path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    expected = json.loads(DESCRIPTION_PATH.read_text())["sha256"]
+    if sha256 != expected:
+        raise UserError(
+            f"{network_path.name} is not the committed feature network: its SHA-256 is {sha256[:12]}..., "
+            f"expected {expected[:12]}...; restore the file with git"
+        )
+    return FeatureNetwork(content, threads=threads or default_threads())
+
+
+def default_threads() -> int:
+    """The cores this process may use: affinity and container limits are respected."""
+    return joblib.cpu_count()

@@ -1,0 +1,43 @@
+"""Samples to be scored: read from an .npz file, checked, brought to the size of a digit."""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.data import restore_images
+from common.errors import UserError
+
+MIN_SAMPLES = 1_000  # below, a covariance of 128 features is mostly noise
+MAX_SAMPLES = 10_000  # as many as there are test digits
+DIGIT_SIZE = 28
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """The array `images` of an .npz file, checked. Raises UserError for any other file."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: pass the samples.npz of a run")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            images = archive["images"]
+    except Exception as error:  # a damaged zip archive ends in a dozen kinds of exception
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise UserError(f"{path} is not a readable .npz file with an array `images` ({reason})") from None
+    check_samples(images)
+    return images
+
+
+def check_samples(images: np.ndarray) -> None:
+    """Raises UserError unless the images are uint8 (N, S, S) with N from 1,000 to 10,000."""
+    if images.ndim == 4:
+        raise UserError(f"images of shape {images.shape} have channels: RGB is not scored, pass grayscale (N, S, S)")
+    if images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] == 0:
+        raise UserError(f"samples must be square grayscale images (N, S, S), got shape {images.shape}")
+    if images.dtype != np.uint8:
+        raise UserError(f"samples must be uint8, got {images.dtype}: pass clip(round((x + 1) * 127.5), 0, 255)")
+    if not MIN_SAMPLES <= len(images) <= MAX_SAMPLES:
+        raise UserError(f"got {len(images):,} samples: {MIN_SAMPLES:,} to {MAX_SAMPLES:,} are needed")
+
+
+def digit_images(images: np.ndarray) -> np.ndarray:
+    """Images (N, S, S) at the 28 px of the feature network: cropped if S only adds a border, else resized."""
+    return restore_images(images, DIGIT_SIZE)

@@ -1,0 +1,91 @@
+"""The command line: `--preset` picks a config, every other flag overrides one field of it."""
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from common.config import PRESETS, TrainConfig
+from common.environment import default_num_threads
+from common.errors import UserError
+
+BOX = re.compile(r"^[╭│╰─╮╯\s]+|[╭│╰─╮╯\s]+$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a command does with a config: where it runs and where its results go."""
+
+    config: tyro.conf.OmitArgPrefixes[TrainConfig]
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto takes an accelerator if the framework finds one."""
+    threads: int = 0
+    """CPU threads of each framework; 0 is every core this process may use."""
+    data_dir: Path | None = None
+    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
+    dry_run: bool = False
+    """Check the flags, the data, the framework and the device, and stop before anything is written."""
+    output: Path | None = None
+    """Folder of the comparison, new or empty; runs/PRESET-seedN-TIME if not given."""
+
+    @property
+    def num_threads(self) -> int:
+        """The number of CPU threads, resolved."""
+        return self.threads or default_num_threads()
+
+    @property
+    def folder(self) -> Path:
+        """The comparison's folder, resolved; a standalone run fills its own framework's half."""
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        return self.output or Path("runs") / f"{self.config.preset}-seed{self.config.seed}-{stamp}"
+
+
+def parse_options(arguments: Sequence[str], *, program: str, description: str) -> RunOptions:
+    """Parse the flags; whatever is wrong with them raises UserError with one line."""
+    preset = _preset_of(arguments)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            options = tyro.cli(
+                RunOptions,
+                args=list(arguments),
+                default=RunOptions(config=PRESETS[preset]),
+                prog=program,
+                description=description,
+                config=(tyro.conf.FlagConversionOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # --help was printed
+        raise UserError(f"{_one_line(messages.getvalue())} (see {program} --help)") from None
+    if options.threads < 0:
+        raise UserError(f"--threads is {options.threads}: pass the number of CPU threads, or 0 for every core")
+    return options
+
+
+def _preset_of(arguments: Sequence[str]) -> str:
+    """The last --preset wins, as for every other flag."""
+    preset = next(iter(PRESETS))
+    for index, argument in enumerate(arguments):
+        if argument == "--preset" and index + 1 < len(arguments):
+            preset = arguments[index + 1]
+        elif argument.startswith("--preset="):
+            preset = argument.removeprefix("--preset=")
+    if preset not in PRESETS:
+        raise UserError(f"--preset {preset} is unknown: choose one of {', '.join(PRESETS)}")
+    return preset
+
+
+def _one_line(box: str) -> str:
+    """Tyro draws a box with a title, a message, and hints below rules; the message and the first hint remain."""
+    lines = [BOX.sub("", line) for line in box.splitlines()]
+    sections = " ".join(lines[1:] if len(lines) > 1 else lines).split("  ")
+    text = re.split(r"Argument helptext:|For full helptext", " ".join(part for part in sections if part))[0]
+    text = text.replace("Error parsing config: ", "").replace(" Perhaps you meant:", "; perhaps you meant")
+    return text.strip().rstrip(".")

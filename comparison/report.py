@@ -1,0 +1,119 @@
+"""Writes the report of a comparison folder: comparison.json, report.html, report.md and figures/."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from common.errors import UserError
+from common.records import write_atomically
+from comparison import sentences, tables
+from comparison.figures import draw_figures
+from comparison.quality_table import HEADLINE_METRICS, quality_rows
+from comparison.recorded_run import FRAMEWORK_NAMES, read_json, read_run
+from comparison.report_context import present_frameworks, report_context
+from comparison.summary import Runs, differing_fields, summarise
+
+NO_CERTIFICATE = "there is no certificate yet: `python compare.py parity` makes one"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was written: `results` is comparison.json; `notices` must be read before any number."""
+
+    folder: Path
+    results: dict[str, Any]
+    notices: list[str]
+
+
+def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
+    """Report on DIR/torch and DIR/jax, on one alone if need be; real_images is uint8 (n >= 64, S, S[, 3]).
+
+    Raises UserError if neither recorded anything, or if the two configurations differ.
+    """
+    found = {framework: read_run(comparison_dir / framework, framework) for framework in FRAMEWORK_NAMES}
+    runs = {framework: run for framework, run in found.items() if run is not None}
+    _refuse_incomparable(runs, comparison_dir)
+    results = summarise(runs, _parity(comparison_dir))
+    comparison = Comparison(comparison_dir, results, sentences.notices(runs, comparison_dir))
+    figures = draw_figures(runs, real_images)
+    (comparison_dir / "figures").mkdir(exist_ok=True)
+    for name, png in figures.items():
+        write_atomically(comparison_dir / "figures" / name, png)
+    context = report_context(comparison_dir, results, runs)
+    embedded = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in figures.items()}
+    linked = {name: f"figures/{name}" for name in figures}
+    write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
+    write_atomically(comparison_dir / "report.md", _render("report.md.jinja", {**context, "figures": linked}))
+    write_atomically(comparison_dir / "comparison.json", json.dumps(results, indent=2, allow_nan=False).encode())
+    return comparison
+
+
+def print_summary(comparison: Comparison, console: Console) -> None:
+    """The headline table, the ratio or why there is none, and where the report is."""
+    results = comparison.results
+    frameworks = present_frameworks(results)
+    table = Table("", *tables.framework_columns(frameworks), "real vs real", box=SIMPLE_HEAD, pad_edge=False)
+    for row in tables.speed_rows(frameworks):
+        table.add_row(row.label, *row.cells, "")
+    for row in quality_rows(frameworks, HEADLINE_METRICS):
+        table.add_row(row.label, *row.cells)
+    for notice in comparison.notices:
+        console.print(Text(notice, style="bold yellow"))
+    console.print(table)
+    ratio = sentences.ratio(results)
+    console.print(Text(ratio, style="red" if results["why_no_ratio"] else "bold"))
+    console.print(Text(f"Report: {comparison.folder / 'report.html'}"), soft_wrap=True)
+
+
+def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:
+    if not runs:
+        raise UserError(f"{comparison_dir} holds no recorded run; `python compare.py` makes some.")
+    if fields := differing_fields(*(run.config for run in runs.values())) if len(runs) == 2 else []:
+        pairs = (f"{f} ({' / '.join(repr(run.config.get(f)) for run in runs.values())})" for f in fields)
+        raise UserError(
+            f"The runs in {comparison_dir} cannot be compared: their configurations differ in "
+            f"{', '.join(pairs)}. Train both with equal flags."
+        )
+
+
+def _parity(comparison_dir: Path) -> dict[str, Any]:
+    certificate = read_json(comparison_dir / "parity.json")
+    if not certificate:
+        return {"holds": None, "certificate": None, "reason": NO_CERTIFICATE}
+    holds = certificate.get("holds") is True
+    return {
+        "holds": holds,
+        "certificate": "parity.json",
+        "reason": "the certificate holds" if holds else "the parity certificate does not hold",
+    }
+
+
+def _render(template: str, context: Mapping[str, Any]) -> bytes:
+    is_html = template.endswith(".html.jinja")
+    environment = Environment(
+        loader=PackageLoader("comparison"),
+        autoescape=True,
+        finalize=None if is_html else _markdown_text,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(context).encode()
+
+
+def _markdown_text(value: object) -> object:
+    """Text that can neither break out of its table cell nor become HTML."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return Markup(escape(value).replace("|", "\\|").replace("\n", " "))

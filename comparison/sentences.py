@@ -1,0 +1,135 @@
+"""What the report says in words: conditions, ratio, where the runs part, and what is missing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from comparison.recorded_run import FRAMEWORK_NAMES, read_json
+from comparison.summary import Runs, hardware_differences
+from comparison.tables import difference, memory, number
+
+HOW_IT_ENDED = {"interrupted": "was interrupted", "failed": "failed", "running": "ended without a word"}
+SHOWN_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
+SHOWN_PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax")}
+
+
+def notices(runs: Runs, comparison_dir: Path) -> list[str]:
+    """What is missing or odd; empty for two finished and scored runs under equal conditions."""
+    sentences = []
+    for framework, name in FRAMEWORK_NAMES.items():
+        run = runs.get(framework)
+        status = run.status if run else read_json(comparison_dir / framework / "status.json")
+        message = f": {status['message']}" if status.get("message") else ""
+        if status.get("status") in HOW_IT_ENDED:
+            how = HOW_IT_ENDED[status["status"]]
+            sentences.append(f"{name} {how} at step {status['step']:,} in epoch {status['epoch']}{message}")
+        if run is None:
+            sentences.append(f"{name} is missing: {comparison_dir.name}/{framework} holds no run")
+        elif not run.evaluation:
+            sentences.append(f"The samples of {name} were not scored")
+    if differing := hardware_differences(runs):
+        sentences.append(f"The two runs were not made under equal conditions; different: {', '.join(differing)}")
+    return sentences
+
+
+def title(results: Mapping[str, Any]) -> str:
+    """What was compared, as a heading."""
+    config = results["config"]
+    epochs = f"{config['epochs']} epoch{'s' if config['epochs'] != 1 else ''}"
+    return f"DCGAN in PyTorch and JAX: {config['preset']} on {config['dataset']}, {epochs}"
+
+
+def subtitle(results: Mapping[str, Any], runs: Runs) -> str:
+    """Sizes of the training set and the networks, and what the two runs share."""
+    config = results["config"]
+    num_images = [run.epochs["num_images"][0] for run in runs.values() if len(run.epochs.get("num_images", ()))]
+    size = config["image_size"]
+    networks = next(iter(runs.values())).environment["num_parameters"]
+    counts = ", ".join(f"{network} {count:,} parameters" for network, count in networks.items())
+    images = f"{number(num_images[0])} images" if num_images else "Images"
+    return (
+        f"{images} of {size} x {size} pixels an epoch; {counts}. "
+        "Both frameworks start from the same weights and are fed the same batches and latents."
+    )
+
+
+def conditions(results: Mapping[str, Any]) -> str:
+    """Versions, hardware, n and what the clock excludes: what makes the headline table honest."""
+    environments, config = results["environment"], results["config"]
+    frameworks = {name: results["frameworks"][name] for name in environments}
+    first = next(iter(environments.values()))
+    versions = [
+        f"{package} {environment['packages'].get(package)}"
+        for framework, environment in environments.items()
+        for package in SHOWN_PACKAGES[framework]
+    ]
+    flags = ", ".join(flag for flag in SHOWN_CPU_FLAGS if flag in first["cpu_flags"]) or "no vector flags named"
+    chunks = " and ".join(dict.fromkeys(number(framework["num_steady_chunks"]) for framework in frameworks.values()))
+    steps = " and ".join(dict.fromkeys(number(framework["num_steps"]) for framework in frameworks.values()))
+    return (
+        f"One run each (n = 1, seed {config['seed']}), one after the other, of {steps} steps at batch size "
+        f"{config['batch_size']} in {config['precision']}, variant {config['variant']}: "
+        f"{', '.join(versions)}, Python {first['python']}, device {first['device']}, "
+        f"{first['num_threads']} threads on {first['num_cpus']} CPUs "
+        f"({flags}; {memory(first['memory_bytes'])} memory). "
+        f"Steady images/s is the median over {chunks} chunks of steps; its clock covers the training of a "
+        "chunk until the device is done and excludes imports, loading and preparing data, building the "
+        "networks, the first chunk with its compilation, sample grids and scoring."
+    )
+
+
+def ratio(results: Mapping[str, Any]) -> str:
+    """The speed ratio with its range, or why none is printed."""
+    if results["why_no_ratio"]:
+        return f"No speed ratio is printed because {results['why_no_ratio']}."
+    measured = results["images_per_second_ratio"]["torch/jax"]
+    return (
+        f"PyTorch trains {number(measured['median'])} times as many images per second as JAX (ratio of the "
+        f"medians; {number(measured['low'])} to {number(measured['high'])} over all pairs of chunks)."
+    )
+
+
+def parting(agreement: Mapping[str, Any]) -> str:
+    """The steps at which the two runs part."""
+    phrases = []
+    for column, loss in agreement.items():
+        step, name = loss["first_step_above_1_percent"], column.replace("_", " ")
+        where = f"at step {step:,}" if step else f"at none of the {loss['num_steps']:,} steps"
+        phrases.append(f"the {name} first differs by more than 1 % {where}")
+    sentence = "; ".join(phrases)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def first_steps(agreement: Mapping[str, Any]) -> str:
+    """Agreement before rounding has had time to grow."""
+    phrases = [
+        f"{difference(loss['first_step'])} at step 1 and at most {difference(loss['largest_of_first_10_steps'])} "
+        f"over the first 10 steps ({column.replace('_', ' ')})"
+        for column, loss in agreement.items()
+    ]
+    return f"Their relative difference is {', '.join(phrases)}."
+
+
+def why_runs_part(config: Mapping[str, Any]) -> str:
+    """How to read the figure of differences."""
+    return (
+        f"Each framework adds up in its own order, so {config['precision']} rounding differs from the first "
+        "step on, and training amplifies any difference until the two runs are independent samples of one "
+        "process. Growth from the level of rounding is therefore expected and no sign of a bug; a bug would "
+        "show as a difference far above rounding within the first steps."
+    )
+
+
+def protocol(frameworks: Mapping[str, Any]) -> str:
+    """How quality was measured, or nothing if it was not."""
+    protocols = [framework["quality_protocol"] for framework in frameworks.values() if framework["quality_protocol"]]
+    if not protocols:
+        return ""
+    first = protocols[0]
+    warning = (
+        "" if first.get("comparable", True) else " These are not the standard sets: compare only within this page."
+    )
+    return (
+        f"{first['num_generated']:,} generated digits against {first['num_real']:,} real test digits, in the "
+        f"features of the classifier that ships with the project (SHA-256 {first['network_sha256'][:12]}...).{warning}"
+    )

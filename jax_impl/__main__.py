@@ -1,0 +1,23 @@
+"""python -m jax_impl: one standalone run. Mirrors torch_impl/__main__.py."""
+
+import sys
+
+from common.command import standalone
+from common.run import Implementation
+
+
+def load_implementation() -> Implementation:
+    """Import JAX only once the flags are known to be right, so that the clock sees it and errors come fast."""
+    from jax_impl import device, trainer
+
+    return Implementation(
+        configure=device.configure,
+        select_device=device.select_device,
+        device_name=device.device_name,
+        peak_memory_bytes=device.peak_memory_bytes,
+        create_trainer=trainer.create_trainer,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(standalone("jax", load_implementation, sys.argv[1:]))

@@ -1,0 +1,214 @@
+"""Run folders of a comparison that never ran: plausible records, real digits as samples, seeded."""
+
+import csv
+import gzip
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CONFIG: dict[str, Any] = {
+    "preset": "dcgan32",
+    "dataset": "mnist",
+    "image_size": 32,
+    "latent_dim": 100,
+    "batch_size": 64,
+    "epochs": 3,
+    "seed": 0,
+    "learning_rate_generator": 0.0002,
+    "learning_rate_discriminator": 0.0002,
+    "beta1": 0.5,
+    "beta2": 0.999,
+    "real_target": 1.0,
+    "fake_target": 0.0,
+    "generator_target": 1.0,
+    "generator_updates": 1,
+    "generator_latents": "reuse",
+    "precision": "float32",
+    "variant": "tuned",
+    "train_size": 0,
+}
+PACKAGES = {
+    "torch": {"torch": "2.14.1", "torchvision": "0.29.1", "numpy": "2.3.4"},
+    "jax": {"jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8", "optax": "0.2.6", "numpy": "2.3.4"},
+}
+NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}
+MILLISECONDS_PER_STEP = {"torch": 36.0, "jax": 42.0}
+METRICS = {  # value of torch, value of jax, spread, floor
+    "frechet_distance": (27.52, 28.91, 0.41, 1.03),
+    "mnist_score": (8.041, 8.013, 0.032, 9.821),
+    "precision": (0.8213, 0.8177, 0.0041, 0.9512),
+    "recall": (0.6412, 0.6389, 0.0052, 0.9488),
+    "density": (0.7034, 0.6951, 0.0061, 1.0021),
+    "coverage": (0.6904, 0.6832, 0.0047, 0.9402),
+    "class_kl": (0.0091, 0.0104, 0.0007, 0.0012),
+    "num_missing_classes": (0, 0, None, 0),
+    "smallest_class": (0.0672, 0.0651, None, 0.0863),
+    "mean_confidence": (0.9412, 0.9398, 0.0012, 0.9921),
+}
+
+
+def real_digits(num_images: int) -> np.ndarray:
+    """The first MNIST test digits, uint8 (num_images, 28, 28)."""
+    packed = resources.files("common.datasets").joinpath("mnist/t10k-images-idx3-ubyte.gz").read_bytes()
+    return np.frombuffer(gzip.decompress(packed), np.uint8, offset=16).reshape(-1, 28, 28)[:num_images]
+
+
+def write_comparison(folder: Path, *, steps_per_epoch: int = 40, **config_changes: Any) -> Path:
+    """Two finished runs of equal config, without a parity certificate; returns the folder."""
+    for framework in NAMES:
+        write_run(folder / framework, framework, steps_per_epoch=steps_per_epoch, **config_changes)
+    return folder
+
+
+def write_run(folder: Path, framework: str, *, steps_per_epoch: int = 40, **config_changes: Any) -> None:
+    """The two frameworks' losses differ by 1e-7 at step 1, and by a factor of e more every 5 steps."""
+    folder.mkdir(parents=True)
+    config = {**CONFIG, **config_changes}
+    num_steps = config["epochs"] * steps_per_epoch
+    write_json(folder / "config.json", config)
+    write_json(folder / "environment.json", _environment(framework))
+    write_json(folder / "status.json", _status(num_steps, config["epochs"]))
+    write_json(folder / "metrics.json", _metrics(framework))
+    write_losses(folder / "losses.csv", _losses(framework, num_steps), steps_per_epoch)
+    _write_timing(folder, framework, config, steps_per_epoch)
+    _write_progress(folder, framework, config["epochs"])
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2))
+
+
+def write_losses(path: Path, columns: dict[str, np.ndarray], steps_per_epoch: int) -> None:
+    steps = np.arange(1, len(columns["discriminator_loss"]) + 1)
+    rows = zip(steps, (steps - 1) // steps_per_epoch + 1, *columns.values(), strict=True)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["step", "epoch", *columns], *rows])
+
+
+def _losses(framework: str, num_steps: int) -> dict[str, np.ndarray]:
+    shared, own = np.random.default_rng(0), np.random.default_rng(1 if framework == "torch" else 2)
+    steps = np.arange(num_steps)
+    apart = 1e-7 * np.exp(np.minimum(steps / 5, np.log(3e6)))  # grows until the runs have nothing in common
+    columns = {}
+    for name, start, end, noise in (
+        ("discriminator_loss", 1.38, 0.75, 0.12),
+        ("generator_loss", 0.8, 1.9, 0.25),
+        ("real_score", 0.5, 0.78, 0.06),
+        ("fake_score", 0.5, 0.24, 0.06),
+    ):
+        trend = end + (start - end) * np.exp(-steps / 600)
+        settled = 1 - np.exp(-(steps + 1) / 30)
+        same = shared.normal(size=num_steps) * noise * settled
+        columns[name] = (trend + same) * (1 + apart * own.normal(size=num_steps))
+    columns["real_score"] = np.clip(columns["real_score"], 0, 1)
+    columns["fake_score"] = np.clip(columns["fake_score"], 0, 1)
+    return columns
+
+
+def _environment(framework: str) -> dict[str, Any]:
+    flags = {"flush_denormal": True} if framework == "torch" else {"xla_flags": "--xla_cpu_multi_thread_eigen=true"}
+    return {
+        "framework": framework,
+        "framework_name": NAMES[framework],
+        "python": "3.11.7",
+        "platform": "Linux-6.1.0-x86_64-with-glibc2.36",
+        "packages": PACKAGES[framework],
+        "device": "cpu",
+        "num_threads": 2,
+        "num_cpus": 2,
+        "memory_bytes": 8_320_000_000,
+        "cpu_flags": ["avx2", "avx512f", "amx_bf16"],
+        "device_flags": flags,
+        "environment_variables": {"OMP_NUM_THREADS": "2"},
+        "command": [
+            "python",
+            "-m",
+            f"{framework}_impl",
+            "--epochs",
+            "10",
+            "--output",
+            f"runs/latest/{framework}",
+        ],
+        "num_parameters": {"generator": 780_000, "discriminator": 166_000},
+        "started_at": "2026-01-05T10:00:00+00:00",
+    }
+
+
+def _status(step: int, epoch: int) -> dict[str, Any]:
+    return {"status": "finished", "message": "", "step": step, "epoch": epoch}
+
+
+def _metrics(framework: str) -> dict[str, Any]:
+    column = 0 if framework == "torch" else 1
+    generated = np.random.default_rng(column).multinomial(10_000, [0.1] * 10)
+    return {
+        "protocol": {"num_generated": 10_000, "num_real": 10_000, "network_sha256": "3f" * 32},
+        "metrics": {n: {"value": m[column], "spread": m[2], "floor": m[3]} for n, m in METRICS.items()},
+        "class_histogram": {
+            "generated": generated.tolist(),
+            "real": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+        },
+    }
+
+
+def _write_timing(folder: Path, framework: str, config: dict[str, Any], steps_per_epoch: int) -> None:
+    random, chunk_size = np.random.default_rng(3), 20
+    chunks = []
+    for step in range(config["epochs"] * steps_per_epoch)[::chunk_size]:
+        left_in_epoch = min(chunk_size, config["epochs"] * steps_per_epoch - step)
+        seconds = left_in_epoch * MILLISECONDS_PER_STEP[framework] / 1e3 * random.lognormal(0, 0.03)
+        chunks.append({"step": step + 1, "num_steps": left_in_epoch, "seconds": seconds})
+    chunks[0]["seconds"] += 0.4 if framework == "torch" else 3.1
+    rates = [config["batch_size"] * chunk["num_steps"] / chunk["seconds"] for chunk in chunks[1:]]
+    training_seconds = sum(chunk["seconds"] for chunk in chunks)
+    num_images = steps_per_epoch * config["batch_size"]
+    epoch_seconds = training_seconds / config["epochs"]
+    data_seconds, evaluation_seconds = 0.004 * epoch_seconds, 0.08
+    write_json(
+        folder / "timing.json",
+        {
+            "import_seconds": 1.72,
+            "data_loading_seconds": 0.31,
+            "build_seconds": 0.06,
+            "first_chunk_seconds": chunks[0]["seconds"],
+            "chunk_size": chunk_size,
+            "chunks": chunks,
+            "steady_images_per_second": {"median": np.median(rates), "low": min(rates), "high": max(rates)},
+            "seconds_per_epoch": epoch_seconds,
+            "training_seconds": training_seconds,
+            "data_seconds": data_seconds * config["epochs"],
+            "evaluation_seconds": evaluation_seconds * config["epochs"],
+            "loop_overhead_fraction": 0.0078,
+            "generate_seconds": 3.9,
+            "peak_memory_bytes": 812_000_000 if framework == "torch" else 1_240_000_000,
+            "total_seconds": training_seconds + 9.4,
+        },
+    )
+    header = [
+        "epoch",
+        "num_images",
+        "training_seconds",
+        "data_seconds",
+        "evaluation_seconds",
+        "images_per_second",
+    ]
+    with (folder / "epochs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for epoch in range(1, config["epochs"] + 1):
+            rate = num_images / epoch_seconds
+            writer.writerow([epoch, num_images, epoch_seconds, data_seconds, evaluation_seconds, rate])
+
+
+def _write_progress(folder: Path, framework: str, epochs: int) -> None:
+    digits = real_digits(128)[64:].astype(np.float64)
+    random = np.random.default_rng(4 if framework == "torch" else 5)
+    images = []
+    for epoch in range(epochs + 1):
+        clearness = 1 - np.exp(-epoch / 2)
+        noise = random.normal(120, 50, size=digits.shape)
+        images.append(np.clip(clearness * digits + (1 - clearness) * noise, 0, 255).astype(np.uint8))
+    np.savez(folder / "progress.npz", images=np.stack(images), epochs=np.arange(epochs + 1))

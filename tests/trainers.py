@@ -1,0 +1,56 @@
+"""Small trainers of either framework, and the data one chunk of theirs needs."""
+
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+
+import jax_impl.device
+import jax_impl.trainer
+import torch_impl.device
+import torch_impl.trainer
+from common.architectures import Architecture, build_architecture
+from common.config import PRESETS, TrainConfig
+from common.contract import Trainer
+from common.data import fit_images
+from common.initial_weights import initial_weights
+from common.randomness import training_latents
+
+FRAMEWORKS = ("torch", "jax")
+WIDTH = 4
+MODULES: dict[str, tuple[ModuleType, ModuleType]] = {
+    "torch": (torch_impl.trainer, torch_impl.device),
+    "jax": (jax_impl.trainer, jax_impl.device),
+}
+
+
+def small_config(preset: str = "dcgan32", **changes: object) -> TrainConfig:
+    """A preset with batches of 8 and latents of 16."""
+    return replace(PRESETS[preset], **{"batch_size": 8, "latent_dim": 16, **changes})
+
+
+def small_architecture(config: TrainConfig, *, image_channels: int = 1) -> Architecture:
+    """Its networks at width 4."""
+    return build_architecture(config, width=WIDTH, image_channels=image_channels)
+
+
+def build(framework: str, config: TrainConfig, *, image_channels: int = 1) -> Trainer:
+    """A trainer that holds the config's initial weights."""
+    trainer_module, device_module = MODULES[framework]
+    architecture = small_architecture(config, image_channels=image_channels)
+    trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
+    trainer.load_weights(initial_weights(config, architecture))
+    return trainer
+
+
+def chunk_of(config: TrainConfig, digits: np.ndarray, *, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first steps' images (K, B, S, S) and latents (K, L, B, Z)."""
+    batch = config.batch_size
+    images = fit_images(digits[: num_steps * batch], config.image_size)
+    latents = [
+        training_latents(
+            config.seed, step, num_batches=config.latent_batches, batch_size=batch, latent_dim=config.latent_dim
+        )
+        for step in range(num_steps)
+    ]
+    return images.reshape(num_steps, batch, *images.shape[1:]).copy(), np.stack(latents)
