@@ -1,5 +1,6 @@
 """The JAX side of the contract: only here and in weights.py NumPy is met. Mirrors torch_impl/trainer.py."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -51,6 +52,7 @@ class DCGANTrainer:
         self._jit_modules = nnx.jit(self._step)
         self._jit_leaves = jax.jit(self._step_leaves, static_argnums=0, donate_argnums=1)
         self._jit_generate = nnx.jit(self._generate)
+        self._jit_take = jax.jit(lambda chunk, index: chunk[index])
 
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
         images_on_device = jax.device_put(real_images, self.device)
@@ -106,7 +108,7 @@ class DCGANTrainer:
                 step_images,
                 step_latents,
             )
-            for step_images, step_latents in zip(real_images, latents, strict=True)
+            for step_images, step_latents in self._steps_of(real_images, latents)
         ]
 
     def _run_tuned(self, real_images: Array, latents: Array) -> list[StepTensors]:
@@ -114,11 +116,16 @@ class DCGANTrainer:
         graph, state = nnx.split(self._modules)
         leaves, structure = jax.tree.flatten(state)
         steps = []
-        for step_images, step_latents in zip(real_images, latents, strict=True):
+        for step_images, step_latents in self._steps_of(real_images, latents):
             leaves, measured = self._jit_leaves((graph, structure), leaves, step_images, step_latents)
             steps.append(measured)
         nnx.update(self._modules, jax.tree.unflatten(structure, leaves))
         return steps
+
+    def _steps_of(self, real_images: Array, latents: Array) -> Iterator[tuple[Array, Array]]:
+        # Iterating over an array compiles one slice for each of its elements; this compiles one for all.
+        for index in range(len(real_images)):
+            yield self._jit_take(real_images, index), self._jit_take(latents, index)
 
     def _step_leaves(
         self,

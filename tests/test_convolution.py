@@ -84,7 +84,9 @@ def compare(jax_function, torch_function, inputs, kernel, cotangent):
         gradients[0].numpy().transpose(0, 2, 3, 1),
         gradients[1].numpy().transpose(2, 3, 1, 0),
     ]
-    for name, ours, theirs in zip(("value", "input gradient", "kernel gradient"), jax_results, torch_results, strict=True):
+    for name, ours, theirs in zip(
+        ("value", "input gradient", "kernel gradient"), jax_results, torch_results, strict=True
+    ):
         assert ours.shape == theirs.shape, name
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11, err_msg=name)
 

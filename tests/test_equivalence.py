@@ -1,4 +1,4 @@
-"""Equal weights, batches and latents give equal numbers in both frameworks: in float64 to rounding, in float32 nearly."""
+"""Equal weights, batches and latents give equal numbers in both frameworks: in float64 to rounding."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,9 @@ def test_float64_training_agrees_to_rounding_in_every_tensor_after_three_steps(r
     config = small_config(precision="float64", **RECIPES[recipe])
     chunk = chunk_of(config, digits, num_steps=3)
     torch_trainer, jax_trainer = (build(framework, config) for framework in FRAMEWORKS)
-    for torch_values, jax_values in zip(torch_trainer.train_chunk(*chunk), jax_trainer.train_chunk(*chunk), strict=True):
+    for torch_values, jax_values in zip(
+        torch_trainer.train_chunk(*chunk), jax_trainer.train_chunk(*chunk), strict=True
+    ):
         np.testing.assert_allclose(jax_values, torch_values, rtol=1e-11)
     jax_weights = jax_trainer.export_weights()
     errors = {name: relative_l2(jax_weights[name], array) for name, array in torch_trainer.export_weights().items()}
@@ -55,8 +57,9 @@ def test_float64_images_in_eval_mode_agree_after_training(preset, digits):
         trainer = build(framework, config)
         trainer.train_chunk(*chunk)
         images.append(trainer.generate(latents))
-    np.testing.assert_allclose(images[0], images[1], rtol=0, atol=1e-7)  # the contract hands out float32
-    assert images[0].std() > 1e-3
+    contrast = images[0].std()  # so early in training an image is nearly gray
+    assert contrast > 1e-5
+    np.testing.assert_allclose(images[0], images[1], rtol=0, atol=1e-5 * contrast)  # the contract hands out float32
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from torch.nn import functional
 
 from common.data import Dataset, fit_images, load_dataset
-from common.evaluation import Evaluation, FeatureNetwork, digit_images, evaluate_samples, load_feature_network
+from common.evaluation import Evaluation, FeatureNetwork, Features, digit_images, evaluate_samples, load_feature_network
 from common.evaluation.__main__ import main
 from common.evaluation.feature_network import DESCRIPTION_PATH, NETWORK_PATH
 from common.evaluation.metrics import class_histogram, frechet_distance, mnist_score, sample_metrics
@@ -34,6 +34,11 @@ def network() -> FeatureNetwork:
     return load_feature_network()
 
 
+@pytest.fixture(scope="module")
+def digit_features(mnist: Dataset, network: FeatureNetwork) -> Features:
+    return network.extract(mnist.test_images)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
@@ -42,10 +47,9 @@ def rng() -> np.random.Generator:
 # The feature network
 
 
-def test_the_network_classifies_the_test_digits(mnist: Dataset, network: FeatureNetwork):
-    features, logits = network.extract(mnist.test_images)
-    accuracy = np.mean(logits.argmax(axis=1) == mnist.test_labels)
-    assert features.shape == (10_000, 128)
+def test_the_network_classifies_the_test_digits(mnist: Dataset, digit_features: Features):
+    assert digit_features.features.shape == (10_000, 128)
+    accuracy = np.mean(digit_features.logits.argmax(axis=1) == mnist.test_labels)
     assert accuracy >= 0.992
     assert accuracy == pytest.approx(json.loads(DESCRIPTION_PATH.read_text())["test_accuracy"], abs=2e-4)
 
@@ -163,7 +167,7 @@ def test_black_images_get_finite_numbers():
 def test_frechet_distance_grows_with_noise(mnist: Dataset, network: FeatureNetwork, rng: np.random.Generator):
     real = mnist.test_images[:1000]
     noise = rng.standard_normal(real.shape)
-    noisy = [np.clip(real + sigma * noise, 0, 255).astype(np.uint8) for sigma in (0, 10, 20, 40, 80)]
+    noisy = [np.clip(real + sigma * noise, 0, 255).astype(np.uint8) for sigma in (0, 10, 40, 80)]
     features = [network.extract(images).features for images in noisy]
     distances = [frechet_distance(features[0], other) for other in features]
     assert distances == sorted(distances)
@@ -181,10 +185,10 @@ def test_real_digits_score_close_to_their_floors(mnist: Dataset):
     assert not evaluation.protocol["comparable"]
 
 
-def test_the_stored_floors_are_those_of_the_first_training_digits(mnist: Dataset, network: FeatureNetwork):
+def test_the_stored_floors_are_those_of_the_first_training_digits(mnist: Dataset, digit_features: Features):
     evaluation = evaluate_samples(mnist.train_images[:10_000])
     assert evaluation.protocol["comparable"]
-    alone = sample_metrics(network.extract(mnist.test_images))
+    alone = sample_metrics(digit_features)
     for name, metric in evaluation.metrics.items():
         # Other processors round features differently, which may move a few images across a ball's edge.
         assert metric["floor"] == pytest.approx(alone.get(name, metric["value"]), rel=1e-3)
@@ -203,10 +207,9 @@ def test_an_evaluation_survives_json(evaluation: Evaluation):
     assert json.loads(json.dumps(evaluation.to_json())) == evaluation.to_json()
 
 
-def test_a_border_around_the_digits_changes_no_score(mnist: Dataset, evaluation: Evaluation):
-    framed = evaluate_samples(fit_images(mnist.train_images[5000:6000], 32))
-    assert framed.protocol["image_size"] == 32
-    assert framed.metrics == evaluation.metrics
+def test_a_border_around_the_digits_is_cut_off_again(mnist: Dataset):
+    digits = mnist.test_images[:10]
+    np.testing.assert_array_equal(digit_images(fit_images(digits, 32)), digits)
 
 
 def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):

@@ -14,13 +14,13 @@ EXTRA_FILES = {
 }
 # Public names that only one twin has, and why.
 EXTRA_NAMES = {
-    "torch_impl/steps.py:update": "torch keeps gradients in the parameters; JAX returns them, and nnx.Optimizer takes them",
-    "jax_impl/steps.py:generate": "torch's tape shares the generator's forward pass; JAX shares it through an explicit vjp",
+    "torch_impl/steps.py:update": "torch keeps gradients in the parameters; JAX returns them to the caller",
+    "jax_impl/steps.py:generate": "torch's tape shares the generator's forward pass; JAX needs an explicit vjp",
     "jax_impl/device.py:CPU_XLA_FLAG": "torch's convolutions need no choice of backend",
     "jax_impl/device.py:CPU_XLA_FLAG_JAXLIB": "the version that flag was seen in",
     "jax_impl/layers.py:Layer": "torch has a common base class for layers, nn.Module; here some are plain functions",
     "jax_impl/layers.py:TunedConv": "calls jax_impl/convolution.py",
-    "jax_impl/layers.py:BatchNorm": "torch's own BatchNorm is the convention; Flax's needs its running variance corrected",
+    "jax_impl/layers.py:BatchNorm": "torch's own is the convention; Flax's needs its running variance corrected",
     "jax_impl/layers.py:LeakyReLU": "torch's own LeakyReLU is the convention; JAX's has another derivative at 0",
     "jax_impl/weights.py:TO_NATIVE": "torch's axis order is the canonical one",
     "jax_impl/weights.py:TO_CANONICAL": "torch's axis order is the canonical one",

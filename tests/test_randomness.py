@@ -11,7 +11,6 @@ from common.data import load_dataset
 from common.initial_weights import initial_weights
 from common.randomness import epoch_permutation, evaluation_latents, fixed_latents, stream, training_latents
 
-
 # A NumPy release that changes its generators would change every result here: these would notice.
 PINNED = {
     "permutation": "d79408e1056ae838",
@@ -89,5 +88,3 @@ def test_layers_of_equal_shape_start_from_different_numbers():
     generator, discriminator = weights["generator.layers.3.weight"], weights["discriminator.layers.5.weight"]
     assert generator.shape == discriminator.shape
     assert not np.array_equal(generator, discriminator)
-
-

@@ -1,0 +1,186 @@
+"""The commands as a person runs them: subprocesses, their exit codes, their words."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = ["--preset=smoke", "--train-size=1024", "--batch-size=16", "--threads=2"]
+
+
+def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        timeout=280,
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """One small comparison on real MNIST, shared by the tests that look at what it left."""
+    folder = tmp_path_factory.mktemp("comparison") / "run"
+    return run("compare.py", *TINY, f"--output={folder}"), folder
+
+
+def test_compare_trains_both_and_writes_the_report(comparison):
+    result, folder = comparison
+    assert result.returncode == 0, result.stderr
+    assert "PyTorch: epoch 1/1" in result.stdout
+    assert "JAX / Flax NNX: epoch 1/1" in result.stdout
+    for name in ("report.html", "report.md", "comparison.json"):
+        assert (folder / name).stat().st_size > 1000
+    results = json.loads((folder / "comparison.json").read_text())
+    for framework in ("torch", "jax"):
+        numbers = results["frameworks"][framework]
+        assert numbers["steady_images_per_second"]["median"] > 0
+        assert numbers["peak_memory_bytes"] > 1e8
+        assert json.loads((folder / framework / "status.json").read_text())["status"] == "finished"
+
+
+def test_both_halves_ran_the_same_config_threads_and_environment(comparison):
+    _, folder = comparison
+    torch_run, jax_run = (folder / framework for framework in ("torch", "jax"))
+    assert (torch_run / "config.json").read_bytes() == (jax_run / "config.json").read_bytes()
+    environments = [json.loads((path / "environment.json").read_text()) for path in (torch_run, jax_run)]
+    for name in ("num_threads", "num_cpus", "cpu_flags", "memory_bytes", "python", "num_parameters"):
+        assert environments[0][name] == environments[1][name]
+    variables = [
+        {name: value for name, value in environment["environment_variables"].items() if name != "XLA_FLAGS"}
+        for environment in environments
+    ]
+    assert variables[0] == variables[1]
+    assert variables[0]["OMP_NUM_THREADS"] == variables[0]["PJRT_NPROC"] == "2"
+
+
+def test_losses_of_both_agree_at_first_and_stay_close_for_ten_steps(comparison):
+    _, folder = comparison
+    rows = [
+        [line.split(",") for line in (folder / framework / "losses.csv").read_text().splitlines()[1:]]
+        for framework in ("torch", "jax")
+    ]
+    for step, (torch_row, jax_row) in enumerate(zip(*rows, strict=True), start=1):
+        for column in (2, 3):
+            reference = float(torch_row[column])
+            difference = abs(float(jax_row[column]) - reference) / abs(reference)
+            assert difference < (1e-4 if step == 1 else 2e-2) or step > 10, (step, column, difference)
+
+
+def test_the_report_can_be_written_again(comparison):
+    _, folder = comparison
+    (folder / "report.html").unlink()
+    assert run("compare.py", "report", str(folder)).returncode == 0
+    assert (folder / "report.html").exists()
+
+
+def test_a_used_folder_is_refused_before_anything_is_trained(comparison):
+    _, folder = comparison
+    before = sorted(path.name for path in folder.rglob("*"))
+    for command in (["compare.py"], ["-m", "jax_impl"]):
+        result = run(*command, *TINY, f"--output={folder}")
+        assert result.returncode == 2
+        assert "already holds" in result.stderr
+        assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+BAD = {
+    "an unknown flag": (["--epoch=3"], "--epochs"),
+    "a value of the wrong type": (["--epochs=ten"], "--epochs"),
+    "a missing value": (["--epochs"], "--epochs"),
+    "an unknown preset": (["--preset=dcgan99"], "choose one of dcgan32"),
+    "an unknown choice": (["--variant=fast"], "tuned"),
+    "an unknown dataset": (["--dataset=no_such_dataset"], "TFDS knows no such dataset"),
+    "a missing data folder": (["--data-dir=/no/such/folder"], "is not a folder"),
+    "an empty batch": (["--batch-size=0"], "batch_size is 0"),
+    "a batch larger than the data": (["--train-size=100", "--batch-size=101"], "only 100 training images"),
+    "more images than there are": (["--train-size=60001"], "60000"),
+    "a size the networks do not make": (["--image-size=64"], "makes 32 px images"),
+    "a negative learning rate": (["--learning-rate-generator=-1"], "learning_rate_generator"),
+    "negative threads": (["--threads=-2"], "--threads"),
+    "no such device": (["--device=gpu"], "--device cpu"),
+    "an unwritable folder": (["--output=/proc/run"], "--output"),
+    "a stray word": (["fast"], "fast"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("command", ["compare.py", "torch_impl", "jax_impl"])
+def test_bad_input_is_one_line_that_says_what_to_do_and_exit_code_2(command, case, tmp_path):
+    flags, said = BAD[case]
+    needs_framework = case in ("no such device", "an unwritable folder")
+    if command == "torch_impl" and needs_framework is False:
+        pytest.skip("what is wrong is found before a framework is loaded: jax_impl and compare.py cover it")
+    arguments = [command] if command.endswith(".py") else ["-m", command]
+    output = [] if any(flag.startswith("--output") for flag in flags) else [f"--output={tmp_path / 'new'}"]
+    result = run(*arguments, *(flags if case == "a stray word" else [*TINY, *flags]), *output)
+    assert result.returncode == 2, result.stderr
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_help_shows_every_field_with_its_meaning():
+    result = run("compare.py", "--help")
+    assert result.returncode == 0
+    for words in ("--epochs", "--learning-rate-generator", "Passes over the training images", "--device"):
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_cleanly_with_what_was_done_kept(number, tmp_path):
+    flags = ["--preset=smoke", "--epochs=500", "--threads=2", f"--output={tmp_path}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch_impl", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "torch" / "epochs.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors == ""
+    assert "stopped at step" in output
+    status = json.loads((tmp_path / "torch" / "status.json").read_text())
+    assert status["status"] == "interrupted"
+    assert len((tmp_path / "torch" / "losses.csv").read_text().splitlines()) == status["step"] + 1
+    assert not (tmp_path / "torch" / "metrics.json").exists()
+
+
+def test_a_killed_process_is_reported_and_not_taken_for_finished(tmp_path):
+    flags = ["--preset=smoke", "--epochs=500", "--threads=2", f"--output={tmp_path / 'run'}"]
+    parent = subprocess.Popen(
+        [sys.executable, "compare.py", *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "run" / "torch" / "epochs.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    _, errors = parent.communicate(timeout=60)
+    assert parent.returncode == 1
+    assert "SIGKILL" in errors
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "failed"
+
+
+def test_a_diverging_run_stops_naming_the_step(tmp_path):
+    result = run("-m", "torch_impl", *TINY, "--learning-rate-generator=0.99", "--learning-rate-discriminator=0.99",
+                 "--beta1=0", "--beta2=0", "--precision=float32", f"--output={tmp_path}")  # fmt: skip
+    assert result.returncode in (0, 1)
+    if result.returncode == 1:
+        assert " at step " in result.stderr
