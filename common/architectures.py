@@ -1,5 +1,6 @@
 """The networks of every preset, written as data: a tuple of layer specs that both frameworks build from."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -148,6 +149,14 @@ def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
             for parameter, shape in _parameter_shapes(spec):
                 shapes[f"{network}.layers.{index}.{parameter}"] = shape
     return shapes
+
+
+def count_parameters(architecture: Architecture) -> dict[str, int]:
+    """Trainable numbers of each network."""
+    counts = {"generator": 0, "discriminator": 0}
+    for name, shape in weight_shapes(architecture).items():
+        counts[name.split(".")[0]] += math.prod(shape)
+    return counts
 
 
 def batch_norms(architecture: Architecture) -> dict[str, BatchNorm]:

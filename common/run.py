@@ -1,15 +1,14 @@
 """One framework's run, from flags to a finished run folder: the same for both, timed phase by phase."""
 
-import statistics
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rich.console import Console
 
-from common.architectures import Architecture, build_architecture, weight_shapes
+from common.architectures import Architecture, build_architecture, count_parameters
 from common.config import TrainConfig, to_dict
 from common.contract import Trainer
 from common.data import Dataset, load_dataset, prepare_dataset
@@ -18,14 +17,16 @@ from common.errors import RunFailedError, UserError
 from common.evaluation import evaluate_samples
 from common.images import to_uint8
 from common.initial_weights import initial_weights
-from common.loop import CHUNK_STEPS, TrainingLog, train
+from common.loop import TrainingLog, train
 from common.options import RunOptions
 from common.progress import ConsoleProgress
 from common.randomness import evaluation_latents
 from common.records import RunFolder
 from common.stop_request import StopRequest
+from common.timing import summarise_timing
 
 FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}
+PACKAGES = {"torch": "torch", "jax": "jax flax optax"}
 NUM_SCORED_IMAGES = 10_000
 
 Result = TypeVar("Result")
@@ -47,149 +48,148 @@ def run_training(
 ) -> int:
     """Train, sample, score and record; returns the exit code (0, or 130 / 143 when told to stop).
 
-    Nothing is written before everything that can be checked beforehand has been.
+    Whatever can be wrong with the flags raises UserError before anything is written.
     """
-    timing: dict[str, Any] = {}
     started = time.perf_counter()
-    config = options.config
-    build_architecture(config)  # refuses a wrong --preset or --image-size before any data is read
-    dataset = _timed(timing, "data_loading_seconds", lambda: _load_data(config, options))
-    architecture = build_architecture(config, image_channels=dataset.image_channels)
-    implementation = _timed(timing, "import_seconds", lambda: _import(framework, load_implementation))
-    device_flags = implementation.configure(num_threads=options.num_threads)
-    device = implementation.select_device(options.device)
+    run = Run(framework, options, console)
+    run.check(load_implementation)
     if options.dry_run:
         return 0
-
-    run = RunFolder.create(options.folder / framework)
-    run.write_json("config.json", to_dict(config))
-    run.write_json(
-        "environment.json",
-        {
-            "framework": framework,
-            "framework_name": FRAMEWORK_NAMES[framework],
-            "device": implementation.device_name(device),
-            "device_flags": device_flags,
-            "num_threads": options.num_threads,
-            "num_parameters": count_parameters(architecture),
-            **describe_environment(),
-        },
-    )
-    run.write_status("running", message="", step=0, epoch=0)
-    steps_per_epoch = len(dataset.train_images) // config.batch_size
-    images_per_epoch, num_steps = steps_per_epoch * config.batch_size, config.epochs * steps_per_epoch
-    log = TrainingLog()
-    stop = StopRequest()
+    run.open_folder()
     try:
-        with stop:
-            trainer = _timed(timing, "build_seconds", lambda: _build(implementation, config, architecture, device))
-            title = FRAMEWORK_NAMES[framework]
-            with ConsoleProgress(title, num_epochs=config.epochs, num_steps=num_steps, console=console) as progress:
-                train(trainer, config, dataset.train_images, run, progress, stop, log)
-            timing["peak_memory_bytes"] = implementation.peak_memory_bytes(device)
-            if not stop:
-                _sample_and_score(trainer, config, dataset, run, timing, console, options.num_threads)
+        with run.stop:
+            run.train()
+            if not run.stop:
+                run.sample_and_score()
     except KeyboardInterrupt:
-        run.write_status("interrupted", message="stopped at once", step=log.num_steps, epoch=len(log.epochs))
+        run.close("interrupted", "stopped at once")
         raise
     except Exception as error:
-        (run.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        if log.chunks:
-            run.write_json("timing.json", timing | summarise_timing(log, config, images_per_epoch))
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        run.write_status("failed", message=message, step=log.num_steps, epoch=len(log.epochs))
-        raise RunFailedError(f"{FRAMEWORK_NAMES[framework]}: {message} (details in {run.path}/error.txt)") from None
-    timing["total_seconds"] = time.perf_counter() - started
-    run.write_json("timing.json", timing | summarise_timing(log, config, images_per_epoch))
-    if stop:
-        message = f"stopped at step {log.num_steps} of {num_steps}; everything up to there is in {run.path}"
-        run.write_status("interrupted", message=message, step=log.num_steps, epoch=len(log.epochs))
-        console.print(f"{FRAMEWORK_NAMES[framework]}: {message}", highlight=False, soft_wrap=True)
-        return stop.exit_code
-    run.write_status("finished", message="", step=log.num_steps, epoch=config.epochs)
+        (run.folder.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        run.close("failed", message)
+        raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path}/error.txt)") from None
+    run.timing["total_seconds"] = time.perf_counter() - started
+    if run.stop:
+        message = f"stopped at step {run.log.num_steps} of {run.num_steps}; everything up to there is kept"
+        run.close("interrupted", message)
+        console.print(f"{run.name}: {message} in {run.folder.path}", highlight=False, soft_wrap=True)
+        return run.stop.exit_code
+    run.close("finished", "")
     return 0
 
 
-def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: int) -> dict[str, Any]:
-    """What timing.json says of the loop; steady state is every full chunk after the first, which compiles."""
-    steady = [chunk for chunk in log.chunks[1:] if chunk.num_steps == CHUNK_STEPS] or log.chunks[1:]
-    speeds = sorted(chunk.num_steps * config.batch_size / chunk.seconds for chunk in steady)
-    summary: dict[str, Any] = {
-        "first_chunk_seconds": log.chunks[0].seconds,
-        "chunk_size": CHUNK_STEPS,
-        "chunks": [asdict(chunk) for chunk in log.chunks],
-        "training_seconds": log.training_seconds,
-        "data_seconds": log.data_seconds,
-        "evaluation_seconds": log.evaluation_seconds,
-        "loop_overhead_fraction": log.loop_overhead_fraction,
-        "steady_images_per_second": None,
-        "seconds_per_epoch": None,
-    }
-    if speeds:  # a run of a single chunk has no steady state
-        median = statistics.median(speeds)
-        summary["steady_images_per_second"] = {"median": median, "low": speeds[0], "high": speeds[-1]}
-        summary["seconds_per_epoch"] = images_per_epoch / median
-    return summary
+class Run:
+    """The phases of one run, in the order of the methods, and what they share."""
 
+    dataset: Dataset
+    architecture: Architecture
+    implementation: Implementation
+    trainer: Trainer
+    folder: RunFolder
 
-def count_parameters(architecture: Architecture) -> dict[str, int]:
-    """Trainable numbers of each network."""
-    counts = {"generator": 0, "discriminator": 0}
-    for name, shape in weight_shapes(architecture).items():
-        size = 1
-        for length in shape:
-            size *= length
-        counts[name.split(".")[0]] += size
-    return counts
+    def __init__(self, framework: str, options: RunOptions, console: Console) -> None:
+        self.framework = framework
+        self.name = FRAMEWORK_NAMES[framework]
+        self.options = options
+        self.config = options.config
+        self.console = console
+        self.timing: dict[str, Any] = {}
+        self.log = TrainingLog()
+        self.stop = StopRequest()
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass over the training images."""
+        return len(self.dataset.train_images) // self.config.batch_size
 
-def _load_data(config: TrainConfig, options: RunOptions) -> Dataset:
-    dataset = load_dataset(config.dataset, options.data_dir)
-    dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
-    if config.batch_size > len(dataset.train_images):
-        raise UserError(
-            f"batch_size is {config.batch_size}, but there are only {len(dataset.train_images)} training images: "
-            f"pass a smaller --batch-size or a larger --train-size"
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self.steps_per_epoch
+
+    def check(self, load_implementation: Callable[[], Implementation]) -> None:
+        """Load data, framework and device; the cheapest checks come first."""
+        build_architecture(self.config)
+        self.dataset = self._timed("data_loading_seconds", self._load_data)
+        self.architecture = build_architecture(self.config, image_channels=self.dataset.image_channels)
+        try:
+            self.implementation = self._timed("import_seconds", load_implementation)
+        except ImportError as error:
+            raise UserError(f"{self.name} is not installed ({error}): pip install {PACKAGES[self.framework]}") from None
+        self.device_flags = self.implementation.configure(num_threads=self.options.num_threads)
+        self.device = self.implementation.select_device(self.options.device)
+
+    def open_folder(self) -> None:
+        """Create the run folder and write down what is about to happen."""
+        self.folder = RunFolder.create(self.options.folder / self.framework)
+        self.folder.write_json("config.json", to_dict(self.config))
+        self.folder.write_json(
+            "environment.json",
+            {
+                "framework": self.framework,
+                "framework_name": self.name,
+                "device": self.implementation.device_name(self.device),
+                "device_flags": self.device_flags,
+                "num_threads": self.options.num_threads,
+                "num_parameters": count_parameters(self.architecture),
+                **describe_environment(),
+            },
         )
-    return dataset
+        self.folder.write_status("running", message="", step=0, epoch=0)
 
+    def train(self) -> None:
+        """Build the trainer from the common initial weights and run the loop."""
+        self.trainer = self._timed("build_seconds", self._build_trainer)
+        with ConsoleProgress(
+            self.name, num_epochs=self.config.epochs, num_steps=self.num_steps, console=self.console
+        ) as progress:
+            train(self.trainer, self.config, self.dataset.train_images, self.folder, progress, self.stop, self.log)
+        # Before scoring, whose arrays would count as the framework's.
+        self.timing["peak_memory_bytes"] = self.implementation.peak_memory_bytes(self.device)
 
-def _import(framework: str, load_implementation: Callable[[], Implementation]) -> Implementation:
-    try:
-        return load_implementation()
-    except ImportError as error:
-        packages = {"torch": "torch", "jax": "jax flax optax"}[framework]
-        raise UserError(f"{FRAMEWORK_NAMES[framework]} is not installed ({error}): pip install {packages}") from None
+    def sample_and_score(self) -> None:
+        """Generate the images that are scored, in eval mode, and score them if they are digits."""
+        config = self.config
+        latents = evaluation_latents(config.seed, num=NUM_SCORED_IMAGES, latent_dim=config.latent_dim)
+        images = self._timed("generate_seconds", lambda: to_uint8(self.trainer.generate(latents)))
+        self.folder.write_npz("samples.npz", images=images, latents=latents)
+        if self.dataset.name != "mnist" or self.dataset.image_channels != 1:
+            message = f"{self.dataset.name} is not scored: the metrics know only the digits of MNIST"
+            self.console.print(message, highlight=False)
+            return
+        num_threads = self.options.num_threads
+        evaluation = self._timed("scoring_seconds", lambda: evaluate_samples(images, threads=num_threads))
+        self.folder.write_json("metrics.json", evaluation.to_json())
 
+    def close(self, status: str, message: str) -> None:
+        """Write how the time was spent and how the run ended; the status comes last."""
+        if self.log.chunks:
+            images_per_epoch = self.steps_per_epoch * self.config.batch_size
+            timing = self.timing | summarise_timing(self.log, self.config, images_per_epoch)
+            self.folder.write_json("timing.json", timing)
+        self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=len(self.log.epochs))
 
-def _build(implementation: Implementation, config: TrainConfig, architecture: Architecture, device: Any) -> Trainer:
-    trainer = implementation.create_trainer(config, architecture, device)
-    trainer.load_weights(initial_weights(config, architecture))
-    trainer.wait()
-    return trainer
+    def _load_data(self) -> Dataset:
+        config = self.config
+        dataset = load_dataset(config.dataset, self.options.data_dir)
+        dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+        num_images = len(dataset.train_images)
+        if config.batch_size > num_images:
+            raise UserError(
+                f"batch_size is {config.batch_size}, but there are only {num_images} training images: "
+                f"pass a smaller --batch-size or a larger --train-size"
+            )
+        return dataset
 
+    def _build_trainer(self) -> Trainer:
+        trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)
+        trainer.load_weights(initial_weights(self.config, self.architecture))
+        trainer.wait()
+        return trainer
 
-def _sample_and_score(
-    trainer: Trainer,
-    config: TrainConfig,
-    dataset: Dataset,
-    run: RunFolder,
-    timing: dict[str, Any],
-    console: Console,
-    num_threads: int,
-) -> None:
-    latents = evaluation_latents(config.seed, num=NUM_SCORED_IMAGES, latent_dim=config.latent_dim)
-    images = _timed(timing, "generate_seconds", lambda: to_uint8(trainer.generate(latents)))
-    run.write_npz("samples.npz", images=images, latents=latents)
-    if dataset.name != "mnist" or dataset.image_channels != 1:
-        console.print(f"{dataset.name} is not scored: the metrics know only the digits of MNIST", highlight=False)
-        return
-    evaluation = _timed(timing, "scoring_seconds", lambda: evaluate_samples(images, threads=num_threads))
-    run.write_json("metrics.json", evaluation.to_json())
-
-
-def _timed(timing: dict[str, Any], name: str, work: Callable[[], Result]) -> Result:
-    started = time.perf_counter()
-    result = work()
-    timing[name] = time.perf_counter() - started
-    return result
+    def _timed(self, name: str, work: Callable[[], Result]) -> Result:
+        started = time.perf_counter()
+        result = work()
+        self.timing[name] = time.perf_counter() - started
+        return result

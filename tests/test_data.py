@@ -5,6 +5,7 @@ import shutil
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,6 @@ def test_bundled_mnist_has_all_images_and_labels(mnist):
 
 @pytest.mark.parametrize(("train", "split"), [(True, "train"), (False, "test")])
 def test_torchvision_reads_the_bundled_files_to_the_same_tensors(mnist, train, split, tmp_path):
-    # torchvision imports a deprecated torch module; nothing of that is ours.
     from torchvision.datasets import MNIST
 
     raw = tmp_path / "MNIST" / "raw"
@@ -99,7 +99,8 @@ def test_resizing_is_torchvisions_bilinear_resize(digits, image_size):
 
     resized = fit_images(digits[:16], image_size)
     for image, ours in zip(digits, resized, strict=False):
-        reference = resize(Image.fromarray(image), [image_size, image_size], InterpolationMode.BILINEAR)
+        # torchvision resizes PIL images too, but annotates only tensors.
+        reference: Any = resize(Image.fromarray(image), [image_size, image_size], InterpolationMode.BILINEAR)  # pyright: ignore[reportArgumentType]
         np.testing.assert_array_equal(ours, np.asarray(reference))
 
 

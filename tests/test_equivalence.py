@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from common.architectures import count_parameters
 from common.config import PRESETS
 from common.randomness import fixed_latents
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, small_config
@@ -118,8 +119,6 @@ def test_this_comparison_notices_a_small_difference_in_the_recipe(difference, di
 def test_both_frameworks_hold_as_many_parameters_as_the_architecture_says(preset):
     import jax
     from flax import nnx
-
-    from common.run import count_parameters
 
     config = small_config(preset)
     expected = count_parameters(small_architecture(config))

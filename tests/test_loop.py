@@ -17,8 +17,8 @@ from common.errors import RunFailedError, UserError
 from common.initial_weights import initial_weights
 from common.loop import CHUNK_STEPS, Chunk, TrainingLog, train
 from common.records import LOSSES_HEADER, RunFolder
-from common.run import summarise_timing
 from common.stop_request import StopRequest
+from common.timing import summarise_timing
 from tests.trainers import FRAMEWORKS, build, small_architecture, small_config
 
 
@@ -63,6 +63,9 @@ class Constant:
 
     def generate(self, latents):
         return np.zeros((len(latents), self.config.image_size, self.config.image_size), np.float32)
+
+    def load_weights(self, weights):
+        self.weights = weights
 
     def export_weights(self):
         return self.weights

@@ -44,7 +44,7 @@ def public_names(path: Path) -> list[str]:
             case ast.Assign(targets=[ast.Tuple(elts=targets)]):
                 names += [target.id for target in targets if isinstance(target, ast.Name)]
     renamed = {"forward": "__call__"}  # what each framework calls a module's computation
-    parts = ([renamed.get(part, part) for part in name.split(".")] for name in names)
+    parts = [[renamed.get(part) or part for part in name.split(".")] for name in names]
     return [".".join(part) for part in parts if not part[-1].startswith("_") or part[-1] in ("__init__", "__call__")]
 
 
