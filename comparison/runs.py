@@ -32,6 +32,10 @@ def run_both(options: RunOptions, folder: Path, console: Console) -> int:
         if (folder / framework).exists():
             raise UserError(f"{folder} already holds a comparison: choose another --output, or remove it first")
     _check_both(options)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
     for framework in FRAMEWORKS:
         command = child_command(framework, options, folder)
         process = subprocess.Popen(command, env=child_environment(options.num_threads))

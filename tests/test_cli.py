@@ -113,13 +113,15 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-@pytest.mark.parametrize("command", ["compare.py", "torch_impl", "jax_impl"])
+# Most of it is found before a framework is loaded, in code that both twins share.
+NEEDS_FRAMEWORK = ("no such device", "an unwritable folder")
+CASES = [(command, case) for command in ("compare.py", "jax_impl") for case in BAD]
+CASES += [("torch_impl", case) for case in NEEDS_FRAMEWORK]
+
+
+@pytest.mark.parametrize(("command", "case"), CASES)
 def test_bad_input_is_one_line_that_says_what_to_do_and_exit_code_2(command, case, tmp_path):
     flags, said = BAD[case]
-    needs_framework = case in ("no such device", "an unwritable folder")
-    if command == "torch_impl" and needs_framework is False:
-        pytest.skip("what is wrong is found before a framework is loaded: jax_impl and compare.py cover it")
     arguments = [command] if command.endswith(".py") else ["-m", command]
     output = [] if any(flag.startswith("--output") for flag in flags) else [f"--output={tmp_path / 'new'}"]
     result = run(*arguments, *(flags if case == "a stray word" else [*TINY, *flags]), *output)
@@ -176,11 +178,3 @@ def test_a_killed_process_is_reported_and_not_taken_for_finished(tmp_path):
     assert "SIGKILL" in errors
     assert "Traceback" not in errors
     assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "failed"
-
-
-def test_a_diverging_run_stops_naming_the_step(tmp_path):
-    result = run("-m", "torch_impl", *TINY, "--learning-rate-generator=0.99", "--learning-rate-discriminator=0.99",
-                 "--beta1=0", "--beta2=0", "--precision=float32", f"--output={tmp_path}")  # fmt: skip
-    assert result.returncode in (0, 1)
-    if result.returncode == 1:
-        assert " at step " in result.stderr
