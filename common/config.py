@@ -45,6 +45,8 @@ class TrainConfig:
     """Generator updates in one step; those after the first always draw fresh latents."""
     generator_latents: Literal["reuse", "fresh"] = "reuse"
     """Whether the first generator update reuses the images the discriminator just saw, or draws fresh latents."""
+    generator_average: float = 0.998
+    """Decay a step of the generator's weight average that samples are drawn from; 0 draws from the last weights."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """Arithmetic of both networks: IEEE float32, bfloat16 autocast over float32 weights, or float64."""
     variant: Literal["tuned", "idiomatic"] = "tuned"
@@ -58,7 +60,7 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: it must be at least 1")
         for name in ("learning_rate_generator", "learning_rate_discriminator"):
             _require(0 < getattr(self, name) < 1, f"{name} is {getattr(self, name)}: choose between 0 and 1")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "generator_average"):
             _require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}: choose from [0, 1)")
         for name in ("real_target", "fake_target", "generator_target"):
             _require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}: choose from [0, 1]")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.averaging import GeneratorAverage
 from common.checkpoint import save_checkpoint
 from common.config import TrainConfig, to_dict
 from common.contract import StepMetrics, Trainer
@@ -65,23 +66,26 @@ def train(
     progress: ProgressReporter,
     stop: StopRequest,
     log: TrainingLog,
-) -> None:
+) -> GeneratorAverage:
     """Run `config.epochs` epochs, or until told to stop, filling `log`; each epoch is on disk before the next."""
-    _show_progress(trainer, config, run, log, epoch=0)
+    average = GeneratorAverage(config.generator_average, trainer.export_weights())
+    _show_progress(trainer, average, config, run, log, epoch=0)
     for epoch in range(1, config.epochs + 1):
         started = time.perf_counter()
-        metrics = _run_epoch(trainer, config, train_images, log, progress, stop, epoch=epoch)
+        metrics = _run_epoch(trainer, average, config, train_images, log, progress, stop, epoch=epoch)
         log.loop_seconds += time.perf_counter() - started
         run.write_csv("losses.csv", LOSSES_HEADER, log.losses)
         _check_finite(metrics, log)
-        _finish_epoch(trainer, config, run, log, epoch=epoch)
+        _finish_epoch(trainer, average, config, run, log, epoch=epoch)
         progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=log.epochs[-1][-1])
         if stop:
             break
+    return average
 
 
 def _run_epoch(
     trainer: Trainer,
+    average: GeneratorAverage,
     config: TrainConfig,
     train_images: np.ndarray,
     log: TrainingLog,
@@ -108,6 +112,7 @@ def _run_epoch(
             for index, step in enumerate(zip(*metrics, strict=True))
         ]
         measured.append(metrics)
+        average.update(trainer.export_weights(), step=log.num_steps, num_steps=count)
         progress.chunk_done(
             epoch=epoch,
             step=log.num_steps,
@@ -144,11 +149,15 @@ def _chunk_data(
     return real_images, np.stack(latents)
 
 
-def _finish_epoch(trainer: Trainer, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int) -> None:
+def _finish_epoch(
+    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
+) -> None:
     started = time.perf_counter()
-    _show_progress(trainer, config, run, log, epoch=epoch)
+    _show_progress(trainer, average, config, run, log, epoch=epoch)
     header = {"config": to_dict(config), "epoch": epoch, "framework": run.path.name}
-    save_checkpoint(run.path / "checkpoints", trainer.export_weights(), step=log.num_steps, header=header)
+    save_checkpoint(
+        run.path / "checkpoints", trainer.export_weights(), average.weights, step=log.num_steps, header=header
+    )
     evaluation_seconds = time.perf_counter() - started
     log.evaluation_seconds += evaluation_seconds
 
@@ -163,9 +172,12 @@ def _finish_epoch(trainer: Trainer, config: TrainConfig, run: RunFolder, log: Tr
     run.write_status("running", message="", step=log.num_steps, epoch=epoch)
 
 
-def _show_progress(trainer: Trainer, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int) -> None:
+def _show_progress(
+    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
+) -> None:
     latents = fixed_latents(config.seed, num=NUM_FIXED_LATENTS, latent_dim=config.latent_dim)
-    images = to_uint8(trainer.generate(latents))
+    with average.applied(trainer):
+        images = to_uint8(trainer.generate(latents))
     log.progress_images.append(images)
     run.write_png(f"samples/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
     run.write_npz("progress.npz", images=np.stack(log.progress_images), epochs=np.arange(len(log.progress_images)))

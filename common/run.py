@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from common.architectures import Architecture, build_architecture, count_parameters
+from common.averaging import GeneratorAverage
 from common.config import TrainConfig, to_dict
 from common.contract import Trainer
 from common.data import Dataset, load_dataset, prepare_dataset
@@ -86,6 +87,7 @@ class Run:
     architecture: Architecture
     implementation: Implementation
     trainer: Trainer
+    average: GeneratorAverage
     folder: RunFolder
 
     def __init__(self, framework: str, options: RunOptions, console: Console) -> None:
@@ -144,7 +146,9 @@ class Run:
         with ConsoleProgress(
             self.name, num_epochs=self.config.epochs, num_steps=self.num_steps, console=self.console
         ) as progress:
-            train(self.trainer, self.config, self.dataset.train_images, self.folder, progress, self.stop, self.log)
+            self.average = train(
+                self.trainer, self.config, self.dataset.train_images, self.folder, progress, self.stop, self.log
+            )
         # Before scoring, whose arrays would count as the framework's.
         self.timing["peak_memory_bytes"] = self.implementation.peak_memory_bytes(self.device)
 
@@ -152,7 +156,8 @@ class Run:
         """Generate the images that are scored, in eval mode, and score them if they are digits."""
         config = self.config
         latents = evaluation_latents(config.seed, num=NUM_SCORED_IMAGES, latent_dim=config.latent_dim)
-        images = self._timed("generate_seconds", lambda: to_uint8(self.trainer.generate(latents)))
+        with self.average.applied(self.trainer):
+            images = self._timed("generate_seconds", lambda: to_uint8(self.trainer.generate(latents)))
         self.folder.write_npz("samples.npz", images=images, latents=latents)
         if self.dataset.name != "mnist" or self.dataset.image_channels != 1:
             message = f"{self.dataset.name} is not scored: the metrics know only the digits of MNIST"

@@ -127,10 +127,13 @@ def test_the_run_folder_holds_losses_epochs_samples_and_the_last_two_checkpoints
         "step_16.safetensors",
         "step_24.safetensors",
     ]
-    weights, header = load_checkpoint(tmp_path / "checkpoints" / "step_24.safetensors")
+    weights, average, header = load_checkpoint(tmp_path / "checkpoints" / "step_24.safetensors")
     assert (header["step"], header["epoch"], header["config"]["preset"]) == (24, 3, "dcgan32")
-    for name, array in trainer.export_weights().items():
+    exported = trainer.export_weights()
+    assert weights.keys() == exported.keys()
+    for name, array in exported.items():
         np.testing.assert_array_equal(weights[name], array)
+    assert average.keys() == {name for name in exported if name.startswith("generator.") and ".adam." not in name}
     assert list(tmp_path.rglob(".*")) == []  # no temporary file is left
 
 
@@ -212,7 +215,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def test_a_damaged_checkpoint_is_refused_naming_the_file(damage, tmp_path):
     config = small_config()
     weights = initial_weights(config, small_architecture(config))
-    path = save_checkpoint(tmp_path, weights, step=1, header={})
+    path = save_checkpoint(tmp_path, weights, {}, step=1, header={})
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "foreign":
