@@ -2,7 +2,15 @@
 
 import sys
 
-from comparison.command import main
+from common.command import report_errors
+
+
+def main() -> int:
+    """Import only once Ctrl-C is a clean end."""
+    from comparison.command import run_command
+
+    return run_command(sys.argv[1:])
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(report_errors("python compare.py", main))

@@ -1,23 +1,29 @@
-"""Exit codes and one-line errors, the same for every command of the project."""
+"""Exit codes and one-line errors, the same for every command. Imports nothing heavy: Ctrl-C may come early."""
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from common.errors import RunFailedError, UserError
-from common.options import RunOptions, parse_options
-from common.run import Implementation, run_training
+
+if TYPE_CHECKING:
+    from common.run import Implementation
 
 
-def standalone(framework: str, load_implementation: Callable[[], Implementation], arguments: Sequence[str]) -> int:
+def standalone(framework: str, load_implementation: "Callable[[], Implementation]", arguments: Sequence[str]) -> int:
     """`python -m torch_impl` or `python -m jax_impl`: one framework's run; returns the exit code."""
     program = f"python -m {framework}_impl"
 
     def command() -> int:
+        from rich.console import Console
+
+        from common.options import parse_options
+        from common.run import run_training
+
         description = f"Train the DCGAN in {framework} alone; the same flags as compare.py."
-        options: RunOptions = parse_options(arguments, program=program, description=description)
+        options = parse_options(arguments, program=program, description=description)
         return run_training(framework, load_implementation, options, Console())
 
     return report_errors(program, command)
@@ -34,5 +40,14 @@ def report_errors(program: str, command: Callable[[], int]) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"{program}: stopped at once; the last complete epoch is kept", file=sys.stderr)
+        print(f"{program}: stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = (str(error) or "no message").splitlines()[0]
+        print(
+            f"{program}: {type(error).__name__}: {reason} ({place.name}, line {place.lineno} of {place.filename}): "
+            "a defect of this program, please report it",
+            file=sys.stderr,
+        )
+        return 1

@@ -42,11 +42,14 @@ class Dataset:
         return 1 if self.train_images.ndim == 3 else self.train_images.shape[3]
 
 
-def load_dataset(name: str = "mnist", data_dir: Path | None = None) -> Dataset:
-    """The bundled MNIST when only "mnist" is asked for, else the TFDS dataset NAME prepared under `data_dir`."""
+def load_dataset(name: str = "mnist", data_dir: Path | None = None, *, train_size: int = 0) -> Dataset:
+    """The bundled MNIST when only "mnist" is asked for, else the TFDS dataset NAME prepared under `data_dir`.
+
+    Of a TFDS dataset at most `train_size` training images are decoded (0: all).
+    """
     if name == "mnist" and data_dir is None:
         return _load_bundled_mnist()
-    (train_images, train_labels), (test_images, test_labels) = read_tfds(name, data_dir)
+    (train_images, train_labels), (test_images, test_labels) = read_tfds(name, data_dir, train_size=train_size)
     return Dataset(name, train_images, train_labels, test_images, test_labels)
 
 

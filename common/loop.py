@@ -39,8 +39,8 @@ class TrainingLog:
     epochs: list[tuple[float, ...]] = field(default_factory=list)  # rows of epochs.csv
     progress_images: list[np.ndarray] = field(default_factory=list)  # one (64, S, S[, 3]) an epoch, uint8
     data_seconds: float = 0.0  # gathering batches and drawing latents
-    loop_seconds: float = 0.0  # all of the epochs but what follows their last step
     evaluation_seconds: float = 0.0  # sample grids, checkpoints, files: what follows an epoch's last step
+    wall_seconds: float = 0.0  # of the whole loop
 
     @property
     def num_steps(self) -> int:
@@ -54,8 +54,8 @@ class TrainingLog:
 
     @property
     def loop_overhead_fraction(self) -> float:
-        """Share of the loop's time that was not spent inside `train_chunk`."""
-        return (self.loop_seconds - self.training_seconds) / self.loop_seconds
+        """Share of the loop's wall time that was not spent inside `train_chunk`, sample grids and files included."""
+        return (self.wall_seconds - self.training_seconds) / self.wall_seconds
 
 
 def train(
@@ -68,18 +68,20 @@ def train(
     log: TrainingLog,
 ) -> GeneratorAverage:
     """Run `config.epochs` epochs, or until told to stop, filling `log`; each epoch is on disk before the next."""
+    started = time.perf_counter()
     average = GeneratorAverage(config.generator_average, trainer.export_weights())
-    _show_progress(trainer, average, config, run, log, epoch=0)
-    for epoch in range(1, config.epochs + 1):
-        started = time.perf_counter()
-        metrics = _run_epoch(trainer, average, config, train_images, log, progress, stop, epoch=epoch)
-        log.loop_seconds += time.perf_counter() - started
-        run.write_csv("losses.csv", LOSSES_HEADER, log.losses)
-        _check_finite(metrics, log)
-        _finish_epoch(trainer, average, config, run, log, epoch=epoch)
-        progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=log.epochs[-1][-1])
-        if stop:
-            break
+    try:
+        _show_progress(trainer, average, config, run, log, epoch=0)
+        for epoch in range(1, config.epochs + 1):
+            metrics = _run_epoch(trainer, average, config, train_images, log, progress, stop, epoch=epoch)
+            run.write_csv("losses.csv", LOSSES_HEADER, log.losses)
+            _check_finite(metrics, log)
+            _finish_epoch(trainer, average, config, run, log, epoch=epoch)
+            if stop:
+                break
+            progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=log.epochs[-1][-1])
+    finally:
+        log.wall_seconds = time.perf_counter() - started
     return average
 
 
@@ -184,10 +186,12 @@ def _show_progress(
 
 
 def _check_finite(metrics: StepMetrics, log: TrainingLog) -> None:
-    for name, values in zip(StepMetrics._fields, metrics, strict=True):
-        for offset in np.flatnonzero(~np.isfinite(values)):
-            step = log.num_steps - len(values) + int(offset) + 1
-            raise RunFailedError(
-                f"{name} is {values[offset]} at step {step}: the run stops here; lower the learning rates, "
-                f"or compare the last samples and checkpoints in the run folder"
-            )
+    """Raise RunFailedError for the earliest step with a NaN or an infinity, naming what went first."""
+    first_step = log.num_steps - len(metrics.discriminator_loss) + 1
+    for offset, values in enumerate(zip(*metrics, strict=True)):
+        for name, value in zip(StepMetrics._fields, values, strict=True):
+            if not np.isfinite(value):
+                raise RunFailedError(
+                    f"{name} is {value} at step {first_step + offset}: the run stops here; lower the learning "
+                    f"rates, or look at the last samples and checkpoints in the run folder"
+                )

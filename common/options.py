@@ -15,6 +15,7 @@ from common.config import PRESETS, TrainConfig
 from common.environment import default_num_threads
 from common.errors import UserError
 
+MAX_THREADS_PER_CORE = 4
 BOX = re.compile(r"^[╭│╰─╮╯\s]+|[╭│╰─╮╯\s]+$")
 
 
@@ -30,7 +31,7 @@ class RunOptions:
     data_dir: Path | None = None
     """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
     dry_run: bool = False
-    """Check the flags, the data, the framework and the device, and stop before anything is written."""
+    """Check the flags, the framework and the device, and stop before any data is read or written."""
     output: Path | None = None
     """Folder of the comparison, new or empty; runs/PRESET-seedN-TIME if not given."""
 
@@ -64,8 +65,9 @@ def parse_options(arguments: Sequence[str], *, program: str, description: str) -
         if not stop.code:
             raise  # --help was printed
         raise UserError(f"{_one_line(messages.getvalue())} (see {program} --help)") from None
-    if options.threads < 0:
-        raise UserError(f"--threads is {options.threads}: pass the number of CPU threads, or 0 for every core")
+    if not 0 <= options.threads <= MAX_THREADS_PER_CORE * default_num_threads():
+        cores = default_num_threads()
+        raise UserError(f"--threads is {options.threads}: pass 1 to {cores} on this machine, or 0 for every core")
     return options
 
 

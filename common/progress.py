@@ -26,16 +26,15 @@ class ConsoleProgress:
         self.console = console
         self.bar = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("epoch {task.fields[epoch]}  step {task.completed}/{task.total}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[epoch]}  step {task.completed}/{task.total}"),
             TextColumn("{task.fields[speed]}  {task.fields[losses]}  ETA"),
             TimeRemainingColumn(),
             console=console,
-            expand=True,
             transient=True,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task(title, total=num_steps, epoch=f"1/{num_epochs}", speed="compiling", losses="")
+        self.task = self.bar.add_task(title, total=num_steps, epoch=f"1/{num_epochs}", speed="starting", losses="")
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -54,7 +53,7 @@ class ConsoleProgress:
             self.task,
             completed=step,
             epoch=f"{epoch}/{self.num_epochs}",
-            speed=f"{images_per_second:,.0f} images/s",
+            speed=f"{images_per_second:,.0f} img/s",
             losses=f"D {metrics.discriminator_loss[-1]:.3f} G {metrics.generator_loss[-1]:.3f}",
         )
 

@@ -15,14 +15,14 @@ from common.contract import Trainer
 from common.data import Dataset, load_dataset, prepare_dataset
 from common.environment import describe_environment
 from common.errors import RunFailedError, UserError
-from common.evaluation import evaluate_samples
+from common.evaluation import evaluate_samples, load_feature_network
 from common.images import to_uint8
 from common.initial_weights import initial_weights
 from common.loop import TrainingLog, train
 from common.options import RunOptions
 from common.progress import ConsoleProgress
 from common.randomness import evaluation_latents
-from common.records import RunFolder
+from common.records import LOSSES_HEADER, RunFolder
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
 
@@ -60,8 +60,8 @@ def run_training(
     try:
         with run.stop:
             run.train()
-            if not run.stop:
-                run.sample_and_score()
+        if not run.stop:
+            run.sample_and_score()
     except KeyboardInterrupt:
         run.close("interrupted", "stopped at once")
         raise
@@ -78,6 +78,27 @@ def run_training(
         return run.stop.exit_code
     run.close("finished", "")
     return 0
+
+
+def load_training_data(options: RunOptions) -> Dataset:
+    """The dataset at the network's size, and the evaluator if it will be scored: all that can be wrong with either."""
+    config = options.config
+    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+    num_images = len(dataset.train_images)
+    if config.batch_size > num_images:
+        raise UserError(
+            f"batch_size is {config.batch_size}, but there are only {num_images} training images: "
+            f"pass a smaller --batch-size or a larger --train-size"
+        )
+    if is_scored(dataset):
+        load_feature_network()  # a damaged network is better found now than after the training
+    return dataset
+
+
+def is_scored(dataset: Dataset) -> bool:
+    """The metrics know only the digits of MNIST."""
+    return dataset.name == "mnist" and dataset.image_channels == 1
 
 
 class Run:
@@ -111,10 +132,11 @@ class Run:
         return self.config.epochs * self.steps_per_epoch
 
     def check(self, load_implementation: Callable[[], Implementation]) -> None:
-        """Load data, framework and device; the cheapest checks come first."""
+        """Find whatever is wrong before anything is written; a dry run leaves the data to who asked for it."""
         build_architecture(self.config)
-        self.dataset = self._timed("data_loading_seconds", self._load_data)
-        self.architecture = build_architecture(self.config, image_channels=self.dataset.image_channels)
+        if not self.options.dry_run:
+            self.dataset = self._timed("data_loading_seconds", lambda: load_training_data(self.options))
+            self.architecture = build_architecture(self.config, image_channels=self.dataset.image_channels)
         try:
             self.implementation = self._timed("import_seconds", load_implementation)
         except ImportError as error:
@@ -159,33 +181,24 @@ class Run:
         with self.average.applied(self.trainer):
             images = self._timed("generate_seconds", lambda: to_uint8(self.trainer.generate(latents)))
         self.folder.write_npz("samples.npz", images=images, latents=latents)
-        if self.dataset.name != "mnist" or self.dataset.image_channels != 1:
+        if not is_scored(self.dataset):
             message = f"{self.dataset.name} is not scored: the metrics know only the digits of MNIST"
             self.console.print(message, highlight=False)
             return
+        self.console.print(f"{self.name}: scoring {len(images):,} samples", highlight=False)
         num_threads = self.options.num_threads
         evaluation = self._timed("scoring_seconds", lambda: evaluate_samples(images, threads=num_threads))
         self.folder.write_json("metrics.json", evaluation.to_json())
 
     def close(self, status: str, message: str) -> None:
         """Write how the time was spent and how the run ended; the status comes last."""
-        if self.log.chunks:
+        if self.log.losses:
+            self.folder.write_csv("losses.csv", LOSSES_HEADER, self.log.losses)
             images_per_epoch = self.steps_per_epoch * self.config.batch_size
             timing = self.timing | summarise_timing(self.log, self.config, images_per_epoch)
             self.folder.write_json("timing.json", timing)
-        self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=len(self.log.epochs))
-
-    def _load_data(self) -> Dataset:
-        config = self.config
-        dataset = load_dataset(config.dataset, self.options.data_dir)
-        dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
-        num_images = len(dataset.train_images)
-        if config.batch_size > num_images:
-            raise UserError(
-                f"batch_size is {config.batch_size}, but there are only {num_images} training images: "
-                f"pass a smaller --batch-size or a larger --train-size"
-            )
-        return dataset
+        num_epochs = self.log.num_steps // self.steps_per_epoch  # complete ones
+        self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=num_epochs)
 
     def _build_trainer(self) -> Trainer:
         trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)

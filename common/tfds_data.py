@@ -12,10 +12,10 @@ TFDS_MIRROR = "https://storage.googleapis.com"  # where TFDS looks first for mos
 Split = tuple[np.ndarray, np.ndarray]  # images uint8 (N, S, S) or (N, S, S, 3), labels int64 (N,)
 
 
-def read_tfds(name: str, data_dir: Path | None) -> tuple[Split, Split]:
+def read_tfds(name: str, data_dir: Path | None, *, train_size: int) -> tuple[Split, Split]:
     """The train and test split of a dataset; it is prepared first where it is not, if a network allows."""
     builder = _builder(name, data_dir)
-    train = _read_split(builder, "train")
+    train = _read_split(builder, "train", limit=train_size)
     # Not every dataset has a test split; `validation` is the usual second name.
     test_name = next((split for split in ("test", "validation") if split in builder.info.splits), "train")
     return train, train if test_name == "train" else _read_split(builder, test_name)
@@ -33,9 +33,10 @@ def _builder(name: str, data_dir: Path | None) -> Any:
     tfds.display_progress_bar(False)
     try:
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-    except (tfds.core.DatasetNotFoundError, ValueError, TypeError, FileNotFoundError):
+    except (tfds.core.DatasetNotFoundError, AssertionError, ValueError, TypeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:160] if isinstance(error, AssertionError) else "no such dataset"
         raise UserError(
-            f"{where}: TFDS knows no such dataset; leave --dataset out for MNIST, "
+            f"{where}: TFDS knows no such dataset ({reason}); leave --dataset out for MNIST, "
             f"or see tensorflow.org/datasets/catalog for the names"
         ) from None
     if "image" not in dict(builder.info.features or {}):  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -61,10 +62,10 @@ def _prepare(builder: Any, where: str) -> None:
         ) from None
 
 
-def _read_split(builder: Any, split: str) -> Split:
+def _read_split(builder: Any, split: str, *, limit: int = 0) -> Split:
     try:
         source = builder.as_data_source(split=split)
-        examples = [source[index] for index in range(len(source))]
+        examples = [source[index] for index in range(min(limit or len(source), len(source)))]
     except (ValueError, NotImplementedError, OSError, RuntimeError) as error:  # the last: a damaged array_record
         raise UserError(
             f"{builder.name} in {builder.data_dir} cannot be read ({str(error).splitlines()[0][:160]}): "

@@ -21,12 +21,14 @@ BLOCK = re.compile(r"(<!-- results: .*? -->\n).*?(<!-- end of results -->)", re.
 def publish(folder: Path, docs: Path, readme: Path) -> None:
     """Replace the files in `docs` by those of the comparison in `folder`, and the README's table with them."""
     results = read_results(folder)
-    if docs.exists():
-        shutil.rmtree(docs)
-    docs.mkdir(parents=True)
+    fresh = docs.with_name(f"{docs.name}.new")
+    fresh.mkdir(parents=True)
     for name in COPIED:
         copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
-        copy(folder / name, docs / name)
+        copy(folder / name, fresh / name)
+    if docs.exists():
+        shutil.rmtree(docs)
+    fresh.rename(docs)
     text = readme.read_text(encoding="utf-8")
     write_atomically(readme, with_results(text, results).encode())
 

@@ -24,7 +24,7 @@ METRICS = {
     "class_kl": Metric("KL of classes", "down", "divergence of the generated classes from the real ones, in nats"),
     "num_missing_classes": Metric("Missing classes", "down", "digit classes that are never generated"),
     "smallest_class": Metric("Smallest class", "up", "share of the rarest digit class"),
-    "mean_confidence": Metric("Mean confidence", "up", "mean largest class probability of the classifier"),
+    "mean_confidence": Metric("Mean confidence", "", "of the classifier; noise has 1.00 too, so nothing by itself"),
 }
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
 HEADLINE_METRICS = ("frechet_distance", "coverage", "mnist_score", "class_kl")

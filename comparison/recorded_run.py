@@ -2,12 +2,14 @@
 
 import csv
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from common.run import FRAMEWORK_NAMES
 
 
@@ -49,7 +51,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path, framework: str) -> RecordedRun | None:
-    """None if the run ended before it had recorded what it was going to do."""
+    """None if the run ended before it had recorded what it was going to do; damaged records raise UserError."""
+    try:
+        return _read_run(folder, framework)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{folder} holds damaged records ({error}): train this half again") from None
+
+
+def _read_run(folder: Path, framework: str) -> RecordedRun | None:
     config, environment = read_json(folder / "config.json"), read_json(folder / "environment.json")
     if not config or not environment:
         return None

@@ -24,7 +24,7 @@ from comparison.recorded_run import FRAMEWORK_NAMES, read_json, read_run
 from comparison.report_context import present_frameworks, report_context
 from comparison.summary import Runs, differing_fields, summarise
 
-NO_CERTIFICATE = "there is no certificate yet: `python compare.py parity` makes one"
+NO_CERTIFICATE = "no parity certificate was made for this configuration"
 
 
 @dataclass(frozen=True)

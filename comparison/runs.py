@@ -5,46 +5,83 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
 
-from rich.console import Console
-
-from common.architectures import build_architecture
 from common.errors import RunFailedError, UserError
 from common.options import RunOptions
 from common.records import RunFolder, read_status
 from common.run import FRAMEWORK_NAMES
 
 FRAMEWORKS = tuple(FRAMEWORK_NAMES)
+USER_ERROR = 2
 
 # glibc returns large buffers to the kernel after every step and faults them in again at the next; huge pages make
 # that cheap for both frameworks alike. It must be in the environment before the process starts.
 ALLOCATOR_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-def run_both(options: RunOptions, folder: Path, console: Console) -> int:
+def run_both(options: RunOptions, folder: Path) -> int:
     """Train PyTorch, then JAX, into `folder`; returns the first exit code that is not 0.
 
     Both are checked before either trains, so that a missing framework or device is known at once.
     """
-    build_architecture(options.config)
     for framework in FRAMEWORKS:
         if (folder / framework).exists():
             raise UserError(f"{folder} already holds a comparison: choose another --output, or remove it first")
-    _check_both(options)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
-    for framework in FRAMEWORKS:
-        command = child_command(framework, options, folder)
-        process = subprocess.Popen(command, env=child_environment(options.num_threads))
-        code = _wait(process)
-        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-            return code
-        if code != 0:
-            raise RunFailedError(_post_mortem(framework, code, folder))
+    with Children() as children:
+        _check_both(options, children)
+        _check_writable(folder)
+        for framework in FRAMEWORKS:
+            process = children.start(child_command(framework, options, folder), options.num_threads)
+            code = process.wait()
+            if children.signal_number:
+                return 128 + children.signal_number
+            if code == USER_ERROR:  # the child has said what to do
+                return code
+            if code != 0:
+                raise RunFailedError(_post_mortem(framework, code, folder))
     return 0
+
+
+class Children:
+    """Processes that get each signal once, from us, however it was sent: by Ctrl-C or to our process alone."""
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+        self._processes: list[subprocess.Popen[str]] = []
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._forward)
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def start(
+        self, command: list[str], num_threads: int, *, stdout: int | None = None, stderr: int | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command outside our process group, so that the terminal's Ctrl-C does not reach it twice."""
+        environment = child_environment(num_threads)
+        process = subprocess.Popen(command, env=environment, text=True, process_group=0, stdout=stdout, stderr=stderr)
+        self._processes.append(process)
+        return process
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
 
 
 def child_command(framework: str, options: RunOptions, folder: Path) -> list[str]:
@@ -68,36 +105,31 @@ def child_environment(num_threads: int) -> dict[str, str]:
     }
 
 
-def _check_both(options: RunOptions) -> None:
-    environment = child_environment(options.num_threads)
+def _check_both(options: RunOptions, children: Children) -> None:
     checks = [
-        subprocess.Popen(
+        children.start(
             [*child_command(framework, options, Path("unused")), "--dry-run=True"],
-            env=environment,
-            stderr=subprocess.PIPE,
+            options.num_threads,
             stdout=subprocess.DEVNULL,
-            text=True,
+            stderr=subprocess.PIPE,
         )
         for framework in FRAMEWORKS
     ]
     messages = [check.communicate()[1] for check in checks]
+    if children.signal_number:
+        raise KeyboardInterrupt
     for framework, check, message in zip(FRAMEWORKS, checks, messages, strict=True):
         if check.returncode != 0:
             lines = message.strip().splitlines() or [f"the check ended with code {check.returncode}"]
             raise UserError(lines[-1].removeprefix(f"python -m {framework}_impl: "))
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Ctrl-C reaches the child as well, which then ends in its own time; SIGTERM is passed on."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+def _check_writable(folder: Path) -> None:
     try:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
 
 
 def _post_mortem(framework: str, code: int, folder: Path) -> str:
@@ -107,6 +139,8 @@ def _post_mortem(framework: str, code: int, folder: Path) -> str:
         return f"{name} failed and said why above; what it did is in {run}"
     reason = f"{name}'s process was ended by {signal.Signals(-code).name}"
     hint = " (out of memory? try a smaller --batch-size)" if -code == signal.SIGKILL else ""
+    if not run.is_dir():
+        return f"{reason}{hint} before it had written anything"
     status = read_status(run)
     RunFolder(run).write_status("failed", message=reason, step=status["step"], epoch=status["epoch"])
     return f"{reason}{hint}; what it did is in {run}"

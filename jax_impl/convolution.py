@@ -16,7 +16,7 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 # Up to this many output channels, one matrix multiply and an overlap-add beat a convolution on a CPU.
 MAX_CHANNELS_FOR_MATMUL = 8
-# Below this input size the same holds; above it, four small convolutions win. Measured: docs/results/convolution.md.
+# Below this input size the same holds; from it on, four small convolutions win (docs/decisions/0003).
 MIN_SIZE_FOR_SUBPIXEL = 8
 
 

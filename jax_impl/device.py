@@ -1,12 +1,12 @@
 """Which device JAX runs on, and the flags set before anything else does. Mirrors torch_impl/device.py."""
 
 import os
-import resource
 from importlib.metadata import version
 from typing import Any
 
 import jax
 
+from common.environment import process_peak_memory_bytes
 from common.errors import UserError
 
 Device = Any  # jax.Device, which a type checker takes for a variable
@@ -30,7 +30,12 @@ def configure(*, num_threads: int) -> dict[str, Any]:
 
 def select_device(name: str) -> Device:
     """`auto` takes the accelerator (CUDA, ROCm, TPU) if there is one; `gpu` without one raises UserError."""
-    accelerators = [device for device in jax.devices() if device.platform != "cpu"]
+    if name == "cpu":
+        jax.config.update("jax_platforms", "cpu")  # or JAX would start the accelerator, and trace for it
+    try:
+        accelerators = [device for device in jax.devices() if device.platform != "cpu"]
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"JAX cannot start its devices ({error}): pass --device cpu, or unset JAX_PLATFORMS") from None
     if name == "cpu" or (name == "auto" and not accelerators):
         return jax.devices("cpu")[0]
     if not accelerators:
@@ -49,4 +54,4 @@ def peak_memory_bytes(device: Device) -> int:
     """Most memory held at once so far: of the process on a CPU, of XLA's allocator on a GPU."""
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return process_peak_memory_bytes()

@@ -1,12 +1,15 @@
 """Equal weights, batches and latents give equal numbers in both frameworks: in float64 to rounding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from common.architectures import count_parameters
+from common.architectures import build_architecture, count_parameters
 from common.config import PRESETS
+from common.initial_weights import initial_weights
 from common.randomness import fixed_latents
-from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, small_config
+from tests.trainers import FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
 
 RECIPES = {
     "default": {},
@@ -32,6 +35,21 @@ def test_float32_losses_of_the_first_step_agree_to_1e_5(preset, digits):
     torch_metrics, jax_metrics = (build(framework, config).train_chunk(*chunk) for framework in FRAMEWORKS)
     for name, torch_values, jax_values in zip(torch_metrics._fields, torch_metrics, jax_metrics, strict=True):
         np.testing.assert_allclose(jax_values, torch_values, rtol=1e-5, err_msg=name)
+
+
+def test_the_default_preset_at_full_width_stays_within_2_percent_for_ten_float32_steps(digits):
+    config = replace(PRESETS["dcgan32"], batch_size=48)  # 480 of the digits at hand
+    architecture = build_architecture(config)
+    losses = []
+    for framework in FRAMEWORKS:
+        trainer_module, device_module = MODULES[framework]
+        trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
+        trainer.load_weights(initial_weights(config, architecture))
+        metrics = trainer.train_chunk(*chunk_of(config, digits, num_steps=10))
+        losses.append(np.stack([metrics.discriminator_loss, metrics.generator_loss]))
+    differences = np.abs(losses[1] / losses[0] - 1)
+    assert differences[:, 0].max() < 1e-4
+    assert differences.max() < 2e-2
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

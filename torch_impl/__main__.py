@@ -1,13 +1,17 @@
 """python -m torch_impl: one standalone run. Mirrors jax_impl/__main__.py."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from common.command import standalone
-from common.run import Implementation
+
+if TYPE_CHECKING:
+    from common.run import Implementation
 
 
-def load_implementation() -> Implementation:
+def load_implementation() -> "Implementation":
     """Import PyTorch only once the flags are known to be right, so that the clock sees it and errors come fast."""
+    from common.run import Implementation
     from torch_impl import device, trainer
 
     return Implementation(

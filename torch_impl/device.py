@@ -1,10 +1,10 @@
 """Which device PyTorch runs on, and the flags set before anything else does. Mirrors jax_impl/device.py."""
 
-import resource
 from typing import Any
 
 import torch
 
+from common.environment import process_peak_memory_bytes
 from common.errors import UserError
 
 Device = torch.device
@@ -44,4 +44,4 @@ def peak_memory_bytes(device: Device) -> int:
     """Most memory held at once so far: of the process on a CPU, of PyTorch's allocator on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return process_peak_memory_bytes()

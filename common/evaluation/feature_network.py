@@ -49,13 +49,18 @@ def load_feature_network(network_path: Path = NETWORK_PATH, *, threads: int | No
 
     Raises UserError if the file is not the one that `mnist_features.json` names by its SHA-256.
     """
-    content = network_path.read_bytes()
+    try:
+        content = network_path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{network_path} cannot be read ({error.strerror}): reinstall the package, or restore the file from git"
+        ) from None
     sha256 = hashlib.sha256(content).hexdigest()
     expected = json.loads(DESCRIPTION_PATH.read_text())["sha256"]
     if sha256 != expected:
         raise UserError(
             f"{network_path.name} is not the committed feature network: its SHA-256 is {sha256[:12]}..., "
-            f"expected {expected[:12]}...; restore the file with git"
+            f"expected {expected[:12]}...; reinstall the package, or restore the file from git"
         )
     return FeatureNetwork(content, threads=threads or default_threads())
 
