@@ -70,7 +70,7 @@ def conditions(results: Mapping[str, Any]) -> str:
         f"One run each (n = 1, seed {config['seed']}), one after the other, of {steps} steps at batch size "
         f"{config['batch_size']} in {config['precision']}, variant {config['variant']}: "
         f"{', '.join(versions)}, Python {first['python']}, device {first['device']}, "
-        f"{first['num_threads']} threads on {first['num_cpus']} CPUs "
+        f"{first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''} on {first['num_cpus']} CPUs "
         f"({flags}; {memory(first['memory_bytes'])} memory). "
         f"Steady images/s is the median over {chunks} chunks of steps; its clock covers the training of a "
         "chunk until the device is done and excludes imports, loading and preparing data, building the "

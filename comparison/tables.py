@@ -70,7 +70,12 @@ def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
         _row(frameworks, "Time per epoch", "at that median", _of("seconds_per_epoch", duration)),
         _row(frameworks, "First chunk", "with compilation", _of("first_chunk_seconds", duration)),
         _row(frameworks, "Preparing data", "batches and latents, whole run", _of("data_seconds", duration)),
-        _row(frameworks, "Loop overhead", "share of training time", _of("loop_overhead_fraction", percentage)),
+        _row(
+            frameworks,
+            "Loop overhead",
+            "wall time outside training steps, files included",
+            _of("loop_overhead_fraction", percentage),
+        ),
         _row(frameworks, "Peak memory", "of the process", _of("peak_memory_bytes", memory)),
     ]
 

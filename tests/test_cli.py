@@ -231,6 +231,8 @@ def test_ctrl_c_while_the_program_starts_leaves_no_traceback_and_no_folder(delay
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts background jobs with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(delay_seconds)
     process.send_signal(signal.SIGINT)
