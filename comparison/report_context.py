@@ -53,6 +53,7 @@ def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs)
         "first_steps": sentences.first_steps(agreement) if agreement else "",
         "explanation": sentences.why_runs_part(results["config"]),
         "protocol": sentences.protocol(frameworks),
+        "sampling": sentences.sampling(results["config"]),
         "speed_rows": tables.speed_rows(frameworks),
         "headline_quality_rows": quality_rows(frameworks, HEADLINE_METRICS),
         "quality_rows": quality_rows(frameworks),

@@ -120,6 +120,16 @@ def why_runs_part(config: Mapping[str, Any]) -> str:
     )
 
 
+def sampling(config: Mapping[str, Any]) -> str:
+    """Which weights the samples come from."""
+    if not config["generator_average"]:
+        return "Samples, also those that are scored, come from the weights of the last step, in eval mode."
+    return (
+        "Samples, also those that are scored, come from an average of the generator's weights over its last steps "
+        f"(decay {config['generator_average']} a step), in eval mode."
+    )
+
+
 def protocol(frameworks: Mapping[str, Any]) -> str:
     """How quality was measured, or nothing if it was not."""
     protocols = [framework["quality_protocol"] for framework in frameworks.values() if framework["quality_protocol"]]

@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = {
     "generator_target": 1.0,
     "generator_updates": 1,
     "generator_latents": "reuse",
+    "generator_average": 0.998,
     "precision": "float32",
     "variant": "tuned",
     "train_size": 0,
