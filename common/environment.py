@@ -2,25 +2,15 @@
 
 import os
 import platform
+import re
 import resource
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "onnxruntime",
-)
+DISTRIBUTION = "dcgan-twins"
 # What can change a number or a speed; anything else in the environment is the user's own business.
 ENVIRONMENT_PREFIXES = (
     "OMP_",
@@ -53,7 +43,7 @@ def describe_environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in packages() if (found := _version(name))},
         "num_cpus": default_num_threads(),
         "cpu_flags": cpu_flags(),
         "memory_bytes": memory_bytes,
@@ -63,6 +53,12 @@ def describe_environment() -> dict[str, Any]:
         "command": ["python", *_module_arguments()],
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def packages() -> list[str]:
+    """The packages this project requires, and jaxlib, which does JAX's work."""
+    required = (re.split(r"[^A-Za-z0-9_-]", name)[0] for name in requires(DISTRIBUTION) or () if "extra ==" not in name)
+    return [*required, "jaxlib"]
 
 
 def cpu_flags() -> list[str]:

@@ -38,7 +38,7 @@ def train_step(
         real_target=config.real_target,
         fake_target=config.fake_target,
     )
-    update(discriminator, discriminator_optimizer, judged.loss)
+    update(discriminator, discriminator_optimizer, judged.loss, variant=config.variant)
 
     fresh_latents = iter(latents[1:])
     generator_losses = []
@@ -46,7 +46,7 @@ def train_step(
         if index > 0 or config.generator_latents == "fresh":
             fake_images = generator(next(fresh_latents))
         generator_losses.append(generator_loss(fake_images, discriminator, target=config.generator_target))
-        update(generator, generator_optimizer, generator_losses[-1])
+        update(generator, generator_optimizer, generator_losses[-1], variant=config.variant)
 
     return StepTensors(
         discriminator_loss=judged.loss.detach(),
@@ -56,8 +56,12 @@ def train_step(
     )
 
 
-def update(network: nn.Module, optimizer: Adam, loss: Tensor) -> None:
-    """One Adam update of `network` alone: the other network's gradients are not computed (JAX never does)."""
+def update(network: nn.Module, optimizer: Adam, loss: Tensor, *, variant: str) -> None:
+    """One Adam update of `network`; tuned, the other network's gradients are not computed (JAX never does).
+
+    The plain `backward()` of the tutorials computes the discriminator's weight gradients in the generator's update too,
+    only for the next `zero_grad` to drop them.
+    """
     optimizer.zero_grad()
-    loss.backward(inputs=list(network.parameters()))
+    loss.backward(inputs=list(network.parameters()) if variant == "tuned" else None)
     optimizer.step()
