@@ -102,7 +102,7 @@ def _run_epoch(
     for start in range(0, num_steps, CHUNK_STEPS):
         data_started = time.perf_counter()
         count = min(CHUNK_STEPS, num_steps - start)
-        real_images, latents = _chunk_data(config, train_images, order, start, count, first_step=log.num_steps)
+        real_images, latents = chunk_data(config, train_images, order, start, count, first_step=log.num_steps)
         chunk_started = time.perf_counter()
         metrics = trainer.train_chunk(real_images, latents)
         trainer.wait()
@@ -126,7 +126,7 @@ def _run_epoch(
     return StepMetrics(*(np.concatenate(values) for values in zip(*measured, strict=True)))
 
 
-def _chunk_data(
+def chunk_data(
     config: TrainConfig,
     train_images: np.ndarray,
     order: np.ndarray,

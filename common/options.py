@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import tyro
 
@@ -20,10 +20,19 @@ BOX = re.compile(r"^[╭│╰─╮╯\s]+|[╭│╰─╮╯\s]+$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What a command does with a config: where it runs and where its results go."""
+class ConfigOptions:
+    """What every command takes: a config, flag by flag."""
 
     config: tyro.conf.OmitArgPrefixes[TrainConfig]
+
+
+Options = TypeVar("Options", bound=ConfigOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ConfigOptions):
+    """What a command does with a config: where it runs and where its results go."""
+
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto takes an accelerator if the framework finds one."""
     threads: int = 0
@@ -48,15 +57,24 @@ class RunOptions:
 
 
 def parse_options(arguments: Sequence[str], *, program: str, description: str) -> RunOptions:
-    """Parse the flags; whatever is wrong with them raises UserError with one line."""
+    """The flags of a run; whatever is wrong with them raises UserError with one line."""
+    options = parse(RunOptions, arguments, program=program, description=description)
+    if not 0 <= options.threads <= MAX_THREADS_PER_CORE * default_num_threads():
+        cores = default_num_threads()
+        raise UserError(f"--threads is {options.threads}: pass 1 to {cores} on this machine, or 0 for every core")
+    return options
+
+
+def parse(kind: type[Options], arguments: Sequence[str], *, program: str, description: str) -> Options:
+    """The flags of any command whose options hold a config, with the preset's values as defaults."""
     preset = _preset_of(arguments)
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            options = tyro.cli(
-                RunOptions,
+            return tyro.cli(
+                kind,
                 args=list(arguments),
-                default=RunOptions(config=PRESETS[preset]),
+                default=kind(config=PRESETS[preset]),
                 prog=program,
                 description=description,
                 config=(tyro.conf.FlagConversionOff,),
@@ -65,10 +83,6 @@ def parse_options(arguments: Sequence[str], *, program: str, description: str) -
         if not stop.code:
             raise  # --help was printed
         raise UserError(f"{_one_line(messages.getvalue())} (see {program} --help)") from None
-    if not 0 <= options.threads <= MAX_THREADS_PER_CORE * default_num_threads():
-        cores = default_num_threads()
-        raise UserError(f"--threads is {options.threads}: pass 1 to {cores} on this machine, or 0 for every core")
-    return options
 
 
 def _preset_of(arguments: Sequence[str]) -> str:

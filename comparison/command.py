@@ -1,4 +1,4 @@
-"""The commands of compare.py: `run`, the default, and `report`."""
+"""The commands of compare.py: `run`, the default, `report` and `parity`."""
 
 import shlex
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from comparison.runs import FRAMEWORKS, run_both
 PROGRAM = "python compare.py"
 DESCRIPTION = (
     "Train the same DCGAN in PyTorch and in JAX and report speed, losses and sample quality side by side. "
-    "`compare.py report FOLDER` writes the report of an existing folder again."
+    "Other commands: `report FOLDER` writes the report of a folder again, `parity` checks that both are the same GAN."
 )
 NUM_REAL_IMAGES = 64
 
@@ -77,4 +77,11 @@ def show_report(folder: Path, dataset: Dataset, console: Console, *, image_size:
     print_summary(comparison, console)
 
 
-COMMANDS = {"run": run, "report": report}
+def parity(arguments: Sequence[str]) -> int:
+    """`python compare.py parity`: the ladder; both frameworks are imported only for it."""
+    from comparison.parity.command import parity as climb
+
+    return climb(arguments)
+
+
+COMMANDS = {"run": run, "report": report, "parity": parity}

@@ -37,12 +37,9 @@ class DCGANTrainer:
             build = {"variant": config.variant, "dtype": compute_dtype, "param_dtype": self.dtype}
             self.generator = Generator(architecture, **build)
             self.discriminator = Discriminator(architecture, **build)
-            betas = (config.beta1, config.beta2)
-            self.generator_optimizer = nnx.Optimizer(
-                self.generator, optax.adam(config.learning_rate_generator, *betas), wrt=nnx.Param
-            )
-            self.discriminator_optimizer = nnx.Optimizer(
-                self.discriminator, optax.adam(config.learning_rate_discriminator, *betas), wrt=nnx.Param
+            self.generator_optimizer = create_optimizer(self.generator, config, config.learning_rate_generator)
+            self.discriminator_optimizer = create_optimizer(
+                self.discriminator, config, config.learning_rate_discriminator
             )
         self._modules = (
             self.generator,
@@ -166,6 +163,11 @@ class DCGANTrainer:
     @staticmethod
     def _generate(generator: Generator, latents: Array) -> Array:
         return generator(latents).astype(jnp.float32)
+
+
+def create_optimizer(network: nnx.Module, config: TrainConfig, learning_rate: float) -> nnx.Optimizer:
+    """Kingma & Ba 2015, algorithm 1: epsilon (1e-8 in both frameworks) outside the root, after bias correction."""
+    return nnx.Optimizer(network, optax.adam(learning_rate, config.beta1, config.beta2), wrt=nnx.Param)
 
 
 def create_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> Trainer:

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from common.architectures import Architecture
@@ -30,11 +30,8 @@ class DCGANTrainer:
         self.memory_format = torch.channels_last if tuned else torch.contiguous_format
         self.generator = Generator(architecture).to(device, self.dtype).to(memory_format=self.memory_format)
         self.discriminator = Discriminator(architecture).to(device, self.dtype).to(memory_format=self.memory_format)
-        betas = (config.beta1, config.beta2)
-        self.generator_optimizer = Adam(self.generator.parameters(), config.learning_rate_generator, betas, fused=tuned)
-        self.discriminator_optimizer = Adam(
-            self.discriminator.parameters(), config.learning_rate_discriminator, betas, fused=tuned
-        )
+        self.generator_optimizer = create_optimizer(self.generator, config, config.learning_rate_generator)
+        self.discriminator_optimizer = create_optimizer(self.discriminator, config, config.learning_rate_discriminator)
 
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
         images_on_device = torch.from_numpy(real_images).to(self.device, non_blocking=True)
@@ -98,6 +95,12 @@ class DCGANTrainer:
         if self.config.precision != "bfloat16":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def create_optimizer(network: nn.Module, config: TrainConfig, learning_rate: float) -> Adam:
+    """Kingma & Ba 2015, algorithm 1: epsilon (1e-8 in both frameworks) outside the root, after bias correction."""
+    betas = (config.beta1, config.beta2)
+    return Adam(network.parameters(), learning_rate, betas, fused=config.variant == "tuned")
 
 
 def create_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> Trainer:

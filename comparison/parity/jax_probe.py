@@ -1,0 +1,189 @@
+"""JAX, taken apart for the ladder. Mirrors torch_probe.py."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from common.architectures import Architecture, LayerSpec
+from common.config import TrainConfig
+from common.contract import Weights
+from comparison.parity.probe import LayerResult
+from jax_impl import device, losses, trainer
+from jax_impl.layers import build_layer
+from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS, TO_CANONICAL, TO_NATIVE
+
+TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+class Holder(nnx.Module):
+    """One layer as a module, also where the layer is a plain function."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+
+class Vector(nnx.Module):
+    """A single parameter, for the optimizer."""
+
+    def __init__(self, values: Array) -> None:
+        self.vector = nnx.Param(values)
+
+
+class JaxProbe:
+    """`comparison.parity.probe.Probe` for JAX."""
+
+    name = "jax"
+
+    def configure(self, *, num_threads: int) -> None:
+        device.configure(num_threads=num_threads)
+
+    def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
+        _use_precision(config)
+        return trainer.create_trainer(config, architecture, device.select_device("cpu"))
+
+    def layer(
+        self,
+        config: TrainConfig,
+        spec: LayerSpec,
+        weights: Weights,
+        inputs: np.ndarray,
+        cotangent: np.ndarray,
+        *,
+        train: bool,
+    ) -> LayerResult:
+        _use_precision(config)
+        module = build_layer(spec, variant=config.variant, dtype=_dtype(config), param_dtype=_dtype(config))
+        native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
+        for name, array in weights.items():
+            getattr(module, native[name]).set_value(_native(config, array))
+        if isinstance(module, nnx.Module):
+            module.train() if train else module.eval()
+        holder = Holder(module)
+        graph, parameters, rest = nnx.split(holder, nnx.Param, ...)
+
+        def apply(parameters: Any, images: Array) -> tuple[Array, Any]:
+            copy = nnx.merge(graph, parameters, rest, copy=True)
+            outputs = copy.layer(images)
+            return outputs, nnx.state(copy, nnx.BatchStat)
+
+        outputs, pull_back, statistics = jax.vjp(apply, parameters, _native(config, inputs, TO_NHWC), has_aux=True)
+        gradients, input_gradient = pull_back(_native(config, cotangent, TO_NHWC))
+        return LayerResult(
+            outputs=_array(outputs, TO_NCHW),
+            input_gradient=_array(input_gradient, TO_NCHW),
+            weight_gradients={
+                name: _array(gradients["layer"][native[name]][...])
+                for name in weights
+                if not name.startswith("running_")
+            },
+            buffers={
+                name: _array(statistics["layer"][native[name]][...]) for name in weights if name.startswith("running_")
+            },
+        )
+
+    def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
+        module, weights = getattr(trainer, network), trainer.export_weights()
+        module.train() if train else module.eval()
+        values = jnp.array(inputs.transpose(TO_NHWC), trainer.dtype)
+        outputs = []
+        for layer in module.layers:
+            values = layer(values)
+            outputs.append(_array(values, TO_NCHW))
+        module.train()
+        trainer.load_weights(weights)  # a forward pass in train mode moved the running statistics
+        return outputs
+
+    def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
+        _use_precision(config)
+        real, fake = (jnp.array(array, _dtype(config)) for array in (real_logits, fake_logits))
+
+        def identity(values: Array) -> Array:
+            return values
+
+        def judge(real: Array, fake: Array) -> Array:
+            targets = {"real_target": config.real_target, "fake_target": config.fake_target}
+            return losses.discriminator_loss(identity, real, fake, **targets).loss  # pyright: ignore[reportArgumentType]
+
+        def fool(fake: Array) -> Array:
+            return losses.generator_loss(fake, identity, target=config.generator_target)  # pyright: ignore[reportArgumentType]
+
+        judged, (real_gradient, fake_gradient) = jax.value_and_grad(judge, argnums=(0, 1))(real, fake)
+        fooled, generator_gradient = jax.value_and_grad(fool)(fake)
+        return {
+            "discriminator_loss": _array(judged),
+            "generator_loss": _array(fooled),
+            "real_gradient": _array(real_gradient),
+            "fake_gradient": _array(fake_gradient),
+            "generator_gradient": _array(generator_gradient),
+        }
+
+    def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
+        config, weights = trainer.config, trainer.export_weights()
+        real = trainer._to_network(jnp.array(real_images))
+        fake = trainer.generator(jnp.array(latents, trainer.dtype))
+        trainer.load_weights(weights)  # the generator runs again below
+        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
+
+        def judge(discriminator: Any) -> Array:
+            return losses.discriminator_loss(discriminator, real, fake, **targets).loss
+
+        def fool(generator: Any, discriminator: Any) -> Array:
+            images = generator(jnp.array(latents, trainer.dtype))
+            return losses.generator_loss(images, discriminator, target=config.generator_target)
+
+        found = {
+            "discriminator": nnx.grad(judge)(trainer.discriminator),
+            "generator": nnx.grad(fool)(trainer.generator, trainer.discriminator),
+        }
+        gradients = {}
+        for name, state in found.items():
+            for index, spec in enumerate(getattr(trainer.architecture, name)):
+                for canonical, native in PARAMETERS.get(type(spec), {}).items():
+                    if native in state["layers"].get(index, {}):
+                        key = f"{name}.layers.{index}.{canonical}"
+                        gradients[key] = _array(state["layers"][index][native][...])
+        trainer.load_weights(weights)
+        return gradients
+
+    def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+        _use_precision(config)
+        module = Vector(jnp.array(start, _dtype(config)))
+        optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
+        path = []
+        for gradient in gradients:
+            optimizer.update(module, nnx.State({"vector": nnx.Param(jnp.array(gradient, _dtype(config)))}))
+            path.append(_array(module.vector[...]))
+        return np.stack(path)
+
+    def on_device(self, array: np.ndarray) -> np.ndarray:
+        return np.asarray(jax.device_put(array, device.select_device("cpu")))
+
+    def dtypes(self, trainer: Any) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in ("generator", "discriminator"):
+            for part in (name, f"{name}_optimizer"):
+                for path, leaf in jax.tree_util.tree_leaves_with_path(nnx.state(getattr(trainer, part))):
+                    if jnp.issubdtype(leaf.dtype, jnp.floating):
+                        found[f"{part}{jax.tree_util.keystr(path)}"] = str(leaf.dtype)
+        return found
+
+
+def _use_precision(config: TrainConfig) -> None:
+    """x64 is a switch of the whole process: neither precision may inherit the other's."""
+    jax.config.update("jax_enable_x64", config.precision == "float64")
+
+
+def _dtype(config: TrainConfig) -> Any:
+    return jnp.float64 if config.precision == "float64" else jnp.float32
+
+
+def _native(config: TrainConfig, array: np.ndarray, axes: tuple[int, ...] = TO_NATIVE) -> Array:
+    return jnp.array(array.transpose(axes) if array.ndim == 4 else array, _dtype(config))
+
+
+def _array(array: Array, axes: tuple[int, ...] = TO_CANONICAL) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(array).transpose(axes)) if array.ndim == 4 else np.array(array)
