@@ -18,13 +18,12 @@ from rich.text import Text
 from common.errors import UserError
 from common.records import write_atomically
 from comparison import sentences, tables
+from comparison.certified import parity_of
 from comparison.figures import draw_figures
 from comparison.quality_table import HEADLINE_METRICS, quality_rows
-from comparison.recorded_run import FRAMEWORK_NAMES, read_json, read_run
+from comparison.recorded_run import FRAMEWORK_NAMES, read_run
 from comparison.report_context import present_frameworks, report_context
 from comparison.summary import Runs, differing_fields, summarise
-
-NO_CERTIFICATE = "no parity certificate was made for this configuration"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     found = {framework: read_run(comparison_dir / framework, framework) for framework in FRAMEWORK_NAMES}
     runs = {framework: run for framework, run in found.items() if run is not None}
     _refuse_incomparable(runs, comparison_dir)
-    results = summarise(runs, _parity(comparison_dir))
+    results = summarise(runs, parity_of(comparison_dir, runs))
     comparison = Comparison(comparison_dir, results, sentences.notices(runs, comparison_dir))
     figures = draw_figures(runs, real_images)
     (comparison_dir / "figures").mkdir(exist_ok=True)
@@ -85,18 +84,6 @@ def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:
             f"The runs in {comparison_dir} cannot be compared: their configurations differ in "
             f"{', '.join(pairs)}. Train both with equal flags."
         )
-
-
-def _parity(comparison_dir: Path) -> dict[str, Any]:
-    certificate = read_json(comparison_dir / "parity.json")
-    if not certificate:
-        return {"holds": None, "certificate": None, "reason": NO_CERTIFICATE}
-    holds = certificate.get("holds") is True
-    return {
-        "holds": holds,
-        "certificate": "parity.json",
-        "reason": "the certificate holds" if holds else "the parity certificate does not hold",
-    }
 
 
 def _render(template: str, context: Mapping[str, Any]) -> bytes:

@@ -223,6 +223,15 @@ def test_a_killed_process_is_reported_and_not_taken_for_finished(tmp_path):
     assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "failed"
 
 
+@pytest.fixture
+def _sigint_not_ignored():
+    """A shell starts background jobs with SIGINT ignored, and a child would inherit that."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("_sigint_not_ignored")
 @pytest.mark.parametrize("delay_seconds", [0.05, 0.4, 1.0])
 def test_ctrl_c_while_the_program_starts_leaves_no_traceback_and_no_folder(delay_seconds, tmp_path):
     process = subprocess.Popen(
@@ -231,8 +240,6 @@ def test_ctrl_c_while_the_program_starts_leaves_no_traceback_and_no_folder(delay
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell starts background jobs with SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(delay_seconds)
     process.send_signal(signal.SIGINT)

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,15 @@ FIGURES = {
 HOSTILE = '<script>alert("1|2")</script>'
 RATIO = "times as many images per second"
 NO_RATIO = "No speed ratio is printed"
+
+
+def write_certificate(folder: Path, **changes: Any) -> None:
+    """A certificate of the runs in `folder`, or nearly."""
+    config = json.loads((folder / "torch/config.json").read_text())
+    environments = [json.loads((folder / name / "environment.json").read_text()) for name in ("torch", "jax")]
+    packages = environments[0]["packages"] | environments[1]["packages"]
+    covered = {"num_parameters": environments[0]["num_parameters"], "packages": packages}
+    write_json(folder / "parity.json", {"holds": True, "config": config, **covered, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +144,7 @@ def test_without_a_certificate_both_speeds_but_no_ratio_are_shown(finished: Path
 @pytest.mark.usefixtures("no_figures")
 def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> None:
     write_comparison(tmp_path)
-    write_json(tmp_path / "parity.json", {"holds": True})
+    write_certificate(tmp_path)
     results, html, markdown = reported(tmp_path)
     speeds = {name: f["steady_images_per_second"] for name, f in results["frameworks"].items()}
     ratio = results["images_per_second_ratio"]["torch/jax"]
@@ -145,9 +155,27 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"config": {"seed": 5}}, "another configuration"),
+        ({"num_parameters": {"generator": 1, "discriminator": 1}}, "networks of another size"),
+        ({"packages": {"torch": "0.1"}}, "other package versions"),
+    ],
+)
+def test_a_certificate_of_something_else_gives_no_ratio(other: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    write_certificate(tmp_path, **other)
+    results, html, _ = reported(tmp_path)
+    assert results["parity"]["holds"] is False
+    assert reason in html
+    assert RATIO not in html
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_certificate_that_does_not_hold_gives_no_ratio(tmp_path: Path) -> None:
     write_comparison(tmp_path)
-    write_json(tmp_path / "parity.json", {"holds": False})
+    write_certificate(tmp_path, holds=False)
     results, html, _ = reported(tmp_path)
     assert results["parity"]["holds"] is False
     assert RATIO not in html
@@ -156,7 +184,7 @@ def test_a_certificate_that_does_not_hold_gives_no_ratio(tmp_path: Path) -> None
 @pytest.mark.usefixtures("no_figures")
 def test_speeds_measured_with_different_threads_give_no_ratio_and_a_notice(tmp_path: Path) -> None:
     write_comparison(tmp_path)
-    write_json(tmp_path / "parity.json", {"holds": True})
+    write_certificate(tmp_path)
     environment = json.loads((tmp_path / "jax/environment.json").read_text())
     write_json(tmp_path / "jax/environment.json", {**environment, "num_threads": 1})
     _, html, _ = reported(tmp_path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.architectures import count_parameters
 from common.config import to_dict
 from common.environment import describe_environment
 from comparison.parity.pair import Measurement, Pair
@@ -22,6 +23,8 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
         "quick": quick,
         "config_hash": config_hash(pair, environment["packages"], num_threads=num_threads),
         "config": to_dict(pair.config),
+        "num_parameters": count_parameters(pair.architecture),
+        "packages": environment["packages"],
         "num_threads": num_threads,
         "environment": environment,
         "rungs": [
