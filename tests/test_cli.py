@@ -232,7 +232,7 @@ def _sigint_not_ignored():
 
 
 @pytest.mark.usefixtures("_sigint_not_ignored")
-@pytest.mark.parametrize("delay_seconds", [0.05, 0.4, 1.0])
+@pytest.mark.parametrize("delay_seconds", [0.6, 1.2])  # in the imports; in the checks
 def test_ctrl_c_while_the_program_starts_leaves_no_traceback_and_no_folder(delay_seconds, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "compare.py", *TINY, f"--output={tmp_path / 'new'}"],
@@ -244,6 +244,6 @@ def test_ctrl_c_while_the_program_starts_leaves_no_traceback_and_no_folder(delay
     time.sleep(delay_seconds)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 or delay_seconds < 0.1  # the interpreter itself may still be starting
-    assert "Traceback" not in errors or delay_seconds < 0.1
+    assert process.returncode == 130
+    assert "Traceback" not in errors
     assert not (tmp_path / "new").exists()
