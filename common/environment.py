@@ -1,5 +1,6 @@
 """What a run stood on: versions, device, threads, flags, as environment.json records them."""
 
+import hashlib
 import os
 import platform
 import re
@@ -10,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
+TRAINING_PACKAGES = ("common", "torch_impl", "jax_impl")
 DISTRIBUTION = "dcgan-twins"
 # What can change a number or a speed; anything else in the environment is the user's own business.
 ENVIRONMENT_PREFIXES = (
@@ -24,6 +27,15 @@ ENVIRONMENT_PREFIXES = (
     "MALLOC_",
 )
 CPU_FLAG_PREFIXES = ("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16", "f16c")
+
+
+def source_hash() -> str:
+    """SHA-256 over the source files of everything that trains: another hash may mean another result."""
+    digest = hashlib.sha256()
+    for package in TRAINING_PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def default_num_threads() -> int:
@@ -43,6 +55,7 @@ def describe_environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "source_hash": source_hash(),
         "packages": {name: found for name in packages() if (found := _version(name))},
         "num_cpus": default_num_threads(),
         "cpu_flags": cpu_flags(),

@@ -27,6 +27,7 @@ class ConfigOptions:
 
 
 Options = TypeVar("Options", bound=ConfigOptions)
+Flags = TypeVar("Flags")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,14 @@ class RunOptions(ConfigOptions):
         return self.output or Path("runs") / f"{self.config.preset}-seed{self.config.seed}-{stamp}"
 
 
-def parse_options(arguments: Sequence[str], *, program: str, description: str) -> RunOptions:
+Runnable = TypeVar("Runnable", bound=RunOptions)
+
+
+def parse_options(
+    arguments: Sequence[str], *, program: str, description: str, kind: type[Runnable] = RunOptions
+) -> Runnable:
     """The flags of a run; whatever is wrong with them raises UserError with one line."""
-    options = parse(RunOptions, arguments, program=program, description=description)
+    options = parse(kind, arguments, program=program, description=description)
     if not 0 <= options.threads <= MAX_THREADS_PER_CORE * default_num_threads():
         cores = default_num_threads()
         raise UserError(f"--threads is {options.threads}: pass 1 to {cores} on this machine, or 0 for every core")
@@ -67,17 +73,29 @@ def parse_options(arguments: Sequence[str], *, program: str, description: str) -
 
 def parse(kind: type[Options], arguments: Sequence[str], *, program: str, description: str) -> Options:
     """The flags of any command whose options hold a config, with the preset's values as defaults."""
-    preset = _preset_of(arguments)
+    default = kind(config=PRESETS[_preset_of(arguments)])
+    return parse_flags(kind, arguments, program=program, description=description, default=default)
+
+
+def parse_flags(
+    kind: type[Flags],
+    arguments: Sequence[str],
+    *,
+    program: str,
+    description: str,
+    default: Flags = tyro.MISSING_NONPROP,
+) -> Flags:
+    """The flags of any command; what is wrong with them is one line, without tyro's box."""
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
             return tyro.cli(
                 kind,
                 args=list(arguments),
-                default=kind(config=PRESETS[preset]),
+                default=tyro.MISSING if default is None else default,
                 prog=program,
                 description=description,
-                config=(tyro.conf.FlagConversionOff,),
+                config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as stop:
         if not stop.code:

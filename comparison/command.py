@@ -1,7 +1,8 @@
-"""The commands of compare.py: `run`, the default, `report` and `parity`."""
+"""The commands of compare.py: `run`, the default, `report`, `parity` and `diff`."""
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,26 @@ from rich.console import Console
 from common.config import TrainConfig
 from common.data import Dataset, fit_images, load_dataset
 from common.errors import RunFailedError, UserError
-from common.options import parse_options
+from common.options import RunOptions, parse_options
 from common.run import load_training_data
+from comparison.certify import certify
 from comparison.runs import FRAMEWORKS, run_both
 
 PROGRAM = "python compare.py"
 DESCRIPTION = (
     "Train the same DCGAN in PyTorch and in JAX and report speed, losses and sample quality side by side. "
-    "Other commands: `report FOLDER` writes the report of a folder again, `parity` checks that both are the same GAN."
+    "Other commands: `report FOLDER` writes the report of a folder again, `parity` checks that both are the same GAN, "
+    "`diff A B` says where two checkpoints part."
 )
 NUM_REAL_IMAGES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(RunOptions):
+    """A comparison is a run of each framework, and a proof that they are the same."""
+
+    certify: bool = True
+    """Climb the quick parity ladder after training, unless this configuration has a certificate; no ratio without."""
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -34,7 +45,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Train both frameworks, then report; if one did not get through, report on whatever there is."""
-    options = parse_options(arguments, program=PROGRAM, description=DESCRIPTION)
+    options = parse_options(arguments, program=PROGRAM, description=DESCRIPTION, kind=CompareOptions)
     folder, console = options.folder, Console()
     dataset = load_training_data(options)
     try:
@@ -44,6 +55,8 @@ def run(arguments: Sequence[str]) -> int:
             show_report(folder, dataset, console)
         raise
     if code == 0:
+        if options.certify:
+            certify(options, folder, console)
         show_report(folder, dataset, console)
     elif any((folder / framework).exists() for framework in FRAMEWORKS):
         console.print(f"A report of what is there: {PROGRAM} report {shlex.quote(str(folder))}", highlight=False)
@@ -84,4 +97,11 @@ def parity(arguments: Sequence[str]) -> int:
     return climb(arguments)
 
 
-COMMANDS = {"run": run, "report": report, "parity": parity}
+def diff(arguments: Sequence[str]) -> int:
+    """`python compare.py diff A B`: where two checkpoints part; a framework is imported only to run one."""
+    from comparison.diff_command import diff as compare
+
+    return compare(arguments)
+
+
+COMMANDS = {"run": run, "report": report, "parity": parity, "diff": diff}

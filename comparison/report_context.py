@@ -13,6 +13,7 @@ from comparison.summary import Runs
 
 FILES = {  # pattern in the comparison folder: what it holds
     "comparison.json": "every number of this report",
+    "parity.json": "the parity certificate",
     "report.html": "this report in one file",
     "report.md": "this report for a repository page",
     "figures": "the figures as PNG",
@@ -29,6 +30,7 @@ FILES = {  # pattern in the comparison folder: what it holds
     "*/error.txt": "the traceback of a run that failed",
     "*/status.json": "how the run ended",
 }
+WRITTEN_WITH_THE_REPORT = ("comparison.json", "report.html", "report.md", "figures")
 
 
 def present_frameworks(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +62,8 @@ def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs)
         "has_spread": any("±" in cell for row in quality_rows(frameworks) for cell in row.cells),
         "last_epoch_rows": tables.last_epoch_rows(frameworks),
         "difference_rows": tables.difference_rows(agreement) if agreement else [],
+        "parity": sentences.parity(results),
+        "parity_rows": tables.parity_rows(results["parity"]["rungs"]),
         "phase_rows": tables.phase_rows(frameworks),
         "environment_rows": tables.environment_rows(results["environment"]),
         "window": smoothing_window(max(run.num_steps for run in runs.values())),
@@ -67,6 +71,6 @@ def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs)
         "files": {
             name.replace("*", f"{{{','.join(runs)}}}"): text
             for name, text in FILES.items()
-            if "*" not in name or any(comparison_dir.glob(name))
+            if name in WRITTEN_WITH_THE_REPORT or any(comparison_dir.glob(name))
         },
     }

@@ -86,12 +86,17 @@ class Children:
 
 def child_command(framework: str, options: RunOptions, folder: Path) -> list[str]:
     """The standalone command that makes one half of the comparison; it can be typed by hand too."""
+    return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), f"--output={folder}"]
+
+
+def child_flags(options: RunOptions) -> list[str]:
+    """Every field of the configuration, where it runs and on what data, as flags."""
     fields = dataclasses.asdict(options.config)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in fields.items()]
-    flags += [f"--device={options.device}", f"--threads={options.num_threads}", f"--output={folder}"]
+    flags += [f"--device={options.device}", f"--threads={options.num_threads}"]
     if options.data_dir is not None:
         flags.append(f"--data-dir={options.data_dir}")
-    return [sys.executable, "-m", f"{framework}_impl", *flags]
+    return flags
 
 
 def child_environment(num_threads: int) -> dict[str, str]:
@@ -108,7 +113,7 @@ def child_environment(num_threads: int) -> dict[str, str]:
 def _check_both(options: RunOptions, children: Children) -> None:
     checks = [
         children.start(
-            [*child_command(framework, options, Path("unused")), "--dry-run=True"],
+            [*child_command(framework, options, Path("unused")), "--dry-run"],
             options.num_threads,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -119,6 +119,28 @@ def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def parity_rows(rungs: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Of each rung, the measurement with the least head-room in float64 and in float32."""
+    rows = []
+    for number_of_rung in dict.fromkeys(rung["rung"] for rung in rungs):
+        of_rung = {rung["precision"]: rung for rung in rungs if rung["rung"] == number_of_rung}
+        kind = next(iter(of_rung.values()))["kind"].replace("_", " ")
+        cells = [_headroom(of_rung.get(precision)) for precision in ("float64", "float32")]
+        rows.append(Row(f"{number_of_rung} {kind}", "", cells))
+    return rows
+
+
+def _headroom(measurement: Mapping[str, Any] | None) -> str:
+    if measurement is None:
+        return NOTHING
+    if not measurement["holds"]:
+        measured = "no number" if measurement["measured"] is None else f"{measurement['measured']:.1e}"
+        return f"FAILS: {measured} of {measurement['tolerance']:.0e}, {measurement['where']}"
+    if measurement["tolerance"] == 0:
+        return "exact"
+    return f"{measurement['measured']:.1e} of {measurement['tolerance']:.0e}"
+
+
 def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
     """Every field of environment.json except the command, which is shown by itself."""
     names = dict.fromkeys(name for environment in environments.values() for name in environment)

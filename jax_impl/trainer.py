@@ -56,10 +56,8 @@ class DCGANTrainer:
         self._jit_take = jax.jit(lambda chunk, index: chunk[index])
 
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
-        images_on_device = jax.device_put(real_images, self.device)
-        latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)
         run = self._run_tuned if self.config.variant == "tuned" else self._run_idiomatic
-        steps = run(images_on_device, latents_on_device)
+        steps = run(real_images, latents)
         # One transfer for the chunk: reading a scalar each step would wait for the device each step.
         return StepMetrics(*np.array(jnp.stack(steps, axis=1)))
 
@@ -85,6 +83,8 @@ class DCGANTrainer:
                 self.architecture.discriminator,
                 self.discriminator_optimizer,
             )
+        # The step's results are committed to the device; arguments that are not would have it compiled a second time.
+        nnx.update(self._modules, jax.device_put(nnx.state(self._modules), self.device))
 
     def export_weights(self) -> Weights:
         return export_weights(
@@ -99,7 +99,7 @@ class DCGANTrainer:
     def wait(self) -> None:
         jax.block_until_ready(nnx.state(self._modules))
 
-    def _run_idiomatic(self, real_images: Array, latents: Array) -> list[Array]:
+    def _run_idiomatic(self, real_images: np.ndarray, latents: np.ndarray) -> list[Array]:
         return [
             self._jit_modules(
                 self.generator,
@@ -112,7 +112,7 @@ class DCGANTrainer:
             for step_images, step_latents in self._steps_of(real_images, latents)
         ]
 
-    def _run_tuned(self, real_images: Array, latents: Array) -> list[Array]:
+    def _run_tuned(self, real_images: np.ndarray, latents: np.ndarray) -> list[Array]:
         leaves = jax.tree.leaves(nnx.state(self._modules))
         steps = []
         for step_images, step_latents in self._steps_of(real_images, latents):
@@ -121,10 +121,12 @@ class DCGANTrainer:
         nnx.update(self._modules, jax.tree.unflatten(self._structure, leaves))
         return steps
 
-    def _steps_of(self, real_images: Array, latents: Array) -> Iterator[tuple[Array, Array]]:
+    def _steps_of(self, real_images: np.ndarray, latents: np.ndarray) -> Iterator[tuple[Array, Array]]:
+        images_on_device = jax.device_put(real_images, self.device)
+        latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)
         # Iterating over an array compiles one slice for each of its elements; this compiles one for all.
         for index in range(len(real_images)):
-            yield self._jit_take(real_images, index), self._jit_take(latents, index)
+            yield self._jit_take(images_on_device, index), self._jit_take(latents_on_device, index)
 
     def _step_leaves(
         self, graph: nnx.GraphDef[Any], leaves: list[Array], real_images: Array, latents: Array

@@ -117,6 +117,7 @@ def _environment(framework: str) -> dict[str, Any]:
         "python": "3.11.7",
         "platform": "Linux-6.1.0-x86_64-with-glibc2.36",
         "packages": PACKAGES[framework],
+        "source_hash": "5f2c",
         "device": "cpu",
         "num_threads": 2,
         "num_cpus": 2,

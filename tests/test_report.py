@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from common.errors import UserError
 from comparison.image_panels import tile
 from comparison.report import print_summary, write_report
 from comparison.summary import first_step_above, loss_agreement, relative_difference
@@ -39,8 +40,18 @@ def write_certificate(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "torch/config.json").read_text())
     environments = [json.loads((folder / name / "environment.json").read_text()) for name in ("torch", "jax")]
     packages = environments[0]["packages"] | environments[1]["packages"]
-    covered = {"num_parameters": environments[0]["num_parameters"], "packages": packages}
-    write_json(folder / "parity.json", {"holds": True, "config": config, **covered, **changes})
+    covered = {
+        "num_parameters": environments[0]["num_parameters"],
+        "packages": packages,
+        "source_hash": environments[0]["source_hash"],
+        "num_threads": environments[0]["num_threads"],
+        "devices": {"torch": environments[0]["device"], "jax": environments[1]["device"]},
+    }
+    rung = {"rung": 8, "kind": "steps", "name": "step 1", "precision": "float64", "tolerance": 1e-12, "where": ""}
+    rungs = [{**rung, "measured": 3e-14, "holds": True}, {**rung, "measured": 2e-15, "holds": True}]
+    write_json(
+        folder / "parity.json", {"holds": True, "quick": True, "config": config, **covered, "rungs": rungs, **changes}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +163,8 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
     assert ratio["low"] == speeds["torch"]["low"] / speeds["jax"]["high"]
     assert f"{number(ratio['median'])} {RATIO}" in html
     assert f"{number(ratio['median'])} {RATIO}" in markdown
+    assert "all 2 measurements of the quick ladder" in markdown
+    assert "| 8 steps | 3.0e-14 of 1e-12 | - |" in markdown
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -161,6 +174,9 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
         ({"config": {"seed": 5}}, "another configuration"),
         ({"num_parameters": {"generator": 1, "discriminator": 1}}, "networks of another size"),
         ({"packages": {"torch": "0.1"}}, "other package versions"),
+        ({"source_hash": "0"}, "other source files"),
+        ({"num_threads": 1}, "another number of threads"),
+        ({"devices": {"torch": "cpu", "jax": "gpu"}}, "other devices"),
     ],
 )
 def test_a_certificate_of_something_else_gives_no_ratio(other: dict[str, Any], reason: str, tmp_path: Path) -> None:
@@ -175,10 +191,26 @@ def test_a_certificate_of_something_else_gives_no_ratio(other: dict[str, Any], r
 @pytest.mark.usefixtures("no_figures")
 def test_a_certificate_that_does_not_hold_gives_no_ratio(tmp_path: Path) -> None:
     write_comparison(tmp_path)
-    write_certificate(tmp_path, holds=False)
-    results, html, _ = reported(tmp_path)
+    failed = {"rung": 8, "kind": "steps", "name": "step 2", "precision": "float64", "tolerance": 1e-12}
+    failed |= {"measured": None, "where": "generator.layers.3.weight", "holds": False}
+    write_certificate(tmp_path, holds=False, rungs=[failed])
+    results, html, markdown = reported(tmp_path)
     assert results["parity"]["holds"] is False
     assert RATIO not in html
+    assert "parity does not hold: rung 8 (step 2, float64), at generator.layers.3.weight" in markdown
+    assert '<p class="refused">Not certified: parity does not hold' in html
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("content", ['{"holds": true}', "[1]", "{", '{"holds": true, "quick": true, "rungs": [1]}'])
+def test_a_damaged_certificate_is_named(content: str, tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    if content.startswith('{"holds": true, "q'):
+        write_certificate(tmp_path, rungs=[1])
+    else:
+        (tmp_path / "parity.json").write_text(content)
+    with pytest.raises(UserError, match=r"parity\.json is no certificate"):
+        write_report(tmp_path, real_digits(64))
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -1,5 +1,6 @@
 """The PyTorch side of the contract: only here and in weights.py NumPy is met. Mirrors jax_impl/trainer.py."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -34,8 +35,6 @@ class DCGANTrainer:
         self.discriminator_optimizer = create_optimizer(self.discriminator, config, config.learning_rate_discriminator)
 
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
-        images_on_device = torch.from_numpy(real_images).to(self.device, non_blocking=True)
-        latents_on_device = torch.from_numpy(latents).to(self.device, self.dtype, non_blocking=True)
         with self._autocast():
             steps = [
                 train_step(
@@ -47,7 +46,7 @@ class DCGANTrainer:
                     step_latents,
                     self.config,
                 )
-                for step_images, step_latents in zip(images_on_device, latents_on_device, strict=True)
+                for step_images, step_latents in self._steps_of(real_images, latents)
             ]
         # One transfer for the chunk: reading a scalar each step would wait for the device each step.
         return StepMetrics(*torch.stack([torch.stack(step) for step in steps], dim=1).cpu().numpy())
@@ -85,6 +84,11 @@ class DCGANTrainer:
     def wait(self) -> None:
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
+
+    def _steps_of(self, real_images: np.ndarray, latents: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        images_on_device = torch.from_numpy(real_images).to(self.device, non_blocking=True)
+        latents_on_device = torch.from_numpy(latents).to(self.device, self.dtype, non_blocking=True)
+        return zip(images_on_device, latents_on_device, strict=True)
 
     def _to_network(self, images: Tensor) -> Tensor:
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, S, S)

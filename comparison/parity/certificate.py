@@ -1,39 +1,39 @@
-"""parity.json: what was measured, and a hash of everything the result depends on."""
+"""parity.json: what was measured, and everything the result depends on."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.architectures import count_parameters
-from common.config import to_dict
+from common.architectures import Architecture, count_parameters
+from common.config import TrainConfig, to_dict
 from common.environment import describe_environment
+from comparison.certified import IDENTITY
+from comparison.parity.ladder import RUNGS
 from comparison.parity.pair import Measurement, Pair
-
-ROOT = Path(__file__).parents[2]
-CERTIFIED_PACKAGES = ("common", "torch_impl", "jax_impl", "comparison/parity")
 
 
 def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool, num_threads: int) -> dict[str, Any]:
     """The content of parity.json; it holds only if every rung does."""
     environment = describe_environment()
+    devices = {probe.name: probe.device_name for probe in pair.probes}
+    identity = identity_of(pair.config, pair.architecture, environment, num_threads=num_threads, devices=devices)
     return {
-        "holds": all(measurement.holds for measurement in measurements),
+        "holds": bool(measurements) and all(measurement.holds for measurement in measurements),
         "quick": quick,
-        "config_hash": config_hash(pair, environment["packages"], num_threads=num_threads),
-        "config": to_dict(pair.config),
-        "num_parameters": count_parameters(pair.architecture),
-        "packages": environment["packages"],
-        "num_threads": num_threads,
+        **identity,
+        "networks": repr(pair.architecture),
+        "identity_hash": identity_hash(identity),
         "environment": environment,
         "rungs": [
             {
                 "rung": measurement.rung,
+                "kind": RUNGS[measurement.rung].__name__,
                 "name": measurement.name,
                 "precision": measurement.precision,
                 # JSON knows no infinity, which stands for a NaN or a missing tensor on either side.
-                "measured": measurement.measured if measurement.measured < float("inf") else None,
+                "measured": float(measurement.measured) if measurement.measured < float("inf") else None,
                 "tolerance": measurement.tolerance,
                 "where": measurement.where,
                 "holds": measurement.holds,
@@ -43,11 +43,28 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
     }
 
 
-def config_hash(pair: Pair, packages: dict[str, str], *, num_threads: int) -> str:
-    """SHA-256 over the configuration, the networks, our source files, versions and threads."""
-    parts = [json.dumps(to_dict(pair.config)), repr(pair.architecture), json.dumps(packages), str(num_threads)]
-    digest = hashlib.sha256("\n".join(parts).encode())
-    for package in CERTIFIED_PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+def identity_of(
+    config: TrainConfig,
+    architecture: Architecture,
+    environment: Mapping[str, Any],
+    *,
+    num_threads: int,
+    devices: Mapping[str, str],
+) -> dict[str, Any]:
+    """What `comparison.certified.IDENTITY` names, of a pair; the records of two runs hold the same."""
+    return {
+        "config": to_dict(config),
+        "num_parameters": count_parameters(architecture),
+        "packages": environment["packages"],
+        "source_hash": environment["source_hash"],
+        "num_threads": num_threads,
+        "devices": dict(devices),
+    }
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """SHA-256 over the identity and over the ladder's own source, whose tolerances are part of what holds."""
+    digest = hashlib.sha256(json.dumps({name: identity[name] for name in IDENTITY}, sort_keys=True).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

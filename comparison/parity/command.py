@@ -9,23 +9,28 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from common.architectures import build_architecture
-from common.config import TrainConfig
+from common.architectures import FAMILIES, build_architecture
 from common.data import load_dataset, prepare_dataset
 from common.environment import default_num_threads
 from common.errors import UserError
 from common.options import ConfigOptions, parse
 from common.records import write_atomically
 from comparison.parity.certificate import certificate
-from comparison.parity.ladder import climb
+from comparison.parity.detection import Detection, Detections, detect_all
+from comparison.parity.ladder import RUNGS, climb
 from comparison.parity.pair import Measurement, Pair
 
 PROGRAM = "python compare.py parity"
 DESCRIPTION = "Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."
 NUM_STEPS, NUM_QUICK_STEPS = 300, 100
+BUG_WIDTH_DIVISOR = 8
+MATRIX_WIDTH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,38 +39,91 @@ class ParityOptions(ConfigOptions):
 
     quick: bool = False
     """Follow the trajectories for 100 steps instead of 300."""
+    planted_bugs: bool = False
+    """Plant known bugs one at a time, at an eighth of the width if none is given, and show which rung catches each."""
     width: int = 0
     """Channels of the narrowest layer; 0 is the preset's own width."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto takes an accelerator if the framework finds one."""
+    threads: int = 0
+    """CPU threads of each framework; 0 is every core this process may use."""
     data_dir: Path | None = None
     """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
     json: Path | None = None
-    """Where to write the certificate, parity.json."""
+    """Where to write the certificate, parity.json (or, with --planted-bugs, what was caught)."""
 
 
 def parity(arguments: Sequence[str]) -> int:
-    """0 if every rung holds, 1 if one does not."""
+    """0 if every rung holds (or every bug is caught), 1 if one does not."""
     options = parse(ParityOptions, arguments, program=PROGRAM, description=DESCRIPTION)
-    pair = make_pair(options)
-    console = Console()
-    measurements = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for measurement in climb(pair):
-            measurements.append(measurement)
-            console.print(
-                line(measurement), highlight=False, soft_wrap=True, style=None if measurement.holds else "red"
-            )
-    found = certificate(pair, measurements, quick=options.quick, num_threads=default_num_threads())
+    if options.config.precision == "bfloat16":
+        raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
+    if options.planted_bugs:
+        holds, record = _plant_bugs(options, Console())
+    else:
+        holds, record = _climb(options, Console())
     if options.json is not None:
-        write_atomically(options.json, (json.dumps(found, indent=2) + "\n").encode())
+        write_atomically(options.json, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+    return 0 if holds else 1
+
+
+def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, Any]]:
+    num_threads = options.threads or default_num_threads()
+    pair = make_pair(options, num_threads=num_threads)
+    measurements = []
+    for measurement in climb(pair):
+        measurements.append(measurement)
+        style = "" if measurement.holds else "red"
+        console.print(Text(line(measurement), style=style), soft_wrap=True)
+    found = certificate(pair, measurements, quick=options.quick, num_threads=num_threads)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"
     console.print(f"{options.config.preset}, {options.config.variant}: {verdict}", highlight=False)
-    return 0 if found["holds"] else 1
+    return found["holds"], found
 
 
-def make_pair(options: ParityOptions) -> Pair:
-    """Load the data and both frameworks, on the CPU."""
+def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[str, Any]]:
+    """The detection matrix, printed bug by bug as they are caught."""
+    results = detect_all(options)
+    clean = next(results)
+    assert isinstance(clean, list)
+    verdict = "every rung holds" if not clean else f"{len(clean)} measurements do not hold"
+    console.print(f"{options.config.preset} without a bug: {verdict}", highlight=False)
+    detections = []
+    for detection in results:
+        assert isinstance(detection, Detection)
+        detections.append(detection)
+        console.print(Text(detection_line(detection), style="" if detection.caught_by else "red"), soft_wrap=True)
+    found = Detections(detections, clean)
+    Console(width=max(console.width, MATRIX_WIDTH)).print(detection_matrix(found))
+    caught = sum(detection.caught_by is not None for detection in detections)
+    console.print(f"{caught} of {len(detections)} planted bugs are caught", highlight=False)
+    return found.holds, {
+        "holds": found.holds,
+        "preset": options.config.preset,
+        "clean_failures": [line(measurement) for measurement in clean],
+        "detections": [
+            {
+                "bug": bug.title,
+                "file": bug.location,
+                "edits": [{"before": before, "after": after} for before, after in bug.edits],
+                "config": bug.config,
+                "rung": measurement.rung if measurement else None,
+                "kind": RUNGS[measurement.rung].__name__ if measurement else None,
+                "name": measurement.name if measurement else None,
+                "precision": measurement.precision if measurement else None,
+                "measured": float(measurement.measured) if measurement and measurement.measured < float("inf") else None,
+                "tolerance": measurement.tolerance if measurement else None,
+                "where": measurement.where if measurement else None,
+            }
+            for bug, measurement in detections
+        ],
+    }
+
+
+def make_pair(options: ParityOptions, *, num_threads: int) -> Pair:
+    """Load the data and both frameworks."""
+    warnings.simplefilter("ignore")
     config = options.config
     dataset = prepare_dataset(
         load_dataset(config.dataset, options.data_dir, train_size=config.train_size),
@@ -74,9 +132,14 @@ def make_pair(options: ParityOptions) -> Pair:
     )
     if len(dataset.train_images) < config.batch_size:
         raise UserError(f"batch_size is {config.batch_size}, but there are only {len(dataset.train_images)} images")
-    architecture = build_architecture(config, image_channels=dataset.image_channels, width=options.width or None)
-    torch_probe, jax_probe = _load_probes(config)
-    num_steps = NUM_QUICK_STEPS if options.quick else NUM_STEPS
+    if options.width < 0:
+        raise UserError(f"--width is {options.width}: it must be 0 (the preset's own) or more")
+    width = options.width or None
+    if options.planted_bugs and width is None:
+        width = max(1, FAMILIES[config.preset][1] // BUG_WIDTH_DIVISOR)
+    architecture = build_architecture(config, image_channels=dataset.image_channels, width=width)
+    torch_probe, jax_probe = _load_probes(options.device, num_threads)
+    num_steps = NUM_QUICK_STEPS if options.quick or options.planted_bugs else NUM_STEPS
     return Pair(torch_probe, jax_probe, config, architecture, dataset.train_images, num_steps)
 
 
@@ -85,17 +148,39 @@ def line(measurement: Measurement) -> str:
     headroom = "exact" if measurement.measured == 0 else f"{measurement.headroom:.1g}x"
     mark = "holds" if measurement.holds else f"FAILS at {measurement.where}" if measurement.where else "FAILS"
     return (
-        f"rung {measurement.rung:2d}  {measurement.precision:8s} {measurement.name:52s} "
+        f"rung {measurement.rung:2d}  {measurement.precision:8s} {measurement.name:58s} "
         f"{measurement.measured:8.1e} of {measurement.tolerance:.0e}  {headroom:>7s}  {mark}"
     )
 
 
-def _load_probes(config: TrainConfig):
+def detection_line(detection: Detection) -> str:
+    """One bug, and the measurement that caught it."""
+    bug, measurement = detection
+    caught = "NOT CAUGHT"
+    if measurement is not None:
+        measured = f"{measurement.measured:.1e} of {measurement.tolerance:.0e}"
+        caught = f"rung {measurement.rung:2d} {measurement.precision}, {measurement.name}: {measured}"
+    return f"{bug.location:22s} {bug.title:56s} {caught}"
+
+
+def detection_matrix(found: Detections) -> Table:
+    """Bugs down, rungs across: a mark where each is caught first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("bug", no_wrap=True)
+    for rung in range(len(RUNGS)):
+        table.add_column(str(rung), no_wrap=True)
+    for bug, measurement in found.detections:
+        marks = ["x" if measurement and measurement.rung == rung else "." for rung in range(len(RUNGS))]
+        table.add_row(bug.title, *marks)
+    return table
+
+
+def _load_probes(device_name: str, num_threads: int):
     try:
         from comparison.parity.jax_probe import JaxProbe
         from comparison.parity.torch_probe import TorchProbe
     except ImportError as error:
         raise UserError(f"parity needs both frameworks ({error}): pip install torch jax flax optax") from None
-    for probe in (probes := (TorchProbe(), JaxProbe())):
-        probe.configure(num_threads=default_num_threads())
+    for probe in (probes := (TorchProbe(device_name), JaxProbe(device_name))):
+        probe.configure(num_threads=num_threads)
     return probes

@@ -13,52 +13,49 @@ NUM_HASHED_STEPS = 20
 
 def specification(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Names, shapes and dtypes of every leaf, and torch -> JAX -> torch bit-exact after two steps."""
-    config = pair.at(precision)
     expected = expected_shapes(pair.architecture)
     stored = "float64" if precision == "float64" else "float32"
-    trainers = {}
     for probe in pair.probes:
-        trainers[probe.name] = trainer = probe.create_trainer(config, pair.architecture)
-        trainer.load_weights(pair.initial_weights(precision))
+        trainer = pair.trainer(probe, precision)
         weights = trainer.export_weights()
         wrong = [
-            name for name in {*expected, *weights} if name not in weights or weights[name].shape != expected.get(name)
+            name for name in {**expected, **weights} if name not in weights or weights[name].shape != expected.get(name)
         ]
         wrong += [f"{name} is {kind}" for name, kind in probe.dtypes(trainer).items() if kind != stored]
         yield Measurement(0, f"{probe.name}: names, shapes, dtypes", precision, len(wrong), 0, ", ".join(wrong[:3]))
-    trainers["torch"].train_chunk(*pair.data(0, 2))
-    before = trainers["torch"].export_weights()
-    trainers["jax"].load_weights(before)
-    trainers["torch"].load_weights(trainers["jax"].export_weights())
-    changed = differing_tensors(trainers["torch"].export_weights(), before)
+    before = pair.trajectory(pair.torch, precision).at(2).weights
+    handed_over = pair.trainer(pair.jax, precision, weights=before).export_weights()
+    after = pair.trainer(pair.torch, precision, weights=handed_over).export_weights()
+    changed = differing_tensors(after, before)
     yield Measurement(0, "torch -> JAX -> torch", precision, len(changed), 0, ", ".join(changed[:3]))
 
 
 def data_and_noise(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """SHA-256 of every batch and every latent, read back from each framework's device."""
-    if precision != "float32":
-        return  # what is fed does not depend on the arithmetic
-    hashes: dict[str, list[str]] = {}
-    for probe in pair.probes:
-        hashes[probe.name] = [
-            hashlib.sha256(np.ascontiguousarray(probe.on_device(array[0])).tobytes()).hexdigest()
-            for step in range(NUM_HASHED_STEPS)
-            for array in pair.data_for(probe, step)
+    """SHA-256 of every batch and every latent, read back from each framework's device where a step begins."""
+    num_steps = min(NUM_HASHED_STEPS, len(pair.train_images) // pair.config.batch_size)
+    images, latents = pair.data(0, num_steps)
+    hashes = [
+        [
+            [hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in fed]
+            for fed in probe.fed(pair.trainer(probe, precision), images, latents)
         ]
-    different = [index for index, pairs in enumerate(zip(*hashes.values(), strict=True)) if len(set(pairs)) > 1]
-    where = f"step {different[0] // 2 + 1}, {('images', 'latents')[different[0] % 2]}" if different else ""
-    yield Measurement(
-        1, f"SHA-256 of {NUM_HASHED_STEPS} steps' images and latents", precision, len(different), 0, where
-    )
+        for probe in pair.probes
+    ]
+    different = [
+        f"step {step}, {kind}"
+        for step, (torch_hashes, jax_hashes) in enumerate(zip(*hashes, strict=True), start=1)
+        for kind, torch_hash, jax_hash in zip(("images", "latents"), torch_hashes, jax_hashes, strict=True)
+        if torch_hash != jax_hash
+    ]
+    name = f"SHA-256 of {num_steps} steps' images and latents"
+    yield Measurement(1, name, precision, len(different), 0, ", ".join(different[:1]))
 
 
 def loaded_weights(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Each framework hands back exactly the initial weights it was given."""
     given = pair.initial_weights(precision)
     for probe in pair.probes:
-        trainer = probe.create_trainer(pair.at(precision), pair.architecture)
-        trainer.load_weights(given)
-        changed = differing_tensors(trainer.export_weights(), given)
+        changed = differing_tensors(pair.trainer(probe, precision).export_weights(), given)
         yield Measurement(2, f"{probe.name}: initial weights", precision, len(changed), 0, ", ".join(changed[:3]))
 
 

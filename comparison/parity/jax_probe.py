@@ -1,5 +1,7 @@
 """JAX, taken apart for the ladder. Mirrors torch_probe.py."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -12,8 +14,7 @@ from common.architectures import Architecture, LayerSpec
 from common.config import TrainConfig
 from common.contract import Weights
 from comparison.parity.probe import LayerResult
-from jax_impl import device, losses, trainer
-from jax_impl.layers import build_layer
+from jax_impl import device, layers, losses, trainer
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS, TO_CANONICAL, TO_NATIVE
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -38,12 +39,27 @@ class JaxProbe:
 
     name = "jax"
 
+    def __init__(self, device_name: str = "cpu") -> None:
+        self._device_name = device_name
+
+    @cached_property
+    def device(self) -> device.Device:
+        """Found at first use, after `configure`: the flags are read when a device starts."""
+        return device.select_device(self._device_name)
+
+    @property
+    def device_name(self) -> str:
+        return device.device_name(self.device)
+
     def configure(self, *, num_threads: int) -> None:
         device.configure(num_threads=num_threads)
 
+    def use_precision(self, config: TrainConfig) -> None:
+        jax.config.update("jax_enable_x64", config.precision == "float64")
+
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        _use_precision(config)
-        return trainer.create_trainer(config, architecture, device.select_device("cpu"))
+        self.use_precision(config)
+        return trainer.create_trainer(config, architecture, self.device)
 
     def layer(
         self,
@@ -55,8 +71,8 @@ class JaxProbe:
         *,
         train: bool,
     ) -> LayerResult:
-        _use_precision(config)
-        module = build_layer(spec, variant=config.variant, dtype=_dtype(config), param_dtype=_dtype(config))
+        self.use_precision(config)
+        module = layers.build_layer(spec, variant=config.variant, dtype=_dtype(config), param_dtype=_dtype(config))
         native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
         for name, array in weights.items():
             getattr(module, native[name]).set_value(_native(config, array))
@@ -65,13 +81,19 @@ class JaxProbe:
         holder = Holder(module)
         graph, parameters, rest = nnx.split(holder, nnx.Param, ...)
 
-        def apply(parameters: Any, images: Array) -> tuple[Array, Any]:
-            copy = nnx.merge(graph, parameters, rest, copy=True)
-            outputs = copy.layer(images)
-            return outputs, nnx.state(copy, nnx.BatchStat)
+        @jax.jit
+        def run(parameters: Any, images: Array, cotangent: Array) -> Any:
+            def apply(parameters: Any, images: Array) -> tuple[Array, Any]:
+                copy = nnx.merge(graph, parameters, rest, copy=True)
+                outputs = copy.layer(images)
+                return outputs, nnx.state(copy, nnx.BatchStat)
 
-        outputs, pull_back, statistics = jax.vjp(apply, parameters, _native(config, inputs, TO_NHWC), has_aux=True)
-        gradients, input_gradient = pull_back(_native(config, cotangent, TO_NHWC))
+            outputs, pull_back, statistics = jax.vjp(apply, parameters, images, has_aux=True)
+            return outputs, statistics, *pull_back(cotangent)
+
+        outputs, statistics, gradients, input_gradient = run(
+            parameters, _native(config, inputs, TO_NHWC), _native(config, cotangent, TO_NHWC)
+        )
         return LayerResult(
             outputs=_array(outputs, TO_NCHW),
             input_gradient=_array(input_gradient, TO_NCHW),
@@ -86,30 +108,43 @@ class JaxProbe:
         )
 
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
-        module, weights = getattr(trainer, network), trainer.export_weights()
+        self.use_precision(trainer.config)
+        module = getattr(trainer, network)
         module.train() if train else module.eval()
-        values = jnp.array(inputs.transpose(TO_NHWC), trainer.dtype)
-        outputs = []
-        for layer in module.layers:
-            values = layer(values)
-            outputs.append(_array(values, TO_NCHW))
-        module.train()
-        trainer.load_weights(weights)  # a forward pass in train mode moved the running statistics
-        return outputs
 
-    def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
-        _use_precision(config)
+        @nnx.jit
+        def run(module: Any, values: Array) -> list[Array]:
+            outputs = [values]
+            for layer in module.layers:
+                outputs.append(layer(outputs[-1]))
+            return outputs[1:]
+
+        outputs = run(module, jnp.array(inputs.transpose(TO_NHWC), trainer.dtype))
+        module.train()
+        return [_array(values, TO_NCHW) for values in outputs]
+
+    def losses(
+        self,
+        config: TrainConfig,
+        real_logits: np.ndarray,
+        fake_logits: np.ndarray,
+        *,
+        real_target: float,
+        fake_target: float,
+        generator_target: float,
+    ) -> Weights:
+        self.use_precision(config)
         real, fake = (jnp.array(array, _dtype(config)) for array in (real_logits, fake_logits))
 
         def identity(values: Array) -> Array:
             return values
 
         def judge(real: Array, fake: Array) -> Array:
-            targets = {"real_target": config.real_target, "fake_target": config.fake_target}
+            targets = {"real_target": real_target, "fake_target": fake_target}
             return losses.discriminator_loss(identity, real, fake, **targets).loss  # pyright: ignore[reportArgumentType]
 
         def fool(fake: Array) -> Array:
-            return losses.generator_loss(fake, identity, target=config.generator_target)  # pyright: ignore[reportArgumentType]
+            return losses.generator_loss(fake, identity, target=generator_target)  # pyright: ignore[reportArgumentType]
 
         judged, (real_gradient, fake_gradient) = jax.value_and_grad(judge, argnums=(0, 1))(real, fake)
         fooled, generator_gradient = jax.value_and_grad(fool)(fake)
@@ -122,35 +157,27 @@ class JaxProbe:
         }
 
     def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
-        config, weights = trainer.config, trainer.export_weights()
-        real = trainer._to_network(jnp.array(real_images))
-        fake = trainer.generator(jnp.array(latents, trainer.dtype))
-        trainer.load_weights(weights)  # the generator runs again below
-        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
-
-        def judge(discriminator: Any) -> Array:
-            return losses.discriminator_loss(discriminator, real, fake, **targets).loss
-
-        def fool(generator: Any, discriminator: Any) -> Array:
-            images = generator(jnp.array(latents, trainer.dtype))
-            return losses.generator_loss(images, discriminator, target=config.generator_target)
-
+        judge, fool = self._losses_of(trainer)
         found = {
-            "discriminator": nnx.grad(judge)(trainer.discriminator),
-            "generator": nnx.grad(fool)(trainer.generator, trainer.discriminator),
+            "discriminator": nnx.jit(nnx.grad(judge)),
+            "generator": nnx.jit(nnx.grad(fool)),
         }
         gradients = {}
-        for name, state in found.items():
+        for name, state in self._call(found, trainer, real_images, latents).items():
             for index, spec in enumerate(getattr(trainer.architecture, name)):
                 for canonical, native in PARAMETERS.get(type(spec), {}).items():
                     if native in state["layers"].get(index, {}):
                         key = f"{name}.layers.{index}.{canonical}"
                         gradients[key] = _array(state["layers"][index][native][...])
-        trainer.load_weights(weights)
         return gradients
 
+    def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
+        judge, fool = self._losses_of(trainer)
+        losses = {"discriminator": nnx.jit(judge), "generator": nnx.jit(fool)}
+        return {name: float(loss) for name, loss in self._call(losses, trainer, real_images, latents).items()}
+
     def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-        _use_precision(config)
+        self.use_precision(config)
         module = Vector(jnp.array(start, _dtype(config)))
         optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
         path = []
@@ -159,8 +186,12 @@ class JaxProbe:
             path.append(_array(module.vector[...]))
         return np.stack(path)
 
-    def on_device(self, array: np.ndarray) -> np.ndarray:
-        return np.asarray(jax.device_put(array, device.select_device("cpu")))
+    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        self.use_precision(trainer.config)
+        return [(np.array(images), np.array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
+
+    def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
+        return _array(trainer._to_network(jnp.array(real_images)), TO_NCHW)
 
     def dtypes(self, trainer: Any) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -171,10 +202,29 @@ class JaxProbe:
                         found[f"{part}{jax.tree_util.keystr(path)}"] = str(leaf.dtype)
         return found
 
+    def _losses_of(self, trainer: Any) -> tuple[Callable[..., Array], Callable[..., Array]]:
+        config = trainer.config
+        self.use_precision(config)
+        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
 
-def _use_precision(config: TrainConfig) -> None:
-    """x64 is a switch of the whole process: neither precision may inherit the other's."""
-    jax.config.update("jax_enable_x64", config.precision == "float64")
+        def judge(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:
+            return losses.discriminator_loss(discriminator, real, generator(latents), **targets).loss
+
+        def fool(generator: Any, discriminator: Any, real: Array, latents: Array) -> Array:
+            return losses.generator_loss(generator(latents), discriminator, target=config.generator_target)
+
+        return judge, fool
+
+    def _call(
+        self, functions: dict[str, Callable[..., Any]], trainer: Any, real_images: np.ndarray, latents: np.ndarray
+    ) -> dict[str, Any]:
+        # A pass in train mode moves the running statistics, which no loss in train mode depends on.
+        data = trainer._to_network(jnp.array(real_images)), jnp.array(latents, trainer.dtype)
+        networks = {"discriminator": trainer.discriminator, "generator": trainer.generator}
+        return {
+            name: function(networks[name], networks[other], *data)
+            for (name, function), other in zip(functions.items(), reversed(networks), strict=True)
+        }
 
 
 def _dtype(config: TrainConfig) -> Any:

@@ -1,5 +1,6 @@
 """The ladder: every rung, from equal names to equal trajectories, in float64 and float32."""
 
+import math
 from collections.abc import Callable, Iterator
 
 from comparison.parity import inputs, pieces, training
@@ -26,10 +27,19 @@ RUNGS: tuple[Rung, ...] = (
 
 
 def climb(pair: Pair, *, stop_at_first_failure: bool = False) -> Iterator[Measurement]:
-    """Every measurement of every rung, float64 before float32."""
-    for rung in RUNGS:
+    """Every measurement of every rung, float64 before float32; a rung that cannot be measured does not hold."""
+    for number, rung in enumerate(RUNGS):
         for precision in PRECISIONS:
-            for measurement in rung(pair, precision):
+            for measurement in _measured(rung, number, pair, precision):
                 yield measurement
                 if stop_at_first_failure and not measurement.holds:
                     return
+
+
+def _measured(rung: Rung, number: int, pair: Pair, precision: str) -> Iterator[Measurement]:
+    try:
+        yield from rung(pair, precision)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # What a difference can do to a framework: shapes that do not fit, a graph that is gone, a missing tensor.
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        yield Measurement(number, f"{rung.__name__} could not be measured", precision, math.inf, 0.0, reason)

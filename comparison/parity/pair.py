@@ -1,7 +1,6 @@
 """What every rung is given: both frameworks, the configuration under test, and its data."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,11 +10,15 @@ from common.architectures import Architecture
 from common.config import TrainConfig
 from common.contract import Weights
 from common.initial_weights import initial_weights
-from common.loop import chunk_data
+from common.loop import CHUNK_STEPS, chunk_data
 from common.randomness import epoch_permutation
 from comparison.parity.probe import Probe
 
 PRECISIONS = ("float64", "float32")
+# Where a trajectory is looked at, by one rung or another.
+STOPS = (1, 2, 5, 10, 20, 50, 100, 300)
+# Stops whose snapshots keep Adam's moments, two thirds of the memory: nobody looks at those of the others.
+FULL_STATE_STEPS = (1, 2, 50)
 
 
 class Measurement(NamedTuple):
@@ -30,7 +33,7 @@ class Measurement(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        return self.measured <= self.tolerance
+        return bool(self.measured <= self.tolerance)
 
     @property
     def headroom(self) -> float:
@@ -47,7 +50,10 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """Both frameworks on one configuration; `num_steps` is how long the trajectories are followed."""
+    """Both frameworks on one configuration; `num_steps` is how long the trajectories are followed.
+
+    Trainers and trajectories are made once and shared by all rungs: a compilation costs more than a hundred steps.
+    """
 
     torch: Probe
     jax: Probe
@@ -55,19 +61,46 @@ class Pair:
     architecture: Architecture
     train_images: np.ndarray
     num_steps: int
+    _trainers: dict[tuple[str, str, str], Any] = field(default_factory=dict, repr=False)
+    _trajectories: dict[tuple[str, str], "Trajectory"] = field(default_factory=dict, repr=False)
 
     @property
     def probes(self) -> tuple[Probe, Probe]:
         """The reference first."""
         return self.torch, self.jax
 
-    def at(self, precision: str) -> TrainConfig:
-        """The configuration in another precision."""
-        return replace(self.config, precision=precision)
+    @property
+    def other_variant(self) -> str:
+        """The variant that is not the configuration's."""
+        return "idiomatic" if self.config.variant == "tuned" else "tuned"
+
+    def at(self, precision: str, variant: str | None = None) -> TrainConfig:
+        """The configuration in another precision, or another variant too."""
+        return replace(self.config, precision=precision, variant=variant or self.config.variant)
 
     def initial_weights(self, precision: str) -> Weights:
         """The weights both start from."""
         return initial_weights(self.at(precision), self.architecture)
+
+    def trainer(
+        self, probe: Probe, precision: str, *, weights: Weights | None = None, variant: str | None = None
+    ) -> Any:
+        """The one trainer of its kind, with the given weights or the initial ones; the next call takes it away."""
+        config = self.at(precision, variant)
+        probe.use_precision(config)
+        key = (probe.name, precision, config.variant)
+        if key not in self._trainers:
+            self._trainers[key] = probe.create_trainer(config, self.architecture)
+        trainer = self._trainers[key]
+        trainer.load_weights(self.initial_weights(precision) if weights is None else weights)
+        return trainer
+
+    def trajectory(self, probe: Probe, precision: str) -> "Trajectory":
+        """The undisturbed run of one framework."""
+        key = (probe.name, precision)
+        if key not in self._trajectories:
+            self._trajectories[key] = Trajectory(self, probe, precision, self.initial_weights(precision))
+        return self._trajectories[key]
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -81,17 +114,44 @@ class Pair:
         count = min(count, num_steps - start)
         return chunk_data(self.config, self.train_images, self.order, start, count, first_step=first_step)
 
-    def data_for(self, probe: Probe, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """One step's images and latents as `probe`'s trainer is handed them: the same for both, or a bug."""
-        return self.data(step, 1)
 
-    def train(self, trainer: Any, steps: list[int]) -> Iterator[tuple[int, Snapshot]]:
-        """Train to each of the given steps in turn."""
-        done, losses = 0, []
-        for step in steps:
-            while done < step:
-                images, latents = self.data(done, min(16, step - done))
-                metrics = trainer.train_chunk(images, latents)
-                losses.append(np.stack([metrics.discriminator_loss, metrics.generator_loss]))
-                done += len(images)
-            yield step, Snapshot(trainer.export_weights(), np.concatenate(losses, axis=1))
+class Trajectory:
+    """One training run that is followed only as far as a rung asks, and remembers every stop on the way.
+
+    Weights are handed back to the trainer before it goes on, which rung 0 has shown to be exact.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        probe: Probe,
+        precision: str,
+        start: Weights,
+        *,
+        first_step: int = 0,
+        variant: str | None = None,
+    ) -> None:
+        self._pair, self._probe, self._precision, self._variant = pair, probe, precision, variant
+        self.state = start  # of the last step taken
+        self._losses: list[np.ndarray] = []
+        self._step = first_step
+        self._snapshots: dict[int, Snapshot] = {}
+
+    def at(self, step: int) -> Snapshot:
+        """The trainer after `step` steps: one of STOPS, or further than this run has been."""
+        for stop in (*STOPS, step):
+            if self._step < stop <= step:
+                self._train_to(stop)
+        return self._snapshots[step]
+
+    def _train_to(self, step: int) -> None:
+        trainer = self._pair.trainer(self._probe, self._precision, weights=self.state, variant=self._variant)
+        while self._step < step:
+            images, latents = self._pair.data(self._step, min(CHUNK_STEPS, step - self._step))
+            metrics = trainer.train_chunk(images, latents)
+            self._losses.append(np.stack([metrics.discriminator_loss, metrics.generator_loss]))
+            self._step += len(images)
+        self.state = weights = trainer.export_weights()
+        if step not in FULL_STATE_STEPS:
+            weights = {name: array for name, array in weights.items() if ".adam." not in name}
+        self._snapshots[step] = Snapshot(weights, np.concatenate(self._losses, axis=1))

@@ -1,18 +1,31 @@
 """Rungs 3 to 7: layers, whole networks, losses, gradients and the optimizer, each compared alone."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from common import architectures as specs
 from common.contract import Weights
 from common.randomness import stream
+from comparison.parity.localise import accumulation, first_divergence, sequence
 from comparison.parity.measure import errors, max_relative
 from comparison.parity.pair import Measurement, Pair
 
-NUM_DRAWN_SHAPES = 6
+# How many shapes each layer kind is tried on; every one costs JAX a compilation.
+NUM_SHAPES = {
+    specs.Conv: 4,
+    specs.ConvTranspose: 4,
+    specs.BatchNorm: 2,
+    specs.LeakyReLU: 1,
+    specs.ReLU: 1,
+    specs.Tanh: 1,
+}
 LAYER_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
 GRADIENT_TOLERANCES = {"float64": 1e-11, "float32": 1e-4}
+# A longer step crosses kinks of ReLU (1e-4 off at 1e-6), rounding of the loss blurs a shorter one (1e-7 off at 1e-8).
+FINITE_DIFFERENCE_STEP, FINITE_DIFFERENCE_TOLERANCE = 1e-7, 1e-5
+SMOOTHED_TARGETS = (0.9, 0.2, 0.8)  # no two mirror each other: smoothing on the wrong side must show
 ADAM_TOLERANCES = {"float64": 1e-10, "float32": 1e-3}  # times the learning rate
 NUM_ADAM_STEPS = 200
 
@@ -20,10 +33,10 @@ NUM_ADAM_STEPS = 200
 def layers(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Each layer kind alone over drawn shapes, odd and even, with exact zeros among the inputs."""
     draw = stream(pair.config.seed, "parity/layers")
-    for kind in (specs.Conv, specs.ConvTranspose, specs.BatchNorm, specs.LeakyReLU, specs.ReLU, specs.Tanh):
+    for kind, num_shapes in NUM_SHAPES.items():
         worst, where = 0.0, ""
-        for index in range(NUM_DRAWN_SHAPES):
-            spec, inputs, cotangent, weights = _drawn_layer(kind, index, draw)
+        for index in range(num_shapes):
+            spec, inputs, cotangent, weights = drawn_layer(kind, draw, usual=index < num_shapes // 2)
             for train in (True, False) if kind is specs.BatchNorm else (True,):
                 arguments = (pair.at(precision), spec, weights, inputs, cotangent)
                 torch_result, jax_result = (probe.layer(*arguments, train=train) for probe in pair.probes)
@@ -39,18 +52,18 @@ def layers(pair: Pair, precision: str) -> Iterator[Measurement]:
         yield Measurement(3, kind.__name__, precision, worst, LAYER_TOLERANCES[precision], where)
 
 
-def _drawn_layer(
-    kind: type, index: int, draw: np.random.Generator
+def drawn_layer(
+    kind: type, draw: np.random.Generator, *, usual: bool
 ) -> tuple[specs.LayerSpec, np.ndarray, np.ndarray, Weights]:
+    """A spec with inputs, an output's cotangent, and weights; `usual` is kernel 4, stride 2, padding 1."""
     batch, channels, size = int(draw.integers(2, 5)), int(draw.integers(1, 10)), int(draw.integers(3, 12))
     weights: Weights = {}
     spec: specs.LayerSpec
     if kind in (specs.Conv, specs.ConvTranspose):
         out_channels = int(draw.integers(1, 10))
-        # The shape the networks are made of first, then others.
-        kernel, stride, padding = (4, 2, 1) if index < NUM_DRAWN_SHAPES // 2 else map(int, draw.integers(1, 4, 3))
+        kernel, stride, padding = (4, 2, 1) if usual else map(int, draw.integers(1, 4, 3))
         kernel = max(kernel, padding + 1)
-        spec = kind(channels, out_channels, kernel, stride, padding, bias=bool(index % 2))
+        spec = kind(channels, out_channels, kernel, stride, padding, bias=bool(draw.integers(2)))
         shape = (out_channels, channels) if kind is specs.Conv else (channels, out_channels)
         weights["weight"] = draw.standard_normal((*shape, kernel, kernel))
         if spec.bias:
@@ -74,57 +87,109 @@ def _drawn_layer(
 
 
 def forward(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """Every intermediate tensor of both networks in train and eval mode, in execution order."""
-    trainers = [probe.create_trainer(pair.at(precision), pair.architecture) for probe in pair.probes]
+    """What D is shown, and every intermediate tensor of both networks in train and eval mode, in execution order."""
     images, latents = pair.data(0, 1)
-    for trainer in trainers:
-        trainer.load_weights(pair.initial_weights(precision))
-    real = images[0] / 127.5 - 1
-    real = real[:, None] if real.ndim == 3 else real.transpose(0, 3, 1, 2)
-    for network, inputs in (("generator", latents[0, 0][:, :, None, None]), ("discriminator", real)):
+    torch_images, jax_images = (
+        probe.network_inputs(pair.trainer(probe, precision), images[0]) for probe in pair.probes
+    )
+    tolerance = LAYER_TOLERANCES[precision]
+    shown = max_relative(jax_images, torch_images)
+    yield Measurement(4, "images as the discriminator sees them", precision, shown, tolerance)
+    for network, inputs in (("generator", latents[0, 0][:, :, None, None]), ("discriminator", torch_images)):
         for train in (True, False):
             torch_outputs, jax_outputs = (
-                probe.activations(trainer, network, inputs.astype(np.float64), train=train)
-                for probe, trainer in zip(pair.probes, trainers, strict=True)
+                probe.activations(pair.trainer(probe, precision), network, inputs.astype(np.float64), train=train)
+                for probe in pair.probes
             )
-            found = [max_relative(b, a) for a, b in zip(torch_outputs, jax_outputs, strict=True)]
-            index = int(np.argmax(found))
-            mode = "train" if train else "eval"
-            where = f"{network}.layers.{index}"
-            yield Measurement(
-                4,
-                f"{network}, {mode} mode, {len(found)} layers",
-                precision,
-                found[index],
-                LAYER_TOLERANCES[precision],
-                where,
-            )
+            found = {
+                f"{network}.layers.{index}": max_relative(jax_output, torch_output)
+                for index, (torch_output, jax_output) in enumerate(zip(torch_outputs, jax_outputs, strict=True))
+            }
+            largest = max(found, key=found.__getitem__)
+            first = first_divergence(sequence(found), tolerance=tolerance)
+            name = f"{network}, {'train' if train else 'eval'} mode, {len(found)} layers"
+            yield Measurement(4, name, precision, found[largest], tolerance, str(first or largest))
 
 
 def losses(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """Both losses and their gradients for logits up to +-120."""
+    """Both losses and their gradients for logits up to +-120, with the config's targets and with smoothed ones."""
     logits = np.concatenate([np.linspace(-120, 120, 97), [0.0, 1e-6, -1e-6]])
-    reference, measured = (probe.losses(pair.at(precision), logits, logits[::-1].copy()) for probe in pair.probes)
-    for name, error in errors(measured, reference, max_relative).items():
-        yield Measurement(5, name, precision, error, LAYER_TOLERANCES[precision])
+    config = pair.config
+    for name, targets in {
+        "targets of the config": (config.real_target, config.fake_target, config.generator_target),
+        "smoothed targets": SMOOTHED_TARGETS,
+    }.items():
+        reference, measured = (
+            probe.losses(
+                pair.at(precision),
+                logits,
+                logits[::-1].copy(),
+                real_target=targets[0],
+                fake_target=targets[1],
+                generator_target=targets[2],
+            )
+            for probe in pair.probes
+        )
+        found = errors(measured, reference, max_relative)
+        where = max(found, key=found.__getitem__)
+        yield Measurement(5, name, precision, found[where], LAYER_TOLERANCES[precision], where)
 
 
 def gradients(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """Gradients of every parameter, D's and G's."""
+    """Gradients of every parameter, D's and G's; in float64 also against finite differences, which know no autodiff."""
     images, latents = pair.data(0, 1)
-    found = []
-    for probe in pair.probes:
-        trainer = probe.create_trainer(pair.at(precision), pair.architecture)
-        trainer.load_weights(pair.initial_weights(precision))
-        found.append(probe.gradients(trainer, images[0], latents[0, 0]))
-    torch_gradients, jax_gradients = found
+    torch_gradients, jax_gradients = (
+        probe.gradients(pair.trainer(probe, precision), images[0], latents[0, 0]) for probe in pair.probes
+    )
     compared = errors(jax_gradients, torch_gradients, max_relative)
+    tolerance = GRADIENT_TOLERANCES[precision]
     for network in ("discriminator", "generator"):
-        own = {name: error for name, error in compared.items() if name.startswith(network)}
-        where = max(own, key=own.__getitem__)
+        # Gradients are found from the last layer to the first.
+        own = {name: compared[name] for name in reversed(compared) if name.startswith(network)}
+        largest = max(own, key=own.__getitem__)
+        first = first_divergence(accumulation(own), tolerance=tolerance)
         yield Measurement(
-            6, f"{network}, {len(own)} tensors", precision, own[where], GRADIENT_TOLERANCES[precision], where
+            6, f"{network}, {len(own)} tensors", precision, own[largest], tolerance, str(first or largest)
         )
+    if precision == "float64":
+        slopes = finite_differences(pair, torch_gradients)
+        for probe, found in zip(pair.probes, (torch_gradients, jax_gradients), strict=True):
+            measured = {
+                slope.name: abs(np.sum(found[slope.name] * slope.direction) / slope.difference - 1) for slope in slopes
+            }
+            where = max(measured, key=measured.__getitem__)
+            name = f"{probe.name} against central finite differences"
+            yield Measurement(6, name, precision, measured[where], FINITE_DIFFERENCE_TOLERANCE, where)
+
+
+class Slope(NamedTuple):
+    """How much a loss changes when one tensor moves along a direction."""
+
+    name: str
+    direction: np.ndarray
+    difference: float
+
+
+def finite_differences(pair: Pair, gradients: Weights) -> list[Slope]:
+    """Of each tensor, the central difference of PyTorch's loss, which rungs 4 and 5 have shown to be JAX's too."""
+    images, latents = pair.data(0, 1)
+    weights = pair.initial_weights("float64")
+    draw = stream(pair.config.seed, "parity/directions")
+    slopes = []
+    for name, gradient in gradients.items():
+        direction = draw.standard_normal(gradient.shape)
+        # Half along the gradient: where that is small across the direction, rounding would be all one sees.
+        direction = direction / np.linalg.norm(direction) + gradient / np.linalg.norm(gradient)
+        ahead, behind = (
+            pair.torch.loss_values(
+                pair.trainer(pair.torch, "float64", weights={**weights, name: weights[name] + step * direction}),
+                images[0],
+                latents[0, 0],
+            )[name.split(".")[0]]
+            for step in (FINITE_DIFFERENCE_STEP, -FINITE_DIFFERENCE_STEP)
+        )
+        slopes.append(Slope(name, direction, (ahead - behind) / (2 * FINITE_DIFFERENCE_STEP)))
+    return slopes
 
 
 def optimizer(pair: Pair, precision: str) -> Iterator[Measurement]:

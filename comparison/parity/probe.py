@@ -27,8 +27,17 @@ class Probe(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def device_name(self) -> str:
+        """As a run records it."""
+        ...
+
     def configure(self, *, num_threads: int) -> None:
         """Set the framework's process-wide flags, before anything else of it runs."""
+        ...
+
+    def use_precision(self, config: TrainConfig) -> None:
+        """Set what the framework keeps for its whole process, so that neither precision inherits the other's."""
         ...
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
@@ -52,7 +61,16 @@ class Probe(Protocol):
         """Every layer's output, in execution order, as the trainer's own network computes it."""
         ...
 
-    def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
+    def losses(
+        self,
+        config: TrainConfig,
+        real_logits: np.ndarray,
+        fake_logits: np.ndarray,
+        *,
+        real_target: float,
+        fake_target: float,
+        generator_target: float,
+    ) -> Weights:
         """Both losses for given logits, and their gradients by name."""
         ...
 
@@ -64,8 +82,16 @@ class Probe(Protocol):
         """Parameters (T, n) after each of T updates of a vector by given gradients (T, n)."""
         ...
 
-    def on_device(self, array: np.ndarray) -> np.ndarray:
-        """The array as it reads back from the device: what a network is really fed."""
+    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each step's images and latents of a chunk, read back from the device right before the step."""
+        ...
+
+    def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
+        """Bytes as the discriminator sees them."""
+        ...
+
+    def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
+        """Both networks' losses in train mode, nothing updated, by network: what `gradients` differentiates."""
         ...
 
     def dtypes(self, trainer: Any) -> dict[str, str]:

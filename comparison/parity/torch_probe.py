@@ -1,5 +1,6 @@
 """PyTorch, taken apart for the ladder. Mirrors jax_probe.py."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,7 @@ from common.architectures import Architecture, LayerSpec
 from common.config import TrainConfig
 from common.contract import Weights
 from comparison.parity.probe import LayerResult
-from torch_impl import device, losses, trainer
-from torch_impl.layers import build_layer
+from torch_impl import device, layers, losses, trainer
 
 
 class TorchProbe:
@@ -19,11 +19,26 @@ class TorchProbe:
 
     name = "torch"
 
+    def __init__(self, device_name: str = "cpu") -> None:
+        self._device_name = device_name
+
+    @cached_property
+    def device(self) -> device.Device:
+        """Found at first use, after `configure`: the flags are read when a device starts."""
+        return device.select_device(self._device_name)
+
+    @property
+    def device_name(self) -> str:
+        return device.device_name(self.device)
+
     def configure(self, *, num_threads: int) -> None:
         device.configure(num_threads=num_threads)
 
+    def use_precision(self, config: TrainConfig) -> None:
+        """Nothing to do: every tensor says what it is."""
+
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        return trainer.create_trainer(config, architecture, device.select_device("cpu"))
+        return trainer.create_trainer(config, architecture, self.device)
 
     def layer(
         self,
@@ -35,15 +50,15 @@ class TorchProbe:
         *,
         train: bool,
     ) -> LayerResult:
-        module = build_layer(spec).to(_dtype(config)).train(train)
+        module = layers.build_layer(spec).to(self.device, _dtype(config)).train(train)
         module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
         if config.variant == "tuned":
             module = module.to(memory_format=torch.channels_last)
-        images = _tensor(config, inputs).requires_grad_()
+        images = self._tensor(config, inputs).requires_grad_()
         outputs = module(images.clone())  # activations work in place
         names = [name for name, _ in module.named_parameters()]
         input_gradient, *gradients = torch.autograd.grad(
-            outputs, (images, *module.parameters()), _tensor(config, cotangent)
+            outputs, (images, *module.parameters()), self._tensor(config, cotangent)
         )
         return LayerResult(
             outputs=_array(outputs),
@@ -54,25 +69,32 @@ class TorchProbe:
 
     @torch.no_grad()
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
-        module, weights = getattr(trainer, network), trainer.export_weights()
+        module = getattr(trainer, network)
         module.train(train)
-        values = torch.tensor(inputs).to(trainer.dtype).contiguous(memory_format=trainer.memory_format)
+        values = torch.tensor(inputs).to(self.device, trainer.dtype).contiguous(memory_format=trainer.memory_format)
         outputs = []
         for layer in module.layers:
             values = layer(values)
             outputs.append(_array(values).copy())  # the next activation may work in place
         module.train()
-        trainer.load_weights(weights)  # a forward pass in train mode moved the running statistics
         return outputs
 
-    def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
+    def losses(
+        self,
+        config: TrainConfig,
+        real_logits: np.ndarray,
+        fake_logits: np.ndarray,
+        *,
+        real_target: float,
+        fake_target: float,
+        generator_target: float,
+    ) -> Weights:
         real, fake, generated = (
-            torch.tensor(array).to(_dtype(config)).requires_grad_() for array in (real_logits, fake_logits, fake_logits)
+            self._tensor(config, array).requires_grad_() for array in (real_logits, fake_logits, fake_logits)
         )
         identity: Any = nn.Identity()
-        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
-        judged = losses.discriminator_loss(identity, real, fake, **targets).loss
-        fooled = losses.generator_loss(generated, identity, target=config.generator_target)
+        judged = losses.discriminator_loss(identity, real, fake, real_target=real_target, fake_target=fake_target).loss
+        fooled = losses.generator_loss(generated, identity, target=generator_target)
         real_gradient, fake_gradient = torch.autograd.grad(judged, (real, fake))
         (generator_gradient,) = torch.autograd.grad(fooled, generated)
         return {
@@ -84,34 +106,34 @@ class TorchProbe:
         }
 
     def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
-        config, weights = trainer.config, trainer.export_weights()
-        real = trainer._to_network(torch.tensor(real_images))
-        fake = trainer.generator(torch.tensor(latents).to(trainer.dtype))
-        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
-        judged = losses.discriminator_loss(trainer.discriminator, real, fake.detach(), **targets).loss
-        fooled = losses.generator_loss(fake, trainer.discriminator, target=config.generator_target)
         gradients = {}
-        for name, loss in (("discriminator", judged), ("generator", fooled)):
+        for name, loss in self._losses_of(trainer, real_images, latents).items():
             network = getattr(trainer, name)
             found = torch.autograd.grad(loss, list(network.parameters()))
             for (key, _), gradient in zip(network.named_parameters(), found, strict=True):
                 gradients[f"{name}.{key}"] = _array(gradient)
-        trainer.load_weights(weights)
         return gradients
+
+    @torch.no_grad()
+    def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
+        return {name: float(loss) for name, loss in self._losses_of(trainer, real_images, latents).items()}
 
     def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
         module = nn.Module()
-        module.vector = nn.Parameter(torch.tensor(start).to(_dtype(config)))
+        module.vector = nn.Parameter(self._tensor(config, start))
         optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
         path = []
         for gradient in gradients:
-            module.vector.grad = torch.tensor(gradient).to(_dtype(config))
+            module.vector.grad = self._tensor(config, gradient)
             optimizer.step()
             path.append(_array(module.vector).copy())
         return np.stack(path)
 
-    def on_device(self, array: np.ndarray) -> np.ndarray:
-        return _array(torch.from_numpy(array).to(device.select_device("cpu")))
+    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(_array(images), _array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
+
+    def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
+        return _array(trainer._to_network(torch.tensor(real_images).to(self.device)))
 
     def dtypes(self, trainer: Any) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -126,16 +148,24 @@ class TorchProbe:
                     found[f"{name}.{key}.adam.{moment}"] = str(optimizer.state[parameter][moment].dtype)
         return {name: kind.removeprefix("torch.") for name, kind in found.items()}
 
+    def _losses_of(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, Tensor]:
+        config = trainer.config
+        real = trainer._to_network(torch.tensor(real_images).to(self.device))
+        fake = trainer.generator(torch.tensor(latents).to(self.device, trainer.dtype))
+        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
+        judged = losses.discriminator_loss(trainer.discriminator, real, fake.detach(), **targets).loss
+        fooled = losses.generator_loss(fake, trainer.discriminator, target=config.generator_target)
+        return {"discriminator": judged, "generator": fooled}
+
+    def _tensor(self, config: TrainConfig, array: np.ndarray) -> Tensor:
+        tuned = config.variant == "tuned" and array.ndim == 4
+        memory_format = torch.channels_last if tuned else torch.contiguous_format
+        return torch.tensor(array).to(self.device, _dtype(config)).contiguous(memory_format=memory_format)
+
 
 def _dtype(config: TrainConfig) -> torch.dtype:
     return torch.float64 if config.precision == "float64" else torch.float32
 
 
-def _tensor(config: TrainConfig, array: np.ndarray) -> Tensor:
-    tuned = config.variant == "tuned" and array.ndim == 4
-    memory_format = torch.channels_last if tuned else torch.contiguous_format
-    return torch.tensor(array).to(_dtype(config)).contiguous(memory_format=memory_format)
-
-
 def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
+    return tensor.detach().cpu().contiguous().numpy()

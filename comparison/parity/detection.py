@@ -1,0 +1,85 @@
+"""Plants every bug in turn and climbs until a rung catches it; the clean code is climbed beside them."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+from common.environment import default_num_threads
+from comparison.parity.ladder import climb
+from comparison.parity.pair import Measurement, Pair
+from comparison.parity.planted_bugs import PLANTED_BUGS, PlantedBug
+
+
+class Detection(NamedTuple):
+    """The measurement that caught the bug; None if every rung held."""
+
+    bug: PlantedBug
+    caught_by: Measurement | None
+
+
+class Detections(NamedTuple):
+    """What the ladder caught, and what of the clean code did not hold."""
+
+    detections: list[Detection]
+    clean_failures: list[Measurement]
+
+    @property
+    def holds(self) -> bool:
+        """Every bug is caught, and the clean code passes."""
+        return not self.clean_failures and all(detection.caught_by for detection in self.detections)
+
+
+def detect(bug: PlantedBug, pair: Pair) -> Detection:
+    """The first measurement that does not hold with the bug in place."""
+    with bug.planted():
+        config = replace(pair.config, **bug.config)
+        fresh = Pair(pair.torch, pair.jax, config, pair.architecture, pair.train_images, pair.num_steps)
+        failed = [each for each in climb(fresh, stop_at_first_failure=True) if not each.holds]
+    return Detection(bug, failed[0] if failed else None)
+
+
+def detect_all(options: Any) -> Iterator[Detection | list[Measurement]]:
+    """Failures of the clean code, then every detection, in order; as many processes as there are cores."""
+    num_workers = default_num_threads()
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        ProcessPoolExecutor(
+            num_workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(options, cache)
+        ) as pool,
+    ):
+        clean = pool.submit(_clean_failures)
+        found = [pool.submit(_detect, index) for index in range(len(PLANTED_BUGS))]
+        yield clean.result()
+        for future in found:
+            yield future.result()
+
+
+# The pair of a worker process, made once.
+_pair: Pair | None = None
+
+
+def _start_worker(options: Any, cache: str) -> None:
+    global _pair
+    os.environ["PJRT_NPROC"] = "1"  # read when JAX starts
+    from comparison.parity.command import make_pair
+
+    _pair = make_pair(options, num_threads=1)
+    import jax
+
+    # What a bug does not touch is compiled once for all of them.
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _clean_failures() -> list[Measurement]:
+    assert _pair is not None
+    return [measurement for measurement in climb(_pair) if not measurement.holds]
+
+
+def _detect(index: int) -> Detection:
+    assert _pair is not None
+    return detect(PLANTED_BUGS[index], _pair)

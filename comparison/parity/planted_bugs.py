@@ -1,0 +1,238 @@
+"""Bugs that people really make when they port a GAN, planted one at a time to see which rung catches them.
+
+Each is an edit of one twin's source, a line or a moved line, so that it is the bug and not a simulation of it.
+"""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+# In the order in which they import each other: all are compiled again around an edit.
+MODULES = {
+    "torch": ("layers", "model", "losses", "steps", "weights", "trainer"),
+    "jax": ("convolution", "layers", "model", "losses", "steps", "weights", "trainer"),
+}
+
+
+@dataclass(frozen=True)
+class PlantedBug:
+    """An edit of one file of one twin; `config` holds the fields without which it changes nothing."""
+
+    title: str
+    framework: str
+    module: str
+    edits: tuple[tuple[str, str], ...]
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def location(self) -> str:
+        """The edited file."""
+        return f"{self.framework}_impl/{self.module}.py"
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """The twin with this bug in it; the original comes back at the end, whatever happens."""
+        modules = [importlib.import_module(f"{self.framework}_impl.{name}") for name in MODULES[self.framework]]
+        originals = [dict(vars(module)) for module in modules]
+        try:
+            for name, module in zip(MODULES[self.framework], modules, strict=True):
+                _execute(module, self.edited(_source(module)) if name == self.module else _source(module))
+            yield
+        finally:
+            for module, original in zip(modules, originals, strict=True):
+                vars(module).clear()
+                vars(module).update(original)
+
+    def edited(self, source: str) -> str:
+        """The source with the bug; asserts that every edited passage is there exactly once."""
+        for before, after in self.edits:
+            assert source.count(before) == 1, f"{self.title}: {self.location} holds {before!r} not exactly once"
+            source = source.replace(before, after)
+        return source
+
+
+def _source(module: ModuleType) -> str:
+    assert module.__file__ is not None
+    return Path(module.__file__).read_text(encoding="utf-8")
+
+
+def _execute(module: ModuleType, source: str) -> None:
+    assert module.__file__ is not None
+    exec(compile(source, module.__file__, "exec"), vars(module))
+
+
+def _bug(title: str, location: str, *edits: tuple[str, str], **config: Any) -> PlantedBug:
+    framework, module = location.split("/")
+    return PlantedBug(title, framework, module, edits, config)
+
+
+PLANTED_BUGS: tuple[PlantedBug, ...] = (
+    _bug(
+        "BatchNorm's momentum read the other way",
+        "jax/layers",
+        ("momentum=1 - spec.momentum,", "momentum=spec.momentum,"),
+    ),
+    _bug(
+        "Flax's default momentum, 0.99",
+        "jax/layers",
+        ("momentum=1 - spec.momentum,", "momentum=0.99,"),
+    ),
+    _bug(
+        "Flax's momentum, 0.9, copied into torch",
+        "torch/layers",
+        ("momentum=spec.momentum)", "momentum=1 - spec.momentum)"),
+    ),
+    _bug(
+        "biased running variance",
+        "jax/layers",
+        ("stop_gradient(new_share) / (count - 1)", "stop_gradient(new_share) * 0"),
+    ),
+    _bug("BatchNorm's eps 1e-3", "jax/layers", ("epsilon=spec.epsilon,", "epsilon=1e-3,")),
+    _bug(
+        "BatchNorm's scale drawn from N(0, 0.02)",
+        "torch/weights",
+        (
+            "parameter.copy_(torch.from_numpy(weights[key]))",
+            "parameter.copy_(torch.from_numpy(weights[key])) if parameter.ndim > 1 else parameter.normal_(0, 0.02)",
+        ),
+    ),
+    _bug(
+        "kernel of the transposed convolution not flipped",
+        "jax/convolution",
+        ("for tap in range(4))", "for tap in reversed(range(4)))"),
+    ),
+    _bug(
+        "SAME padding, which differs on odd sizes",
+        "jax/convolution",
+        (
+            "images, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=DIMENSIONS",
+            'images, kernel, (stride, stride), "SAME", dimension_numbers=DIMENSIONS',
+        ),
+    ),
+    _bug(
+        "LeakyReLU's default slope, 0.01",
+        "torch/layers",
+        ("nn.LeakyReLU(spec.negative_slope, inplace=True)", "nn.LeakyReLU(inplace=True)"),
+    ),
+    _bug(
+        "LeakyReLU's derivative at 0 is 1",
+        "jax/layers",
+        ("jnp.where(inputs > 0,", "jnp.where(inputs >= 0,"),
+    ),
+    _bug(
+        "Adam's default beta1, 0.9",
+        "jax/trainer",
+        ("optax.adam(learning_rate, config.beta1, config.beta2)", "optax.adam(learning_rate, b2=config.beta2)"),
+    ),
+    _bug(
+        "beta2 0.99",
+        "torch/trainer",
+        ("betas = (config.beta1, config.beta2)", "betas = (config.beta1, 0.99)"),
+    ),
+    _bug(
+        "Adam's eps 1e-7, Keras's default",
+        "torch/trainer",
+        ("fused=config.variant", "eps=1e-7, fused=config.variant"),
+    ),
+    _bug(
+        "Adam's eps inside the root",
+        "jax/trainer",
+        ("config.beta1, config.beta2)", "config.beta1, config.beta2, eps=0.0, eps_root=1e-8)"),
+    ),
+    _bug(
+        "learning rate 1 % too high",
+        "torch/trainer",
+        ("Adam(network.parameters(), learning_rate,", "Adam(network.parameters(), 1.01 * learning_rate,"),
+    ),
+    _bug(
+        "weight decay slipped in: AdamW's default, 1e-4",
+        "jax/trainer",
+        ("optax.adam(", "optax.adamw("),
+    ),
+    _bug(
+        "both networks at the generator's learning rate",
+        "jax/trainer",
+        ("config, config.learning_rate_discriminator", "config, config.learning_rate_generator"),
+        learning_rate_discriminator=1e-4,
+    ),
+    _bug(
+        "Adam's second moment not restored",
+        "jax/weights",
+        (
+            '_at(adam.nu, path).set_value(_to_native(weights[f"{key}.adam.exp_avg_sq"]))',
+            '_at(adam.nu, path).set_value(_to_native(0 * weights[f"{key}.adam.exp_avg_sq"]))',
+        ),
+    ),
+    _bug(
+        "D on one batch of real and fake images",
+        "torch/losses",
+        (
+            "    real_logits = discriminator(real_images)\n    fake_logits = discriminator(fake_images)\n",
+            "    real_logits, fake_logits = discriminator(torch.cat([real_images, fake_images])).chunk(2)\n",
+        ),
+    ),
+    _bug(
+        "D sees fake images before real ones",
+        "torch/losses",
+        (
+            "    real_logits = discriminator(real_images)\n    fake_logits = discriminator(fake_images)\n",
+            "    fake_logits = discriminator(fake_images)\n    real_logits = discriminator(real_images)\n",
+        ),
+    ),
+    _bug(
+        "G trained against D before its update",
+        "jax/steps",
+        ("    discriminator_optimizer.update(discriminator, gradients)\n", ""),
+        (
+            "    return StepTensors(\n",
+            "    discriminator_optimizer.update(discriminator, gradients)\n    return StepTensors(\n",
+        ),
+    ),
+    _bug(
+        "running statistics not moved in G's update",
+        "jax/steps",
+        ("generator_loss(fake_images, discriminator,", "generator_loss(fake_images, nnx.clone(discriminator),"),
+    ),
+    _bug(
+        "the same latents for D and G",
+        "torch/steps",
+        ("generator(next(fresh_latents))", "generator(latents[0])"),
+        generator_latents="fresh",
+    ),
+    _bug(
+        "saturating generator loss",
+        "jax/losses",
+        (
+            "return binary_cross_entropy(discriminator(fake_images), target)",
+            "return -binary_cross_entropy(discriminator(fake_images), 1 - target)",
+        ),
+    ),
+    _bug(
+        "sum for mean", "jax/losses", ("jnp.full_like(logits, target)).mean()", "jnp.full_like(logits, target)).sum()")
+    ),
+    _bug(
+        "label smoothing on the wrong side",
+        "torch/losses",
+        (
+            "binary_cross_entropy(real_logits, real_target) + binary_cross_entropy(fake_logits, fake_target)",
+            "binary_cross_entropy(real_logits, 1 - fake_target) + binary_cross_entropy(fake_logits, 1 - real_target)",
+        ),
+    ),
+    _bug(
+        "sigmoid, then cross-entropy, which clamps at 100",
+        "torch/losses",
+        ("F.binary_cross_entropy_with_logits(logits,", "F.binary_cross_entropy(logits.sigmoid(),"),
+    ),
+    _bug("images in [0, 1]", "torch/trainer", (".div_(127.5).sub_(1)", ".div_(255)")),
+    _bug("gradients not cleared", "torch/steps", ("    optimizer.zero_grad()\n", "")),
+    _bug(
+        "noise of the step before",
+        "jax/trainer",
+        ("self._jit_take(latents_on_device, index)", "self._jit_take(latents_on_device, index - 1)"),
+    ),
+    _bug("samples in train mode", "torch/trainer", ("self.generator.eval()\n", "self.generator.train()\n")),
+)
