@@ -3,44 +3,80 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-import jax
+import hypothesis
 import numpy as np
-import optax
 import pytest
-from flax import nnx
+from hypothesis import strategies
 
 import jax_impl.layers
-import jax_impl.losses
 import jax_impl.trainer
-import torch_impl.trainer
+import torch_impl.losses
+from common import architectures as specs
 from comparison.parity import inputs, ladder, pieces, training
-from comparison.parity.certificate import certificate
-from comparison.parity.command import line, parity
+from comparison.parity.certificate import certificate, identity_hash
+from comparison.parity.command import detection_matrix, line, parity
+from comparison.parity.detection import Detection, Detections, detect
 from comparison.parity.jax_probe import JaxProbe
+from comparison.parity.localise import accumulation, first_divergence, sequence
 from comparison.parity.measure import errors, max_relative, relative_l2
 from comparison.parity.pair import Measurement, Pair
+from comparison.parity.planted_bugs import MODULES, PLANTED_BUGS
 from comparison.parity.torch_probe import TorchProbe
 from tests.trainers import small_architecture, small_config
 
-# The fast rungs; `python compare.py parity` climbs them all.
+# The fast rungs; `make parity` climbs them all.
 CLEAN_RUNGS = (
     inputs.specification,
     inputs.data_and_noise,
     inputs.loaded_weights,
+    pieces.forward,
     pieces.losses,
+    pieces.gradients,
     pieces.optimizer,
     training.steps,
-    training.running_statistics,
     training.samples,
 )
+BUGS = {bug.title: bug for bug in PLANTED_BUGS}
+
+
+class DriftingJaxProbe(JaxProbe):
+    """JAX, but one kernel grows a little after every chunk of steps."""
+
+    def __init__(self, drift: float) -> None:
+        super().__init__()
+        self.drift = drift
+
+    def create_trainer(self, config: Any, architecture: Any) -> Any:
+        trainer = super().create_trainer(config, architecture)
+        train_chunk = trainer.train_chunk
+
+        def drifting(images: np.ndarray, latents: np.ndarray) -> Any:
+            metrics = train_chunk(images, latents)
+            weights = trainer.export_weights()
+            weights["generator.layers.3.weight"] *= 1 + self.drift
+            trainer.load_weights(weights)
+            return metrics
+
+        trainer.train_chunk = drifting
+        return trainer
+
+
+def make_pair(digits: np.ndarray, jax_probe: JaxProbe, *, num_steps: int = 10) -> Pair:
+    config = small_config(train_size=512)
+    images = np.pad(digits, ((0, 0), (2, 2), (2, 2)))
+    return Pair(TorchProbe(), jax_probe, config, small_architecture(config), images, num_steps=num_steps)
+
+
+@pytest.fixture(scope="module")
+def clean_pair(digits) -> Pair:
+    return make_pair(digits, JaxProbe())
 
 
 @pytest.fixture
 def pair(digits) -> Pair:
-    config = small_config(train_size=512)
-    images = np.pad(digits, ((0, 0), (2, 2), (2, 2)))
-    return Pair(TorchProbe(), JaxProbe(), config, small_architecture(config), images, num_steps=10)
+    return make_pair(digits, JaxProbe())
 
 
 def failures(rung: Callable, pair: Pair, precision: str = "float64") -> list[Measurement]:
@@ -49,8 +85,10 @@ def failures(rung: Callable, pair: Pair, precision: str = "float64") -> list[Mea
 
 @pytest.mark.parametrize("rung", CLEAN_RUNGS)
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_a_rung_holds_for_the_code_as_it_is(rung, precision, pair):
-    assert failures(rung, pair, precision) == []
+def test_a_rung_holds_for_the_code_as_it_is(rung, precision, clean_pair):
+    measured = list(rung(clean_pair, precision))
+    assert measured
+    assert all(measurement.holds for measurement in measured), measured
 
 
 def test_every_rung_of_the_table_is_climbed_in_order():
@@ -58,11 +96,21 @@ def test_every_rung_of_the_table_is_climbed_in_order():
     assert [rung.__name__ for rung in ladder.RUNGS][::6] == ["specification", "gradients", "noise_floor"]
 
 
-def test_rung_1_fails_when_one_framework_is_fed_the_noise_of_another_step(pair, monkeypatch):
-    real = Pair.data_for
-    monkeypatch.setattr(Pair, "data_for", lambda self, probe, step: real(self, probe, step + (probe.name == "jax")))
-    (failed,) = failures(inputs.data_and_noise, pair, "float32")
-    assert failed.where == "step 1, images"
+@hypothesis.given(
+    kind=strategies.sampled_from(list(pieces.NUM_SHAPES)), seed=strategies.integers(0, 2**32 - 1), usual=...
+)
+@hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
+def test_any_layer_of_any_size_is_the_same_in_both(kind: type, seed: int, usual: bool):
+    spec, images, cotangent, weights = pieces.drawn_layer(kind, np.random.default_rng(seed), usual=usual)
+    config = small_config(precision="float64")
+    reference, found = (
+        probe.layer(config, spec, weights, images, cotangent, train=True) for probe in (TorchProbe(), JaxProbe())
+    )
+    assert max_relative(found.outputs, reference.outputs) < 1e-12
+    assert max_relative(found.input_gradient, reference.input_gradient) < 1e-12
+    for name, error in errors(found.weight_gradients, reference.weight_gradients, max_relative).items():
+        assert error < 1e-12, name
+    assert all(error < 1e-12 for error in errors(found.buffers, reference.buffers).values())
 
 
 def test_rung_2_fails_when_a_kernel_is_transposed(pair, monkeypatch):
@@ -70,45 +118,98 @@ def test_rung_2_fails_when_a_kernel_is_transposed(pair, monkeypatch):
     assert failures(inputs.loaded_weights, pair)
 
 
-def test_rung_3_fails_for_another_derivative_at_zero(pair, monkeypatch):
-    monkeypatch.setattr(
-        jax_impl.layers.LeakyReLU, "__call__", lambda self, x: jax.nn.leaky_relu(x, self.negative_slope)
+@pytest.mark.parametrize(("slope", "held"), [(1 + 1e-9, True), (1 + 1e-3, False)])
+def test_rung_6_holds_gradients_against_finite_differences_which_know_no_autodiff(slope, held, clean_pair, monkeypatch):
+    """Both frameworks' gradients off by the same factor: only the third witness can see it."""
+    real = {kind: kind.gradients for kind in (TorchProbe, JaxProbe)}
+    for kind, gradients in real.items():
+        monkeypatch.setattr(
+            kind,
+            "gradients",
+            lambda *arguments, gradients=gradients: {
+                name: slope * gradient for name, gradient in gradients(*arguments).items()
+            },
+        )
+    failed = failures(pieces.gradients, clean_pair)
+    assert [measurement.name for measurement in failed] == (
+        [] if held else [f"{name} against central finite differences" for name in ("torch", "jax")]
     )
-    assert [measurement.name for measurement in failures(pieces.layers, pair)] == ["LeakyReLU"]
 
 
-def test_rungs_3_and_9_fail_for_the_biased_running_variance(pair, monkeypatch):
-    monkeypatch.setattr(jax_impl.layers.BatchNorm, "__call__", nnx.BatchNorm.__call__)
-    assert [measurement.name for measurement in failures(pieces.layers, pair)] == ["BatchNorm"]
-    failed = failures(training.running_statistics, pair)
-    assert [measurement.name for measurement in failed] == ["after step 1", "after step 10", "after step 50"]
-    assert all(measurement.where.endswith("running_var") for measurement in failed)
+def test_rung_11_fails_when_one_framework_drifts(digits):
+    drifting = make_pair(digits, DriftingJaxProbe(1e-9), num_steps=100)
+    failed = failures(training.trajectory, drifting)
+    assert any("left alone" in measurement.name for measurement in failed)
+    assert any("handed over" in measurement.name for measurement in failed)
 
 
-def test_rung_5_fails_for_a_sum_instead_of_a_mean(pair, monkeypatch):
-    real = jax_impl.losses.binary_cross_entropy
-    monkeypatch.setattr(
-        jax_impl.losses, "binary_cross_entropy", lambda logits, target: real(logits, target) * len(logits)
-    )
-    assert len(failures(pieces.losses, pair)) == 5
+def test_rung_12_fails_when_the_gap_exceeds_what_rounding_explains(digits):
+    drifting = make_pair(digits, DriftingJaxProbe(1e-3), num_steps=2)
+    assert [measurement.name[:7] for measurement in failures(training.noise_floor, drifting, "float32")] == [
+        "step 1:",
+        "step 2:",
+    ]
 
 
-@pytest.mark.parametrize("bug", [{"eps": 1e-7}, {"eps": 0.0, "eps_root": 1e-8}, {"b1": 0.9}, {"b2": 0.99}])
-def test_rung_7_fails_for_each_way_to_get_adam_wrong(bug, pair, monkeypatch):
-    def create_optimizer(network, config, learning_rate):
-        settings = {"b1": config.beta1, "b2": config.beta2, **bug}
-        return nnx.Optimizer(network, optax.adam(learning_rate, **settings), wrt=nnx.Param)
+@pytest.mark.parametrize("bug", PLANTED_BUGS, ids=lambda bug: bug.title)
+def test_every_planted_bug_fits_the_source_as_it_is(bug):
+    module = {"torch": torch_impl.losses, "jax": jax_impl.layers}[bug.framework]
+    before = dict(vars(module))
+    with bug.planted():
+        assert vars(module) != before
+    assert vars(module) == before
 
-    monkeypatch.setattr(jax_impl.trainer, "create_optimizer", create_optimizer)
-    assert failures(pieces.optimizer, pair)
+
+def test_planted_bugs_are_many_and_on_both_sides():
+    assert len(PLANTED_BUGS) >= 25
+    assert {bug.framework for bug in PLANTED_BUGS} == set(MODULES)
+    assert len(BUGS) == len(PLANTED_BUGS)
 
 
-def test_rung_8_fails_when_torch_trains_one_percent_faster(pair, monkeypatch):
-    real = torch_impl.trainer.create_optimizer
-    monkeypatch.setattr(
-        torch_impl.trainer, "create_optimizer", lambda network, config, rate: real(network, config, 1.01 * rate)
-    )
-    assert len(failures(training.steps, pair)) == 2
+@pytest.mark.parametrize(("title", "rung"), [("noise of the step before", 1), ("images in [0, 1]", 4)])
+def test_a_planted_bug_is_caught_by_the_rung_that_looks_at_it(title, rung, pair, monkeypatch):
+    monkeypatch.setattr(pieces, "NUM_SHAPES", {specs.Tanh: 1})
+    _, caught_by = detect(BUGS[title], pair)
+    assert caught_by is not None
+    assert caught_by.rung == rung
+
+
+def test_a_bug_that_nothing_catches_is_shown_as_such(pair, monkeypatch):
+    monkeypatch.setattr(ladder, "RUNGS", (inputs.loaded_weights,))
+    missed = detect(BUGS["sum for mean"], pair)
+    assert missed.caught_by is None
+    assert not Detections([missed], []).holds
+    assert len(detection_matrix(Detections([missed], [])).rows) == 1
+
+
+def test_a_rung_that_cannot_be_measured_does_not_hold(pair, monkeypatch):
+    def broken(pair: Pair, precision: str) -> Any:
+        raise ValueError("shapes do not fit\nat all")
+
+    monkeypatch.setattr(ladder, "RUNGS", (inputs.loaded_weights, broken))
+    failed = [measurement for measurement in ladder.climb(pair) if not measurement.holds]
+    assert [(each.rung, each.precision, each.where) for each in failed] == [
+        (1, precision, "ValueError: shapes do not fit") for precision in ("float64", "float32")
+    ]
+    assert len(list(ladder.climb(pair, stop_at_first_failure=True))) == 5
+
+
+def test_the_first_divergence_is_the_first_result_that_is_much_further_off_than_its_input():
+    layers = {"layers.0": 1e-16, "layers.1": 5e-16, "layers.2": 3e-3, "layers.3": 0.5, "layers.4": 0.1}
+    found = first_divergence(sequence(layers), tolerance=1e-12)
+    assert str(found) == "layers.2 (3.0e-03, its input 5.0e-16)"
+    assert first_divergence(sequence({"a": 1e-3, "b": 9e-3}, input_error=1e-3), tolerance=1e-12) is None
+    tensors = {"loss": 1e-3, "moment": 1e-16, "weight": 5e-3}
+    assert first_divergence(accumulation(tensors), tolerance=1e-2) is None
+    assert [link.input_error for link in accumulation(tensors)] == [0, 1e-3, 1e-3]
+
+
+def test_a_failing_step_names_the_first_tensor_of_the_step_that_goes_wrong(pair):
+    with BUGS["both networks at the generator's learning rate"].planted():
+        config = replace(pair.config, learning_rate_discriminator=1e-4)
+        bugged = replace(pair, config=config, _trainers={}, _trajectories={})
+        failed = failures(training.steps, bugged)
+    assert failed[0].where.startswith("discriminator.layers.0.weight (")
 
 
 def test_a_nan_a_missing_tensor_and_another_shape_are_never_agreement():
@@ -122,22 +223,34 @@ def test_a_nan_a_missing_tensor_and_another_shape_are_never_agreement():
 
 def test_a_certificate_holds_only_if_every_measurement_does_and_depends_on_the_config(pair):
     good, bad = (Measurement(3, "Conv", "float64", value, 1e-12, "weight") for value in (1e-15, np.inf))
-    assert certificate(pair, [good], quick=True, num_threads=2)["holds"]
+    found = certificate(pair, [good], quick=True, num_threads=2)
+    assert found["holds"]
+    assert not certificate(pair, [], quick=True, num_threads=2)["holds"]
     failed = certificate(pair, [good, bad], quick=True, num_threads=2)
     assert not failed["holds"]
     assert json.loads(json.dumps(failed, allow_nan=False))["rungs"][1]["measured"] is None
-    other = replace(pair, config=replace(pair.config, seed=1))
-    hashes = {certificate(each, [good], quick=True, num_threads=2)["config_hash"] for each in (pair, other)}
-    assert len(hashes) == 2
+    changes = {"num_threads": 1, "source_hash": "0", "config": {}, "packages": {}, "devices": {}}
+    hashes = {identity_hash({**found, name: value}) for name, value in changes.items()}
+    assert len({*hashes, found["identity_hash"]}) == len(changes) + 1
     assert "FAILS at weight" in line(bad)
     assert "1e+03x" in line(good)
 
 
 def test_the_command_exits_with_1_when_a_rung_fails_and_writes_the_certificate(pair, monkeypatch, tmp_path):
-    monkeypatch.setattr("comparison.parity.command.make_pair", lambda options: pair)
+    monkeypatch.setattr("comparison.parity.command.make_pair", lambda options, num_threads: pair)
     for measured, code in ((1e-15, 0), (1e-3, 1)):
         found = [Measurement(8, "step 1", "float64", measured, 1e-12)]
         monkeypatch.setattr("comparison.parity.command.climb", lambda pair, found=found: found)
         path = tmp_path / "parity.json"
-        assert parity(["--preset", "smoke", f"--json={path}"]) == code
+        assert parity(["--preset", "smoke", "--quick", f"--json={path}"]) == code
+        assert json.loads(path.read_text())["holds"] is (code == 0)
+
+
+def test_the_command_exits_with_1_when_a_planted_bug_is_missed(monkeypatch, tmp_path):
+    caught = Measurement(3, "Conv", "float64", np.inf, 1e-12, "weight")
+    for caught_by, code in ((caught, 0), (None, 1)):
+        found = [[], Detection(PLANTED_BUGS[0], caught_by)]
+        monkeypatch.setattr("comparison.parity.command.detect_all", lambda options, found=found: iter(found))
+        path = tmp_path / "bugs.json"
+        assert parity(["--planted-bugs", f"--json={path}"]) == code
         assert json.loads(path.read_text())["holds"] is (code == 0)

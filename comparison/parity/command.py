@@ -112,7 +112,9 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
                 "kind": RUNGS[measurement.rung].__name__ if measurement else None,
                 "name": measurement.name if measurement else None,
                 "precision": measurement.precision if measurement else None,
-                "measured": float(measurement.measured) if measurement and measurement.measured < float("inf") else None,
+                "measured": float(measurement.measured)
+                if measurement and measurement.measured < float("inf")
+                else None,
                 "tolerance": measurement.tolerance if measurement else None,
                 "where": measurement.where if measurement else None,
             }

@@ -1,7 +1,9 @@
 """JAX, taken apart for the ladder. Mirrors torch_probe.py."""
 
+import os
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -53,6 +55,10 @@ class JaxProbe:
 
     def configure(self, *, num_threads: int) -> None:
         device.configure(num_threads=num_threads)
+        # Nothing is timed here, and half of a climb is compilation.
+        if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+            jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
     def use_precision(self, config: TrainConfig) -> None:
         jax.config.update("jax_enable_x64", config.precision == "float64")
@@ -225,6 +231,11 @@ class JaxProbe:
             name: function(networks[name], networks[other], *data)
             for (name, function), other in zip(functions.items(), reversed(networks), strict=True)
         }
+
+
+def cache_dir() -> Path:
+    """Where the user's caches go, by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan-twins"
 
 
 def _dtype(config: TrainConfig) -> Any:

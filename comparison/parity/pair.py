@@ -1,5 +1,6 @@
 """What every rung is given: both frameworks, the configuration under test, and its data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ class Pair:
     train_images: np.ndarray
     num_steps: int
     _trainers: dict[tuple[str, str, str], Any] = field(default_factory=dict, repr=False)
-    _trajectories: dict[tuple[str, str], "Trajectory"] = field(default_factory=dict, repr=False)
+    _trajectories: dict[tuple[Any, ...], "Trajectory"] = field(default_factory=dict, repr=False)
 
     @property
     def probes(self) -> tuple[Probe, Probe]:
@@ -95,11 +96,21 @@ class Pair:
         trainer.load_weights(self.initial_weights(precision) if weights is None else weights)
         return trainer
 
-    def trajectory(self, probe: Probe, precision: str) -> "Trajectory":
-        """The undisturbed run of one framework."""
-        key = (probe.name, precision)
+    def trajectory(
+        self,
+        probe: Probe,
+        precision: str,
+        *,
+        variant: str | None = None,
+        nudge: Callable[[Weights], Weights] | None = None,
+    ) -> "Trajectory":
+        """The run of one framework from the initial weights, or from nudged ones."""
+        key = (probe.name, precision, variant, nudge)
         if key not in self._trajectories:
-            self._trajectories[key] = Trajectory(self, probe, precision, self.initial_weights(precision))
+            start = self.initial_weights(precision)
+            self._trajectories[key] = Trajectory(
+                self, probe, precision, nudge(start) if nudge else start, variant=variant
+            )
         return self._trajectories[key]
 
     @cached_property

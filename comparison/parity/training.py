@@ -6,11 +6,10 @@ import numpy as np
 
 from common.contract import Weights
 from common.images import to_uint8
-from common.randomness import fixed_latents, stream
-from comparison.parity.localise import accumulation, first_divergence
+from common.randomness import fixed_latents
 from comparison.parity.measure import errors, relative_l2
+from comparison.parity.noise import NOISE_FACTOR, against_noise, disturbed_trajectories, nudges
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
-from comparison.parity.probe import Probe
 
 STEP_TOLERANCES = {("float64", 1): 1e-12, ("float64", 2): 1e-12, ("float32", 1): 1e-4, ("float32", 2): 1e-3}
 STATISTICS_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
@@ -19,8 +18,6 @@ HANDED_OVER_FROM, HANDED_OVER_EVERY = 50, 10
 # Left alone, a trajectory is compared up to where a last bit moved costs less than this share of the tolerance.
 PREDICTABLE = 1e-3
 NOISE_STEPS = (1, 2, 5, 10, 20, 50, 100)
-NUM_NUDGES = 5
-NOISE_FACTOR = 2.0
 
 
 def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -28,28 +25,41 @@ def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
     reference = pair.trajectory(pair.torch, precision)
     arms = {f"jax {pair.config.variant}": pair.trajectory(pair.jax, precision)}
     if precision == "float64":
-        start, other = pair.initial_weights(precision), pair.other_variant
         for probe in pair.probes:
-            arms[f"{probe.name} {other}"] = Trajectory(pair, probe, precision, start, variant=other)
+            other = pair.other_variant
+            arms[f"{probe.name} {other}"] = pair.trajectory(probe, precision, variant=other)
     for arm, trajectory in arms.items():
         for step in (1, 2):
-            expected, found = reference.at(step), trajectory.at(step)
-            measured = errors(_in_execution_order(found, step), _in_execution_order(expected, step))
-            largest = max(measured, key=measured.__getitem__)
-            tolerance = STEP_TOLERANCES[precision, step]
-            first = first_divergence(accumulation(measured), tolerance=tolerance)
-            name = f"step {step}, {arm} against torch {pair.config.variant}"
-            yield Measurement(8, name, precision, measured[largest], tolerance, str(first or largest))
+            expected = _in_execution_order(reference.at(step), step)
+            yield against_noise(
+                8,
+                f"step {step}, {arm} against torch {pair.config.variant}",
+                precision,
+                measured=errors(_in_execution_order(trajectory.at(step), step), expected),
+                tolerance=STEP_TOLERANCES[precision, step],
+                reference=expected,
+                disturbed=lambda step=step: (
+                    _in_execution_order(run.at(step), step)
+                    for run in disturbed_trajectories(pair, pair.torch, precision)
+                ),
+            )
 
 
 def running_statistics(pair: Pair, precision: str) -> Iterator[Measurement]:
     """BatchNorm's running mean and variance."""
-    tolerance = STATISTICS_TOLERANCES[precision]
     for step in (1, 10, 50) if precision == "float64" else (1,):
         reference, found = (_running(pair.trajectory(probe, precision).at(step).weights) for probe in pair.probes)
-        measured = errors(found, reference)
-        where = _where(measured, tolerance)
-        yield Measurement(9, f"after step {step}", precision, max(measured.values()), tolerance, where)
+        yield against_noise(
+            9,
+            f"after step {step}",
+            precision,
+            measured=errors(found, reference),
+            tolerance=STATISTICS_TOLERANCES[precision],
+            reference=reference,
+            disturbed=lambda step=step: (
+                _running(run.at(step).weights) for run in disturbed_trajectories(pair, pair.torch, precision)
+            ),
+        )
 
 
 def samples(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -82,13 +92,12 @@ def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
 
 
 def _left_alone(pair: Pair) -> Iterator[Measurement]:
-    draw = stream(pair.config.seed, "parity/nudge", 0)
-    nudged = Trajectory(pair, pair.torch, "float64", _nudged(pair.initial_weights("float64"), draw))
+    disturbed = pair.trajectory(pair.torch, "float64", nudge=nudges(pair)[0])
     reference, measured = (pair.trajectory(probe, "float64") for probe in pair.probes)
     for step, tolerance in TRAJECTORY_TOLERANCES.items():
         if step > pair.num_steps:
             return
-        noise = distance_of(nudged.at(step).weights, reference.at(step).weights)
+        noise = distance_of(disturbed.at(step).weights, reference.at(step).weights)
         if noise > PREDICTABLE * tolerance and step > HANDED_OVER_FROM:
             return
         name = f"{step} steps, left alone (torch nudged: {noise:.0e})"
@@ -132,9 +141,11 @@ def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
     reference, measured = (pair.trajectory(probe, precision) for probe in pair.probes)
     envelope = dict.fromkeys(wanted, 0.0)
     for probe, undisturbed in zip(pair.probes, (reference, measured), strict=True):
-        for last_step, disturbed in _disturbed(pair, probe):
+        exact = pair.trajectory(probe, "float64")
+        for disturbed in disturbed_trajectories(pair, probe, precision):
             for step in wanted:
-                if step <= last_step:
+                # JAX runs float64 without XLA's fast convolutions: it is followed no further than rung 11 did.
+                if disturbed is not exact or step <= HANDED_OVER_FROM:
                     distance = distance_of(disturbed.at(step).weights, undisturbed.at(step).weights)
                     envelope[step] = max(envelope[step], distance)
     for step in wanted:
@@ -153,28 +164,6 @@ def distance_of(measured: Weights, reference: Weights) -> float:
     return relative_l2(*joined)
 
 
-def _disturbed(pair: Pair, probe: Probe) -> Iterator[tuple[int, Trajectory]]:
-    """Five last-bit nudges of the start, float64, and torch's other memory format; and how far each is followed."""
-    start = pair.initial_weights("float32")
-    for index in range(NUM_NUDGES):
-        draw = stream(pair.config.seed, "parity/nudge", index)
-        yield NOISE_STEPS[-1], Trajectory(pair, probe, "float32", _nudged(start, draw))
-    yield HANDED_OVER_FROM, pair.trajectory(probe, "float64")
-    if probe is pair.torch:
-        yield NOISE_STEPS[-1], Trajectory(pair, probe, "float32", start, variant=pair.other_variant)
-
-
-def _nudged(weights: Weights, draw: np.random.Generator) -> Weights:
-    """Every kernel and scale moved up or down by its last bit."""
-    nudged = dict(weights)
-    for name, array in weights.items():
-        if name.endswith(".weight"):
-            nudged[name] = np.nextafter(
-                array, np.where(draw.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)
-            )
-    return nudged
-
-
 def _in_execution_order(snapshot: Snapshot, step: int) -> Weights:
     """What a step computes, in the order it does: D's loss, gradients (as moments) and update, then G's.
 
@@ -187,12 +176,6 @@ def _in_execution_order(snapshot: Snapshot, step: int) -> Weights:
         ordered |= {name: own[name] for name in reversed(own) if ".adam." in name}
         ordered |= {name: array for name, array in own.items() if ".adam." not in name and ".running_" not in name}
     return ordered
-
-
-def _where(measured: dict[str, float], tolerance: float) -> str:
-    """The first tensor that parts from what precedes it, or the largest error."""
-    first = first_divergence(accumulation(measured), tolerance=tolerance)
-    return str(first) if first else max(measured, key=measured.__getitem__)
 
 
 def _running(weights: Weights) -> Weights:

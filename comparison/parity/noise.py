@@ -1,0 +1,96 @@
+"""What rounding alone does: a framework against itself, computed in ways that differ in nothing else.
+
+An activation that rounding carries over the kink of a LeakyReLU changes a gradient by 0.1 %, and Adam's first step
+is the sign of a gradient, however small: both happen to single tensors at full width, where a layer has half a million
+activations. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does.
+It cannot hide a wrong arithmetic: rung 4 has shown every layer's to be that of float32, and float64 shows the rest.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from common.contract import Weights
+from common.randomness import stream
+from comparison.parity.localise import accumulation, first_divergence
+from comparison.parity.measure import Distance, errors, relative_l2
+from comparison.parity.pair import Measurement, Pair, Trajectory
+from comparison.parity.probe import Probe
+
+NUM_NUDGES = 5
+NOISE_FACTOR = 2.0
+
+
+class Nudge(NamedTuple):
+    """Moves every kernel and scale up or down by its last bit, seeded."""
+
+    seed: int
+    number: int
+
+    def __call__(self, weights: Weights) -> Weights:
+        draw = stream(self.seed, "parity/nudge", self.number)
+        moved = dict(weights)
+        for name, array in weights.items():
+            if name.endswith(".weight"):
+                towards = np.where(draw.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)
+                moved[name] = np.nextafter(array, towards)
+        return moved
+
+
+def nudges(pair: Pair) -> list[Nudge]:
+    """Five of them: one alone can lag behind by a factor of a thousand until it, too, meets a kink."""
+    return [Nudge(pair.config.seed, number) for number in range(NUM_NUDGES)]
+
+
+def disturbed_trajectories(pair: Pair, probe: Probe, precision: str) -> Iterator[Trajectory]:
+    """Five nudges of the start, torch's other memory format, and float64 if that is another precision."""
+    for nudge in nudges(pair):
+        yield pair.trajectory(probe, precision, nudge=nudge)
+    if probe is pair.torch:
+        yield pair.trajectory(probe, precision, variant=pair.other_variant)
+    if precision == "float32":
+        yield pair.trajectory(probe, "float64")
+
+
+def disturbed_gradients(pair: Pair, precision: str) -> Iterator[Weights]:
+    """PyTorch's gradients of the first step, disturbed in the same ways."""
+    images, latents = pair.data(0, 1)
+    start = pair.initial_weights(precision)
+    for nudge in nudges(pair):
+        yield pair.torch.gradients(pair.trainer(pair.torch, precision, weights=nudge(start)), images[0], latents[0, 0])
+    other_format = pair.trainer(pair.torch, precision, variant=pair.other_variant)
+    yield pair.torch.gradients(other_format, images[0], latents[0, 0])
+    if precision == "float32":
+        yield pair.torch.gradients(pair.trainer(pair.torch, "float64"), images[0], latents[0, 0])
+
+
+def against_noise(
+    rung: int,
+    name: str,
+    precision: str,
+    *,
+    measured: Mapping[str, float],
+    tolerance: float,
+    reference: Weights,
+    disturbed: Callable[[], Iterator[Weights]],
+    distance: Distance = relative_l2,
+) -> Measurement:
+    """The tensor with the least head-room; one beyond the tolerance is held against twice what rounding does to it.
+
+    `measured` is in the order of execution, `reference` is PyTorch's undisturbed result, `disturbed` its other ones.
+    """
+    beyond = [tensor for tensor, error in measured.items() if not error <= tolerance]
+    allowed = dict.fromkeys(measured, tolerance)
+    if beyond and all(tensor in reference for tensor in beyond):
+        for weights in disturbed():
+            noise = errors({tensor: weights[tensor] for tensor in beyond}, {t: reference[t] for t in beyond}, distance)
+            for tensor, error in noise.items():
+                allowed[tensor] = max(allowed[tensor], NOISE_FACTOR * error)
+        name += f", {len(beyond)} of {len(measured)} against rounding"
+    worst = max(measured, key=lambda tensor: measured[tensor] / allowed[tensor])
+    if measured[worst] <= allowed[worst]:
+        return Measurement(rung, name, precision, measured[worst], allowed[worst], worst)
+    explained = {tensor: error if not error <= allowed[tensor] else 0.0 for tensor, error in measured.items()}
+    first = first_divergence(accumulation(explained), tolerance=tolerance)
+    return Measurement(rung, name, precision, measured[worst], allowed[worst], str(first or worst))

@@ -1,0 +1,66 @@
+"""The whole ladder for every preset, every planted bug, and a certified comparison: `make parity` runs these."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.architectures import FAMILIES
+
+ROOT = Path(__file__).parents[1]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "PJRT_NPROC")}
+    return subprocess.Popen(
+        [sys.executable, "compare.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("presets", [("dcgan32", "smoke"), ("dcgan32-wide", "dcgan28")], ids="+".join)
+def test_every_rung_holds_for_every_preset_at_an_eighth_of_its_width(presets, tmp_path):
+    """Two at a time, one thread each: most of the time is compilation."""
+    processes = [
+        start(
+            "parity",
+            f"--preset={preset}",
+            "--quick",
+            "--threads=1",
+            f"--width={FAMILIES[preset][1] // 8}",
+            f"--json={tmp_path / preset}.json",
+        )
+        for preset in presets
+    ]
+    for preset, process in zip(presets, processes, strict=True):
+        output, errors = process.communicate()
+        assert process.returncode == 0, output + errors
+        certificate = json.loads((tmp_path / f"{preset}.json").read_text())
+        assert certificate["holds"]
+        assert {rung["rung"] for rung in certificate["rungs"]} == set(range(13))
+
+
+def test_every_planted_bug_is_caught_and_the_clean_code_passes(tmp_path):
+    process = start("parity", "--preset=smoke", "--planted-bugs", f"--json={tmp_path / 'bugs.json'}")
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    found = json.loads((tmp_path / "bugs.json").read_text())
+    assert found["clean_failures"] == []
+    assert [detection["bug"] for detection in found["detections"] if detection["rung"] is None] == []
+
+
+def test_a_comparison_is_certified_and_prints_its_ratio(tmp_path):
+    process = start("--preset=smoke", "--train-size=1024", f"--output={tmp_path / 'run'}")
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    assert re.search(r"PyTorch trains [\d.]+ times as many images per second", output)
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["parity"]["holds"] is True
