@@ -45,7 +45,7 @@ def parity_of(comparison_dir: Path, runs: Runs) -> dict[str, Any]:
             "certificate": CERTIFICATE,
             "reason": reason or "the certificate holds",
             "quick": bool(certificate["quick"]),
-            "rungs": _worst_of_each_rung(certificate["rungs"]),
+            "rungs": worst_of_each_rung(certificate["rungs"]),
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{comparison_dir / CERTIFICATE} is no certificate ({error!r}): remove it") from None
@@ -79,7 +79,7 @@ def _why_not(certificate: Mapping[str, Any], runs: Runs) -> str | None:
     return None
 
 
-def _worst_of_each_rung(measurements: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def worst_of_each_rung(measurements: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of each rung and precision, the measurement with the least head-room."""
     worst: dict[tuple[int, str], dict[str, Any]] = {}
     for measurement in measurements:
