@@ -1,4 +1,4 @@
-"""python scripts/write_parity_results.py BUGS.json CERTIFICATE.json ...: docs/results/parity.md from recorded climbs."""
+"""python scripts/write_parity_results.py BUGS.json CERTIFICATE.json ...: the recorded part of the parity page."""
 
 import json
 import sys
