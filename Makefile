@@ -1,9 +1,9 @@
-# `make compare`, `make test`, and `make parity`, the longest tests. Each makes .venv first if it is not there or pyproject.toml changed.
+# `make compare`, `make test`, and `make test-long`. Each makes .venv first if it is not there or pyproject.toml changed.
 PYTHON ?= python3
 ARGS ?= --epochs 10
 BIN := .venv/bin
 
-.PHONY: compare test lint types unit parity clean
+.PHONY: compare test lint types unit test-long clean
 
 compare: .venv/installed
 	$(BIN)/python compare.py $(ARGS)
@@ -21,7 +21,7 @@ types: .venv/installed-dev
 unit: .venv/installed-dev
 	$(BIN)/python -m pytest
 
-parity: .venv/installed-dev
+test-long: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
 
 .venv/bin/python:

@@ -1,12 +1,17 @@
 """TrainConfig, the one flat description of a training run that both implementations read, and its presets."""
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from common.errors import UserError
+from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded
+
+MAX_IMAGE_SIZE = 256  # the report draws at this size whatever a config.json says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,9 @@ class TrainConfig:
         _check_types(self)
         for name in ("image_size", "latent_dim", "batch_size", "epochs", "generator_updates"):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: it must be at least 1")
+        for name in ("latent_dim", "batch_size", "epochs", "generator_updates", "train_size"):
+            _require(getattr(self, name) < 2**31, f"{name} is {getattr(self, name)}: it must be below 2**31")
+        _require(self.image_size <= MAX_IMAGE_SIZE, f"image_size is {self.image_size}: choose at most {MAX_IMAGE_SIZE}")
         for name in ("learning_rate_generator", "learning_rate_discriminator"):
             _require(0 < getattr(self, name) < 1, f"{name} is {getattr(self, name)}: choose between 0 and 1")
         for name in ("beta1", "beta2", "generator_average"):
@@ -77,10 +85,19 @@ class TrainConfig:
     def from_json(cls, path: Path) -> "TrainConfig":
         """Read a run's config.json; a missing, unknown or mistyped field raises UserError."""
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**fields)
-        except (OSError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is not the config of a run ({error})") from None
+            return cls.from_fields(parse_json(read_bounded(path, limit=MAX_JSON_BYTES)))
+        except ValueError as error:
+            raise UserError(f"{one_line(path)} is not the config of a run ({one_line(error)})") from None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "TrainConfig":
+        """The config of exactly these fields; a missing, unknown or mistyped one raises UserError."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        missing = [name for name in names if name not in fields]
+        _require(not missing, f"{', '.join(missing)} is missing")
+        unknown = [name for name in fields if name not in names]
+        _require(not unknown, f"{', '.join(map(ascii, unknown))} is unknown")
+        return cls(**fields)
 
 
 def differing_fields(first: TrainConfig, second: TrainConfig) -> list[str]:
@@ -92,6 +109,11 @@ def differing_fields(first: TrainConfig, second: TrainConfig) -> list[str]:
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """The config as it stands in config.json."""
     return dataclasses.asdict(config)
+
+
+def config_hash(config: TrainConfig) -> str:
+    """SHA-256 of all fields."""
+    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()
 
 
 def _check_types(config: TrainConfig) -> None:

@@ -2,6 +2,9 @@
 
 import gzip
 import hashlib
+import io
+import math
+import re
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -13,6 +16,7 @@ from PIL import Image
 
 from common.errors import UserError
 from common.tfds_data import read_tfds
+from common.untrusted import one_line, read_bounded
 
 # SHA-256 of the decompressed bytes: gzip headers may differ between copies of the same file.
 MNIST_SHA256 = {
@@ -24,6 +28,11 @@ MNIST_SHA256 = {
 
 # A target at most this much larger than the image is reached by a black border, which keeps every pixel.
 MAX_PADDING_RATIO = 1.25
+
+MAX_IDX_BYTES = 2**26  # MNIST's largest file is 47 MB
+
+# NAME, NAME/CONFIG, NAME:VERSION: what TFDS would take for a path, a module or a namespace to fetch is none.
+DATASET_NAME = re.compile(r"[a-z0-9_]{1,100}(/[a-z0-9_][a-z0-9_.-]{0,100})?(:\d{1,4}\.\d{1,4}\.\d{1,4})?", re.I | re.A)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ def load_dataset(name: str = "mnist", data_dir: Path | None = None, *, train_siz
     """
     if name == "mnist" and data_dir is None:
         return _load_bundled_mnist()
+    if not DATASET_NAME.fullmatch(name):
+        raise UserError(f"dataset {one_line(ascii(name))} is no name: TFDS knows no such dataset; see its catalog")
     (train_images, train_labels), (test_images, test_labels) = read_tfds(name, data_dir, train_size=train_size)
     return Dataset(name, train_images, train_labels, test_images, test_labels)
 
@@ -92,12 +103,15 @@ def prepare_dataset(dataset: Dataset, *, image_size: int, train_size: int) -> Da
 
 def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
     """A gzipped IDX file of unsigned bytes (format: yann.lecun.com/exdb/mnist), checked against `sha256`."""
+    if not path.exists():
+        raise UserError(f"{path} is missing: reinstall the package, or restore the file from git")
+    compressed = read_bounded(path, limit=MAX_IDX_BYTES)
     try:
-        content = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: reinstall the package, or restore the file from git") from None
+        content = _decompress(compressed)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}): restore the file from git") from None
+        raise UserError(f"{path} cannot be read ({one_line(error)}): restore the file from git") from None
+    if len(content) > MAX_IDX_BYTES:
+        raise UserError(f"{path} expands to more than {MAX_IDX_BYTES:,} bytes: restore the file from git")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{path} is damaged (its SHA-256 is not {sha256[:12]}...): restore the file from git")
     zeros, kind, num_dimensions = struct.unpack(">HBB", content[:4].ljust(4, b"\xff"))
@@ -105,12 +119,16 @@ def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
     if zeros != 0 or kind != 8 or num_dimensions not in (1, 3) or len(content) < header:
         raise UserError(f"{path} is not an IDX file of unsigned bytes")
     shape = struct.unpack(f">{num_dimensions}I", content[4:header])
-    num_bytes = 1
-    for length in shape:
-        num_bytes *= length
-    if len(content) - header != num_bytes:
+    # Python's integers do not wrap around, and an empty array may have no length that NumPy would refuse.
+    if len(content) - header != math.prod(shape) or max(shape) > MAX_IDX_BYTES:
         raise UserError(f"{path} promises shape {shape} but holds {len(content) - header} bytes")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _decompress(compressed: bytes) -> bytes:
+    """The decompressed bytes, at most one more than allowed: a bomb goes off no further."""
+    with gzip.GzipFile(fileobj=io.BytesIO(compressed)) as file:
+        return file.read(MAX_IDX_BYTES + 1)
 
 
 def _load_bundled_mnist() -> Dataset:

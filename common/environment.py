@@ -56,7 +56,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "source_hash": source_hash(),
-        "packages": {name: found for name in packages() if (found := _version(name))},
+        "packages": package_versions(),
         "num_cpus": default_num_threads(),
         "cpu_flags": cpu_flags(),
         "memory_bytes": memory_bytes,
@@ -66,6 +66,11 @@ def describe_environment() -> dict[str, Any]:
         "command": ["python", *_module_arguments()],
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Version of every package this project requires, of those that are installed."""
+    return {name: found for name in packages() if (found := _version(name))}
 
 
 def packages() -> list[str]:

@@ -2,18 +2,29 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from common.averaging import GeneratorAverage
 from common.checkpoint import save_checkpoint
-from common.config import TrainConfig, to_dict
+from common.config import TrainConfig, config_hash, to_dict
 from common.contract import StepMetrics, Trainer
+from common.environment import package_versions
 from common.errors import RunFailedError
 from common.images import image_grid, to_uint8
 from common.progress import ProgressReporter
 from common.randomness import epoch_permutation, fixed_latents, training_latents
-from common.records import EPOCHS_HEADER, LOSSES_HEADER, RunFolder
+from common.records import (
+    CHECKPOINTS,
+    EPOCHS_FILE,
+    EPOCHS_HEADER,
+    LOSSES_FILE,
+    LOSSES_HEADER,
+    PROGRESS_FILE,
+    RunFolder,
+)
+from common.resume import Start
 from common.stop_request import StopRequest
 
 # Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
@@ -30,22 +41,35 @@ class Chunk:
     seconds: float
 
 
+@dataclass(frozen=True)
+class EpochTiming:
+    """How an epoch's time was spent; only of epochs that this process finished."""
+
+    epoch: int
+    training_seconds: float
+    data_seconds: float
+    evaluation_seconds: float
+    images_per_second: float
+
+
 @dataclass
 class TrainingLog:
-    """Everything the loop measured."""
+    """Everything the loop measured; losses and pictures also from before a resumption, times only since."""
 
+    resumed_at_step: int = 0
     chunks: list[Chunk] = field(default_factory=list)
     losses: list[tuple[float, ...]] = field(default_factory=list)  # rows of losses.csv
-    epochs: list[tuple[float, ...]] = field(default_factory=list)  # rows of epochs.csv
+    epoch_timings: list[EpochTiming] = field(default_factory=list)
     progress_images: list[np.ndarray] = field(default_factory=list)  # one (64, S, S[, 3]) an epoch, uint8
     data_seconds: float = 0.0  # gathering batches and drawing latents
     evaluation_seconds: float = 0.0  # sample grids, checkpoints, files: what follows an epoch's last step
+    checkpoint_seconds: float = 0.0  # the checkpoints' share of it
     wall_seconds: float = 0.0  # of the whole loop
 
     @property
     def num_steps(self) -> int:
-        """Steps done so far."""
-        return len(self.losses)
+        """Steps done so far, those before a resumption included."""
+        return int(self.losses[-1][0]) if self.losses else self.resumed_at_step
 
     @property
     def training_seconds(self) -> float:
@@ -66,20 +90,32 @@ def train(
     progress: ProgressReporter,
     stop: StopRequest,
     log: TrainingLog,
+    start: Start,
 ) -> GeneratorAverage:
-    """Run `config.epochs` epochs, or until told to stop, filling `log`; each epoch is on disk before the next."""
+    """Run to the end of `config.epochs` epochs, or until told to stop, filling `log`.
+
+    The trainer holds `start`'s weights. Each epoch is on disk before the next; a checkpoint comes after everything that
+    belongs to it, so whatever the moment of a crash, the files beside a checkpoint hold all it needs to go on.
+    """
     started = time.perf_counter()
-    average = GeneratorAverage(config.generator_average, trainer.export_weights())
+    average = GeneratorAverage(config.generator_average, start.average or start.weights)
+    log.resumed_at_step, log.losses, log.progress_images = start.step, [*start.losses], [*start.progress_images]
+    steps_per_epoch = len(train_images) // config.batch_size
     try:
-        _show_progress(trainer, average, config, run, log, epoch=0)
-        for epoch in range(1, config.epochs + 1):
+        if not log.progress_images and start.step == 0:
+            _show_progress(trainer, average, config, run, log, epoch=0)
+        for epoch in range(start.step // steps_per_epoch + 1, config.epochs + 1):
             metrics = _run_epoch(trainer, average, config, train_images, log, progress, stop, epoch=epoch)
-            run.write_csv("losses.csv", LOSSES_HEADER, log.losses)
+            run.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
             _check_finite(metrics, log)
+            if log.num_steps < epoch * steps_per_epoch:  # told to stop
+                _save(trainer, average, config, run, log, epoch=epoch - 1)
+                break
             _finish_epoch(trainer, average, config, run, log, epoch=epoch)
             if stop:
                 break
-            progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=log.epochs[-1][-1])
+            speed = log.epoch_timings[-1].images_per_second
+            progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=speed)
     finally:
         log.wall_seconds = time.perf_counter() - started
     return average
@@ -99,7 +135,7 @@ def _run_epoch(
     order = epoch_permutation(config.seed, epoch - 1, len(train_images))
     num_steps = len(train_images) // config.batch_size  # the last partial batch is dropped
     measured = []
-    for start in range(0, num_steps, CHUNK_STEPS):
+    for start in range(log.num_steps - (epoch - 1) * num_steps, num_steps, CHUNK_STEPS):
         data_started = time.perf_counter()
         count = min(CHUNK_STEPS, num_steps - start)
         real_images, latents = chunk_data(config, train_images, order, start, count, first_step=log.num_steps)
@@ -156,22 +192,51 @@ def _finish_epoch(
 ) -> None:
     started = time.perf_counter()
     _show_progress(trainer, average, config, run, log, epoch=epoch)
-    header = {"config": to_dict(config), "epoch": epoch, "framework": run.path.name}
-    save_checkpoint(
-        run.path / "checkpoints", trainer.export_weights(), average.weights, step=log.num_steps, header=header
-    )
+    run.write_csv(EPOCHS_FILE, EPOCHS_HEADER, epoch_rows(log.losses, config.batch_size))
+    _save(trainer, average, config, run, log, epoch=epoch)
     evaluation_seconds = time.perf_counter() - started
     log.evaluation_seconds += evaluation_seconds
 
-    num_images = sum(row[1] == epoch for row in log.losses) * config.batch_size
-    totals = (log.training_seconds, log.data_seconds)
-    training_seconds, data_seconds = (
-        total - sum(row[column] for row in log.epochs) for column, total in enumerate(totals, start=2)
+    num_images = sum(row[1] == epoch and row[0] > log.resumed_at_step for row in log.losses) * config.batch_size
+    training_seconds = log.training_seconds - sum(timing.training_seconds for timing in log.epoch_timings)
+    data_seconds = log.data_seconds - sum(timing.data_seconds for timing in log.epoch_timings)
+    log.epoch_timings.append(
+        EpochTiming(epoch, training_seconds, data_seconds, evaluation_seconds, num_images / training_seconds)
     )
-    images_per_second = num_images / training_seconds
-    log.epochs.append((epoch, num_images, training_seconds, data_seconds, evaluation_seconds, images_per_second))
-    run.write_csv("epochs.csv", EPOCHS_HEADER, log.epochs)
+
+
+def epoch_rows(losses: list[tuple[float, ...]], batch_size: int) -> list[tuple[float, ...]]:
+    """Rows of epochs.csv: means of losses and scores over the steps on record of each epoch."""
+    rows = []
+    for epoch in dict.fromkeys(row[1] for row in losses):
+        own = np.array([row for row in losses if row[1] == epoch])
+        rows.append((epoch, int(own[-1, 0]), len(own) * batch_size, *map(float, own[:, 2:].mean(axis=0))))
+    return rows
+
+
+def _save(
+    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
+) -> None:
+    """A checkpoint, and the status that points to it; `epoch` is the last complete one."""
+    started = time.perf_counter()
+    header = checkpoint_header(config, framework=run.path.name, epoch=epoch)
+    save_checkpoint(
+        run.path / CHECKPOINTS, trainer.export_weights(), average.weights, step=log.num_steps, header=header
+    )
     run.write_status("running", message="", step=log.num_steps, epoch=epoch)
+    log.checkpoint_seconds += time.perf_counter() - started
+
+
+def checkpoint_header(config: TrainConfig, *, framework: str, epoch: int) -> dict[str, Any]:
+    """Where a checkpoint comes from; nothing in it differs between two equal runs."""
+    return {
+        "preset": config.preset,
+        "epoch": epoch,
+        "config": to_dict(config),
+        "config_hash": config_hash(config),
+        "framework": framework,
+        "versions": package_versions(),
+    }
 
 
 def _show_progress(
@@ -182,7 +247,11 @@ def _show_progress(
         images = to_uint8(trainer.generate(latents))
     log.progress_images.append(images)
     run.write_png(f"samples/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
-    run.write_npz("progress.npz", images=np.stack(log.progress_images), epochs=np.arange(len(log.progress_images)))
+    run.write_npz(
+        PROGRESS_FILE,
+        images=np.stack(log.progress_images),
+        epochs=np.arange(epoch + 1 - len(log.progress_images), epoch + 1),
+    )
 
 
 def _check_finite(metrics: StepMetrics, log: TrainingLog) -> None:

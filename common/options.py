@@ -14,6 +14,7 @@ import tyro
 from common.config import PRESETS, TrainConfig
 from common.environment import default_num_threads
 from common.errors import UserError
+from common.resume import find_config
 
 MAX_THREADS_PER_CORE = 4
 BOX = re.compile(r"^[╭│╰─╮╯\s]+|[╭│╰─╮╯\s]+$")
@@ -44,6 +45,8 @@ class RunOptions(ConfigOptions):
     """Check the flags, the framework and the device, and stop before any data is read or written."""
     output: Path | None = None
     """Folder of the comparison, new or empty; runs/PRESET-seedN-TIME if not given."""
+    resume: Path | None = None
+    """Go on with a run folder or a checkpoint, of either framework; of all other fields only --epochs may differ."""
 
     @property
     def num_threads(self) -> int:
@@ -65,15 +68,22 @@ def parse_options(
 ) -> Runnable:
     """The flags of a run; whatever is wrong with them raises UserError with one line."""
     options = parse(kind, arguments, program=program, description=description)
-    if not 0 <= options.threads <= MAX_THREADS_PER_CORE * default_num_threads():
-        cores = default_num_threads()
-        raise UserError(f"--threads is {options.threads}: pass 1 to {cores} on this machine, or 0 for every core")
+    check_threads(options.threads)
     return options
+
+
+def check_threads(threads: int) -> None:
+    """Raise UserError for a number of threads no machine has."""
+    cores = default_num_threads()
+    if not 0 <= threads <= MAX_THREADS_PER_CORE * cores:
+        raise UserError(f"--threads is {threads}: pass 1 to {cores} on this machine, or 0 for every core")
 
 
 def parse(kind: type[Options], arguments: Sequence[str], *, program: str, description: str) -> Options:
     """The flags of any command whose options hold a config, with the preset's values as defaults."""
-    default = kind(config=PRESETS[_preset_of(arguments)])
+    resumed = _value_of(arguments, "--resume") if "resume" in kind.__dataclass_fields__ else None
+    config = find_config(Path(resumed)) if resumed else PRESETS[_preset_of(arguments)]
+    default = kind(config=config)
     return parse_flags(kind, arguments, program=program, description=description, default=default)
 
 
@@ -104,16 +114,21 @@ def parse_flags(
 
 
 def _preset_of(arguments: Sequence[str]) -> str:
-    """The last --preset wins, as for every other flag."""
-    preset = next(iter(PRESETS))
-    for index, argument in enumerate(arguments):
-        if argument == "--preset" and index + 1 < len(arguments):
-            preset = arguments[index + 1]
-        elif argument.startswith("--preset="):
-            preset = argument.removeprefix("--preset=")
+    preset = _value_of(arguments, "--preset") or next(iter(PRESETS))
     if preset not in PRESETS:
         raise UserError(f"--preset {preset} is unknown: choose one of {', '.join(PRESETS)}")
     return preset
+
+
+def _value_of(arguments: Sequence[str], flag: str) -> str | None:
+    """The value of a flag that decides the others' defaults; the last one wins, as for every other flag."""
+    value = None
+    for index, argument in enumerate(arguments):
+        if argument == flag and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        elif argument.startswith(f"{flag}="):
+            value = argument.removeprefix(f"{flag}=")
+    return value
 
 
 def _one_line(box: str) -> str:

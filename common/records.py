@@ -1,6 +1,7 @@
 """The run folder: what a run leaves on disk. Every file is written under a temporary name and renamed."""
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -12,20 +13,20 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UserError
+from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded
 
+FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}  # run folders are named by the keys
 LOSSES_HEADER = ("step", "epoch", "discriminator_loss", "generator_loss", "real_score", "fake_score")
-EPOCHS_HEADER = (
-    "epoch",
-    "num_images",
-    "training_seconds",
-    "data_seconds",
-    "evaluation_seconds",
-    "images_per_second",
-)
+EPOCHS_HEADER = ("epoch", "step", "num_images", "discriminator_loss", "generator_loss", "real_score", "fake_score")
+CONFIG_FILE, LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE = "config.json", "losses.csv", "epochs.csv", "progress.npz"
+CHECKPOINTS, SAMPLES, LOCK_FILE = "checkpoints", "samples", ".lock"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Either the whole new file stands at `path` or what was there before, also after a power cut."""
+    """Either the whole new file stands at `path` or what was there before, also after a power cut.
+
+    An OSError names the file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -33,8 +34,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -54,13 +57,39 @@ class RunFolder:
         """Make the folder; one that is not empty, or cannot be written, raises UserError."""
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise UserError(f"{path} already holds a run: choose another --output, or remove it first")
-            (path / "samples").mkdir()
-            (path / "checkpoints").mkdir()
+            if not _is_blank(path):
+                raise UserError(
+                    f"{path} already holds a run: choose another --output, remove it first, or go on with --resume"
+                )
+            folder = cls(path)
+            folder.lock()
+            for name in (SAMPLES, CHECKPOINTS):
+                (path / name).mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror}): choose another --output") from None
-        return cls(path)
+        return folder
+
+    @classmethod
+    def reopen(cls, path: Path) -> "RunFolder":
+        """Go on in a folder that holds a run; what a killed process left half-written is removed."""
+        folder = cls(path)
+        try:
+            folder.lock()
+            for temporary in path.rglob(".*.tmp"):
+                temporary.unlink()
+            for name in (SAMPLES, CHECKPOINTS):
+                (path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}): resume a copy of it") from None
+        return folder
+
+    def lock(self) -> None:
+        """Keep every other process out until this one ends, however it ends; UserError if one is in already."""
+        self._lock = (self.path / LOCK_FILE).open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --output") from None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write NAME as JSON; NaN and infinity are refused, since no other reader would take them."""
@@ -92,9 +121,21 @@ class RunFolder:
         self.write_json("status.json", {"status": status, "message": message, "step": step, "epoch": epoch})
 
 
+def _is_blank(path: Path) -> bool:
+    """Empty, or left by a run that was killed before it had written anything."""
+    return all(
+        entry.name in (LOCK_FILE, SAMPLES, CHECKPOINTS) and not (entry.is_dir() and any(entry.iterdir()))
+        for entry in path.iterdir()
+        if not entry.name.endswith(".tmp")
+    )
+
+
 def read_status(path: Path) -> dict[str, Any]:
     """What status.json of a run folder says; a run that never came to write it has done nothing."""
+    status = {"status": "failed", "message": "", "step": 0, "epoch": 0}
+    if not (path / "status.json").exists():
+        return status
     try:
-        return json.loads((path / "status.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {"status": "failed", "message": "", "step": 0, "epoch": 0}
+        return status | parse_json(read_bounded(path / "status.json", limit=MAX_JSON_BYTES))
+    except ValueError as error:
+        raise UserError(f"{path}/status.json is damaged ({one_line(error)})") from None

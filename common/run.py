@@ -1,5 +1,7 @@
 """One framework's run, from flags to a finished run folder: the same for both, timed phase by phase."""
 
+import contextlib
+import shlex
 import time
 import traceback
 from collections.abc import Callable
@@ -17,16 +19,15 @@ from common.environment import describe_environment
 from common.errors import RunFailedError, UserError
 from common.evaluation import evaluate_samples, load_feature_network
 from common.images import to_uint8
-from common.initial_weights import initial_weights
 from common.loop import TrainingLog, train
 from common.options import RunOptions
 from common.progress import ConsoleProgress
 from common.randomness import evaluation_latents
-from common.records import LOSSES_HEADER, RunFolder
+from common.records import FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, RunFolder
+from common.resume import Start, check_same_config, find_origin, start_of
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
 
-FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}
 PACKAGES = {"torch": "torch", "jax": "jax flax optax"}
 NUM_SCORED_IMAGES = 10_000
 
@@ -65,6 +66,11 @@ def run_training(
     except KeyboardInterrupt:
         run.close("interrupted", "stopped at once")
         raise
+    except OSError as error:
+        message = f"{error.filename or 'a file'} could not be written: {error.strerror or error}"
+        with contextlib.suppress(OSError):  # of a full disk, little can be written down
+            run.close("failed", message)
+        raise RunFailedError(f"{run.name}: {message}; make room, then go on with {run.resume_command}") from None
     except Exception as error:
         (run.folder.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         message = (str(error) or type(error).__name__).splitlines()[0]
@@ -72,9 +78,9 @@ def run_training(
         raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path}/error.txt)") from None
     run.timing["total_seconds"] = time.perf_counter() - started
     if run.stop:
-        message = f"stopped at step {run.log.num_steps} of {run.num_steps}; everything up to there is kept"
+        message = f"stopped at step {run.log.num_steps} of {run.num_steps}; go on with {run.resume_command}"
         run.close("interrupted", message)
-        console.print(f"{run.name}: {message} in {run.folder.path}", highlight=False, soft_wrap=True)
+        console.print(f"{run.name}: {message}", highlight=False, soft_wrap=True)
         return run.stop.exit_code
     run.close("finished", "")
     return 0
@@ -109,6 +115,7 @@ class Run:
     implementation: Implementation
     trainer: Trainer
     average: GeneratorAverage
+    start: Start
     folder: RunFolder
 
     def __init__(self, framework: str, options: RunOptions, console: Console) -> None:
@@ -120,6 +127,14 @@ class Run:
         self.timing: dict[str, Any] = {}
         self.log = TrainingLog()
         self.stop = StopRequest()
+        self.origin = find_origin(options.resume, framework) if options.resume else None
+        if self.origin:
+            check_same_config(self.config, self.origin)
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on where this run ended."""
+        return f"python -m {self.framework}_impl --resume {shlex.quote(str(self.folder.path))}"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -137,6 +152,9 @@ class Run:
         if not self.options.dry_run:
             self.dataset = self._timed("data_loading_seconds", lambda: load_training_data(self.options))
             self.architecture = build_architecture(self.config, image_channels=self.dataset.image_channels)
+            self.start, damaged = start_of(self.origin, self.config, self.architecture)
+            for sentence in damaged:
+                self.console.print(f"{sentence}; going on from the one before it", highlight=False, soft_wrap=True)
         try:
             self.implementation = self._timed("import_seconds", load_implementation)
         except ImportError as error:
@@ -146,7 +164,11 @@ class Run:
 
     def open_folder(self) -> None:
         """Create the run folder and write down what is about to happen."""
-        self.folder = RunFolder.create(self.options.folder / self.framework)
+        origin = self.origin
+        if origin and origin.is_run and origin.path.name == self.framework and self.options.output is None:
+            self.folder = RunFolder.reopen(origin.path)
+        else:
+            self.folder = RunFolder.create(self.options.folder / self.framework)
         self.folder.write_json("config.json", to_dict(self.config))
         self.folder.write_json(
             "environment.json",
@@ -157,10 +179,14 @@ class Run:
                 "device_flags": self.device_flags,
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.architecture),
+                "resumed_from": str(origin.path) if origin else None,
+                "resumed_at_step": self.start.step,
                 **describe_environment(),
             },
         )
-        self.folder.write_status("running", message="", step=0, epoch=0)
+        self.folder.write_status(
+            "running", message="", step=self.start.step, epoch=self.start.step // self.steps_per_epoch
+        )
 
     def train(self) -> None:
         """Build the trainer from the common initial weights and run the loop."""
@@ -169,7 +195,14 @@ class Run:
             self.name, num_epochs=self.config.epochs, num_steps=self.num_steps, console=self.console
         ) as progress:
             self.average = train(
-                self.trainer, self.config, self.dataset.train_images, self.folder, progress, self.stop, self.log
+                self.trainer,
+                self.config,
+                self.dataset.train_images,
+                self.folder,
+                progress,
+                self.stop,
+                self.log,
+                self.start,
             )
         # Before scoring, whose arrays would count as the framework's.
         self.timing["peak_memory_bytes"] = self.implementation.peak_memory_bytes(self.device)
@@ -192,8 +225,8 @@ class Run:
 
     def close(self, status: str, message: str) -> None:
         """Write how the time was spent and how the run ended; the status comes last."""
-        if self.log.losses:
-            self.folder.write_csv("losses.csv", LOSSES_HEADER, self.log.losses)
+        if self.log.chunks:
+            self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, self.log.losses)
             images_per_epoch = self.steps_per_epoch * self.config.batch_size
             timing = self.timing | summarise_timing(self.log, self.config, images_per_epoch)
             self.folder.write_json("timing.json", timing)
@@ -202,7 +235,7 @@ class Run:
 
     def _build_trainer(self) -> Trainer:
         trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)
-        trainer.load_weights(initial_weights(self.config, self.architecture))
+        trainer.load_weights(self.start.weights)
         trainer.wait()
         return trainer
 

@@ -1,10 +1,13 @@
 """Whether the parity certificate beside two runs is theirs, and holds."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.untrusted import one_line
+from comparison.record_schema import check_certificate
 from comparison.recorded_run import read_json
 from comparison.summary import Runs
 
@@ -19,6 +22,16 @@ IDENTITY = {
     "num_threads": "another number of threads",
     "devices": "other devices",
 }
+LADDER = Path(__file__).parent / "parity"
+NUM_RUNGS = 13
+
+
+def ladder_hash() -> str:
+    """SHA-256 of the ladder's own source: its tolerances are part of what holds."""
+    digest = hashlib.sha256()
+    for path in sorted(LADDER.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def identity_of_runs(runs: Runs) -> dict[str, Any] | None:
@@ -39,6 +52,7 @@ def parity_of(comparison_dir: Path, runs: Runs) -> dict[str, Any]:
         certificate = read_json(comparison_dir / CERTIFICATE)
         if not certificate:
             return {"holds": None, "certificate": None, "reason": NONE_MADE, "quick": None, "rungs": []}
+        check_certificate(certificate)
         reason = _why_not(certificate, runs)
         return {
             "holds": reason is None,
@@ -47,8 +61,9 @@ def parity_of(comparison_dir: Path, runs: Runs) -> dict[str, Any]:
             "quick": bool(certificate["quick"]),
             "rungs": worst_of_each_rung(certificate["rungs"]),
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{comparison_dir / CERTIFICATE} is no certificate ({error!r}): remove it") from None
+    except ValueError as error:
+        path = one_line(comparison_dir / CERTIFICATE)
+        raise UserError(f"{path} is no certificate ({one_line(error)}): remove it") from None
 
 
 def _identity(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,8 +85,12 @@ def _why_not(certificate: Mapping[str, Any], runs: Runs) -> str | None:
         for name, other in IDENTITY.items():
             if found[name] != certified[name]:
                 return f"the parity certificate is for {other}"
-    if certificate.get("holds") is not True:
-        failed = next((rung for rung in certificate["rungs"] if not rung["holds"]), None)
+    if certificate.get("ladder_hash") != ladder_hash():
+        return "the parity certificate was made with another version of the ladder"
+    failed = next((rung for rung in certificate["rungs"] if rung["holds"] is not True), None)
+    if failed is None and {rung["rung"] for rung in certificate["rungs"]} != set(range(NUM_RUNGS)):
+        return "the parity certificate does not cover every rung"
+    if certificate.get("holds") is not True or failed is not None:
         if failed is None:
             return "the parity certificate does not hold"
         where = f", at {failed['where']}" if failed["where"] else ""

@@ -32,17 +32,30 @@ def certify(options: RunOptions, folder: Path, console: Console) -> None:
         console.print("Parity: the ladder compares float64 and float32; bfloat16 has no certificate", highlight=False)
         return
     path = folder.parent / STORE / f"{identity_hash(identity)}.json"
-    if path.exists():
+    if _holds(path):
         console.print("Parity: this configuration is certified already", highlight=False)
     else:
         console.print("Parity: climbing the quick ladder, once for this configuration", highlight=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not _climb(options, path, console):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            climbed = _climb(options, path, console)
+        except OSError as error:
+            console.print(f"Parity: no certificate was made: {error}", style="red", highlight=False)
             return
+        if not climbed:
+            return
+        verdict = "every rung holds" if _holds(path) else "NOT every rung holds; see the report"
+        console.print(f"Parity: {verdict}", highlight=False)
     shutil.copyfile(path, folder / CERTIFICATE)
-    found = json.loads(path.read_text(encoding="utf-8"))
-    verdict = "every rung holds" if found["holds"] else "NOT every rung holds; see the report"
-    console.print(f"Parity: {verdict}", highlight=False)
+
+
+def _holds(path: Path) -> bool:
+    """Whether there is a certificate that can be read and holds; any other is made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["holds"] is True
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _climb(options: RunOptions, path: Path, console: Console) -> bool:

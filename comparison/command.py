@@ -1,4 +1,4 @@
-"""The commands of compare.py: `run`, the default, `report`, `parity` and `diff`."""
+"""The commands of compare.py: `run`, the default, `report`, `parity`, `diff` and `convert`."""
 
 import shlex
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ PROGRAM = "python compare.py"
 DESCRIPTION = (
     "Train the same DCGAN in PyTorch and in JAX and report speed, losses and sample quality side by side. "
     "Other commands: `report FOLDER` writes the report of a folder again, `parity` checks that both are the same GAN, "
-    "`diff A B` says where two checkpoints part."
+    "`diff A B` says where two checkpoints part, `convert CHECKPOINT --to FORMAT` takes one elsewhere."
 )
 NUM_REAL_IMAGES = 64
 
@@ -47,6 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     """Train both frameworks, then report; if one did not get through, report on whatever there is."""
     options = parse_options(arguments, program=PROGRAM, description=DESCRIPTION, kind=CompareOptions)
     folder, console = options.folder, Console()
+    if options.resume is not None:
+        if options.output is not None or not options.resume.is_dir():
+            raise UserError("--resume takes the folder of a comparison, like runs/NAME, and goes on in it: no --output")
+        folder = options.resume
     dataset = load_training_data(options)
     try:
         code = run_both(options, folder)
@@ -59,7 +63,10 @@ def run(arguments: Sequence[str]) -> int:
             certify(options, folder, console)
         show_report(folder, dataset, console)
     elif any((folder / framework).exists() for framework in FRAMEWORKS):
-        console.print(f"A report of what is there: {PROGRAM} report {shlex.quote(str(folder))}", highlight=False)
+        console.print(f"Go on with: {PROGRAM} --resume {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
+        console.print(
+            f"A report of what is there: {PROGRAM} report {shlex.quote(str(folder))}", highlight=False, soft_wrap=True
+        )
     return code
 
 
@@ -104,4 +111,11 @@ def diff(arguments: Sequence[str]) -> int:
     return compare(arguments)
 
 
-COMMANDS = {"run": run, "report": report, "parity": parity, "diff": diff}
+def convert(arguments: Sequence[str]) -> int:
+    """`python compare.py convert CHECKPOINT --to ...`: out of this project and back; imports one framework."""
+    from comparison.convert import convert as take_elsewhere
+
+    return take_elsewhere(arguments)
+
+
+COMMANDS = {"run": run, "report": report, "parity": parity, "diff": diff, "convert": convert}

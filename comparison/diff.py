@@ -16,7 +16,8 @@ from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.environment import default_num_threads
 from common.errors import UserError
-from common.run import FRAMEWORK_NAMES, PACKAGES
+from common.records import FRAMEWORK_NAMES
+from common.run import PACKAGES
 from comparison.parity.localise import Link, accumulation, first_divergence, sequence
 from comparison.parity.measure import errors, relative_l2
 from comparison.parity.probe import Probe

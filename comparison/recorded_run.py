@@ -1,16 +1,29 @@
 """One framework's run folder, read back for the report; whatever an unfinished run did not write is empty."""
 
 import csv
-import json
-import zipfile
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.config import MAX_IMAGE_SIZE
 from common.errors import UserError
-from common.run import FRAMEWORK_NAMES
+from common.records import FRAMEWORK_NAMES, LOSSES_HEADER
+from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded, read_npz
+from comparison.record_schema import (
+    ENVIRONMENT,
+    MAX_MAGNITUDE,
+    METRICS,
+    STATUS,
+    check_config,
+    check_fields,
+    check_timing,
+)
+
+MAX_CSV_BYTES = 2**28  # of 3 million steps
+MAX_COUNT = 2**53
 
 
 @dataclass(frozen=True)
@@ -46,48 +59,110 @@ class RecordedRun:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the file, or an empty one if there is no such file."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """The object in the file, or an empty one if there is no such file; anything else raises UserError."""
+    if not path.exists():
+        return {}
+    try:
+        return parse_json(read_bounded(path, limit=MAX_JSON_BYTES))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{one_line(path)} is damaged ({one_line(error)})") from None
 
 
 def read_run(folder: Path, framework: str) -> RecordedRun | None:
     """None if the run ended before it had recorded what it was going to do; damaged records raise UserError."""
     try:
         return _read_run(folder, framework)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{folder} holds damaged records ({error}): train this half again") from None
+    except ValueError as error:
+        raise UserError(
+            f"{one_line(folder)} holds damaged records ({one_line(error)}): train this half again"
+        ) from None
 
 
 def _read_run(folder: Path, framework: str) -> RecordedRun | None:
     config, environment = read_json(folder / "config.json"), read_json(folder / "environment.json")
+    if status := read_json(folder / "status.json"):
+        check_fields(status, "status.json", STATUS)
     if not config or not environment:
         return None
-    progress_epochs, progress_images = _read_progress(folder / "progress.npz")
+    check_config(config)
+    check_fields(environment, "environment.json", ENVIRONMENT)
+    check_timing(timing := read_json(folder / "timing.json"))
+    if evaluation := read_json(folder / "metrics.json"):
+        check_fields(evaluation, "metrics.json", METRICS)
+    progress_epochs, progress_images = read_progress(folder / "progress.npz")
     return RecordedRun(
         framework=framework,
         config=config,
         environment=environment,
-        status=read_json(folder / "status.json"),
-        timing=read_json(folder / "timing.json"),
-        losses=_read_columns(folder / "losses.csv"),
-        epochs=_read_columns(folder / "epochs.csv"),
+        status=status,
+        timing=timing,
+        losses=read_losses(folder / "losses.csv"),
+        epochs=read_epochs(folder / "epochs.csv"),
         progress_epochs=progress_epochs,
         progress_images=progress_images,
-        evaluation=read_json(folder / "metrics.json"),
+        evaluation=evaluation,
     )
+
+
+def read_losses(path: Path) -> dict[str, np.ndarray]:
+    """One array a column of losses.csv, a loss beyond 1e15 as NaN; damage raises ValueError.
+
+    Empty if a column has no number at all: a run that was lost at its first step has nothing to draw.
+    """
+    columns = _read_columns(path)
+    if not columns:
+        return {}
+    if tuple(columns) != LOSSES_HEADER:
+        raise ValueError(f"{path.name} has the columns {one_line(', '.join(columns))}")
+    steps, epochs = columns["step"], columns["epoch"]
+    are_counts = _are_counts(steps) and _are_counts(epochs)
+    if not are_counts or (np.diff(steps) != 1).any() or (np.diff(epochs) < 0).any():
+        raise ValueError(f"{path.name} does not count its steps one by one")
+    measured = {name: np.where(np.abs(column) <= MAX_MAGNITUDE, column, np.nan) for name, column in columns.items()}
+    if any(np.isnan(column).all() for column in measured.values()):
+        return {}
+    return {**measured, "step": steps, "epoch": epochs}
+
+
+def read_epochs(path: Path) -> dict[str, np.ndarray]:
+    """One array a column of epochs.csv, of which the report needs `num_images`; damage raises ValueError."""
+    columns = _read_columns(path)
+    if columns and not ("num_images" in columns and _are_counts(columns["num_images"])):
+        raise ValueError(f"{path.name} has no column num_images, or no counts in it")
+    return columns
+
+
+def read_progress(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs (P,) and images, uint8 (P, 64, S, S[, 3]), S at most 256; damage raises ValueError."""
+    if not path.exists():
+        return np.zeros(0, np.int64), np.zeros((0, 64, 1, 1), np.uint8)
+    arrays = read_npz(path, {"epochs": np.integer, "images": np.uint8})
+    epochs, images = arrays["epochs"], arrays["images"]
+    side = images.shape[2:3]
+    is_picture = images.shape[1:] in ((64, *side, *side), (64, *side, *side, 3)) and 1 <= side[0] <= MAX_IMAGE_SIZE
+    if epochs.shape != images.shape[:1] or not is_picture:
+        raise ValueError(f"{path.name} has epochs {epochs.shape} and images {images.shape}")
+    return epochs, images
 
 
 def _read_columns(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
-    with path.open(newline="") as file:
-        header, *rows = list(csv.reader(file))
+    content = read_bounded(path, limit=MAX_CSV_BYTES).decode("utf-8")
+    try:
+        header, *rows = csv.reader(io.StringIO(content, newline=""))
+    except csv.Error as error:
+        raise ValueError(f"{path.name} is no CSV file ({error})") from None
+    if not header or len(set(header)) != len(header):
+        raise ValueError(f"{path.name} has no header, or a column twice")
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError(f"{path.name} has lines of different lengths")
     values = np.array(rows, dtype=np.float64).reshape(-1, len(header))
     return dict(zip(header, values.T, strict=True))
 
 
-def _read_progress(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    if not path.exists():
-        return np.zeros(0, np.int64), np.zeros((0, 64, 1, 1), np.uint8)
-    with np.load(path) as arrays:
-        return arrays["epochs"], arrays["images"]
+def _are_counts(values: np.ndarray) -> bool:
+    """Whole numbers from 1 that float64 can tell apart; NaN is none."""
+    return bool(((values >= 1) & (values <= MAX_COUNT) & (values == np.floor(values))).all())

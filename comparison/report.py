@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from common.errors import UserError
 from common.records import write_atomically
+from common.untrusted import printable
 from comparison import sentences, tables
 from comparison.certified import parity_of
 from comparison.figures import draw_figures
@@ -68,11 +70,11 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     for row in quality_rows(frameworks, HEADLINE_METRICS):
         table.add_row(row.label, *row.cells)
     for notice in comparison.notices:
-        console.print(Text(notice, style="bold yellow"))
+        console.print(Text(printable(notice), style="bold yellow"))
     console.print(table)
     ratio = sentences.ratio(results)
-    console.print(Text(ratio, style="red" if results["why_no_ratio"] else "bold"))
-    console.print(Text(f"Report: {comparison.folder / 'report.html'}"), soft_wrap=True)
+    console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))
+    console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)
 
 
 def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:
@@ -96,11 +98,18 @@ def _render(template: str, context: Mapping[str, Any]) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(context).encode()
+    environment.filters["fenced"] = _fenced
+    return environment.get_template(template).render(context).encode("utf-8", "backslashreplace")
 
 
 def _markdown_text(value: object) -> object:
     """Text that can neither break out of its table cell nor become HTML."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return Markup(escape(value).replace("|", "\\|").replace("\n", " "))
+    return Markup(escape(" ".join(value.splitlines())).replace("|", "\\|"))
+
+
+def _fenced(code: str) -> Markup:
+    """A code block in Markdown that nothing within the code can end: its fence is longer than any in the code."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    return Markup(f"{fence}sh\n{code}\n{fence}")

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from common.errors import RunFailedError, UserError
 from common.options import RunOptions
-from common.records import RunFolder, read_status
-from common.run import FRAMEWORK_NAMES
+from common.records import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, read_status
+from common.resume import check_same_config, find_origin
 
 FRAMEWORKS = tuple(FRAMEWORK_NAMES)
 USER_ERROR = 2
@@ -28,13 +28,11 @@ def run_both(options: RunOptions, folder: Path) -> int:
 
     Both are checked before either trains, so that a missing framework or device is known at once.
     """
-    for framework in FRAMEWORKS:
-        if (folder / framework).exists():
-            raise UserError(f"{folder} already holds a comparison: choose another --output, or remove it first")
+    unfinished = unfinished_halves(options, folder)
     with Children() as children:
         _check_both(options, children)
         _check_writable(folder)
-        for framework in FRAMEWORKS:
+        for framework in unfinished:
             process = children.start(child_command(framework, options, folder), options.num_threads)
             code = process.wait()
             if children.signal_number:
@@ -44,6 +42,27 @@ def run_both(options: RunOptions, folder: Path) -> int:
             if code != 0:
                 raise RunFailedError(_post_mortem(framework, code, folder))
     return 0
+
+
+def unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
+    """Frameworks that are still to train: both, or what is left to do of the comparison that is resumed."""
+    if options.resume is None:
+        if any((folder / framework).exists() for framework in FRAMEWORKS):
+            raise UserError(
+                f"{folder} already holds a comparison: choose another --output, remove it first, or go on with --resume"
+            )
+        return list(FRAMEWORKS)
+    unfinished = []
+    for framework in FRAMEWORKS:
+        if not (folder / framework / CONFIG_FILE).exists():
+            unfinished.append(framework)
+            continue
+        origin = find_origin(folder / framework)
+        check_same_config(options.config, origin)
+        finished = read_status(folder / framework)["status"] == "finished"
+        if not finished or origin.config != options.config:
+            unfinished.append(framework)
+    return unfinished
 
 
 class Children:
@@ -86,7 +105,9 @@ class Children:
 
 def child_command(framework: str, options: RunOptions, folder: Path) -> list[str]:
     """The standalone command that makes one half of the comparison; it can be typed by hand too."""
-    return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), f"--output={folder}"]
+    half = folder / framework
+    place = f"--resume={half}" if (half / CONFIG_FILE).exists() else f"--output={folder}"
+    return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), place]
 
 
 def child_flags(options: RunOptions) -> list[str]:

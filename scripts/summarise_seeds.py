@@ -8,7 +8,7 @@ import numpy as np
 
 from common.command import report_errors
 from common.errors import UserError
-from common.run import FRAMEWORK_NAMES
+from common.records import FRAMEWORK_NAMES
 from comparison.quality_table import METRICS
 from comparison.tables import number
 

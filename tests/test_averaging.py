@@ -8,6 +8,7 @@ from common.data import fit_images
 from common.loop import TrainingLog, train
 from common.randomness import fixed_latents
 from common.records import RunFolder
+from common.resume import Start
 from common.stop_request import StopRequest
 from tests.test_loop import Silent
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_config
@@ -64,6 +65,8 @@ def test_training_with_and_without_it_gives_the_same_losses(digits, tmp_path):
         log = TrainingLog()
         folder = RunFolder.create(tmp_path / str(decay))
         images = fit_images(digits[:32], 32)
-        train(build("torch", config), config, images, folder, Silent(), StopRequest(), log)
+        trainer = build("torch", config)
+        start = Start(trainer.export_weights())
+        train(trainer, config, images, folder, Silent(), StopRequest(), log, start)
         losses.append(log.losses)
     assert losses[0] == losses[1]

@@ -81,6 +81,18 @@ def test_a_ladder_that_fails_leaves_its_certificate_for_the_report(folder, ladde
     certify(OPTIONS, folder, Console())
     assert json.loads((folder / "parity.json").read_text()) == {"holds": False}
     assert "NOT every rung holds" in capsys.readouterr().out
+    ladder.content = {"holds": True}  # mended, or a passing trouble: it is climbed again
+    certify(OPTIONS, folder, Console())
+    assert json.loads((folder / "parity.json").read_text()) == {"holds": True}
+
+
+def test_a_damaged_certificate_in_the_store_is_made_again(folder, ladder):
+    certify(OPTIONS, folder, Console())
+    (stored,) = (folder.parent / "certificates").iterdir()
+    stored.write_text("{")
+    certify(OPTIONS, folder, Console())
+    assert json.loads((folder / "parity.json").read_text()) == {"holds": True}
+    assert len(ladder.commands) == 2
 
 
 def test_a_ladder_that_cannot_be_climbed_leaves_none_and_says_why(folder, ladder, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from common.checkpoint import save_checkpoint
+from common.checkpoint import save_checkpoint, serialise
 from common.command import report_errors
 from common.config import TrainConfig, to_dict
 from common.contract import Weights
@@ -301,14 +301,10 @@ def bad_files(folder: Path) -> dict[str, Path]:
     (folder / "odd").mkdir()
     (folder / "odd" / "step_best.safetensors").touch()
     (folder / "cut.safetensors").write_bytes(whole.read_bytes()[:5000])
-    headers = {
-        "number": "3",
-        "list": '{"config": [1]}',
-        "nan_header": '{"step": NaN}',
-        "config": '{"config": {"x": 1}}',
-    }
-    for name, header in headers.items():
-        save_file(dict(weights), folder / f"{name}.safetensors", {"format_version": "1", "run": header})
+    for name, header in {"number": "3", "nan_header": '{"step": NaN}'}.items():
+        save_file(dict(weights), folder / f"{name}.safetensors", {"checkpoint": header})
+    for name, config in {"list": [1], "config": {"x": 1}}.items():
+        (folder / f"{name}.safetensors").write_bytes(serialise(weights, {}, {"config": config}))
     np.save(folder / "float64.npy", np.zeros((3, width)))
     np.save(folder / "wide.npy", np.zeros((3, width + 1), np.float32))
     np.save(folder / "none.npy", np.zeros((0, width), np.float32))
@@ -334,9 +330,9 @@ BAD = {
     "a folder of other files": (["odd"], "odd holds no checkpoints"),
     "a damaged checkpoint": (["cut.safetensors"], "cut.safetensors cannot be read"),
     "a foreign file": (["text.npy"], "text.npy cannot be read"),
-    "a header that is a number": (["number.safetensors"], "no checkpoint of this project"),
+    "a header that is a number": (["number.safetensors"], "cannot be read as a checkpoint"),
     "a config that is a list": (["list.safetensors"], "no checkpoint of this project"),
-    "NaN in the header": (["nan_header.safetensors"], "no checkpoint of this project"),
+    "NaN in the header": (["nan_header.safetensors"], "cannot be read as a checkpoint"),
     "NaN in a tensor": (["nan"], "generator.layers.4.bias holds NaN"),
     "no latents": (["whole", "--latents=0"], "choose 1 to 256"),
     "fewer than no latents": (["whole", "--latents", "-1"], "choose 1 to 256"),

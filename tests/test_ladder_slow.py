@@ -1,4 +1,4 @@
-"""The whole ladder for every preset, every planted bug, and a certified comparison: `make parity` runs these."""
+"""The whole ladder for every preset, every planted bug, and a certified comparison: `make test-long` runs these."""
 
 import json
 import os

@@ -17,6 +17,7 @@ from common.errors import RunFailedError, UserError
 from common.initial_weights import initial_weights
 from common.loop import CHUNK_STEPS, Chunk, TrainingLog, train
 from common.records import LOSSES_HEADER, RunFolder
+from common.resume import Start
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
 from tests.trainers import FRAMEWORKS, build, small_architecture, small_config
@@ -73,8 +74,9 @@ class Constant:
 
 
 def run_loop(trainer, config, images, folder: Path, stop: StopRequest | None = None) -> TrainingLog:
-    log = TrainingLog()
-    train(trainer, config, images, RunFolder.create(folder), Silent(), StopRequest() if stop is None else stop, log)
+    log, run = TrainingLog(), RunFolder.create(folder)
+    start = Start(trainer.export_weights())
+    train(trainer, config, images, run, Silent(), StopRequest() if stop is None else stop, log, start)
     return log
 
 
@@ -92,7 +94,9 @@ def test_an_epoch_drops_the_last_partial_batch_and_counts_steps_through(digits, 
     config = small_config(epochs=3)
     log = run_loop(Constant(config), config, fit_images(digits[:20], 32), tmp_path)
     assert [(row[0], row[1]) for row in log.losses] == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3)]
-    assert [row[:2] for row in log.epochs] == [(1, 16), (2, 16), (3, 16)]
+    rows = list(csv.reader((tmp_path / "epochs.csv").open()))
+    assert [row[:3] for row in rows[1:]] == [["1", "2", "16"], ["2", "4", "16"], ["3", "6", "16"]]
+    assert [timing.epoch for timing in log.epoch_timings] == [1, 2, 3]
 
 
 def test_a_long_epoch_is_cut_into_chunks(digits, tmp_path):
@@ -132,7 +136,7 @@ def test_the_run_folder_holds_losses_epochs_samples_and_the_last_two_checkpoints
     for name, array in exported.items():
         np.testing.assert_array_equal(weights[name], array)
     assert average.keys() == {name for name in exported if name.startswith("generator.") and ".adam." not in name}
-    assert list(tmp_path.rglob(".*")) == []  # no temporary file is left
+    assert [path.name for path in tmp_path.rglob(".*")] == [".lock"]  # no temporary file is left
 
 
 class Poisoned(Constant):
@@ -182,7 +186,9 @@ def test_time_outside_the_trainer_is_not_counted_as_training(digits, tmp_path):
 
     config = small_config(epochs=1)
     log = TrainingLog()
-    train(Slow(config), config, digits[:64], RunFolder.create(tmp_path), SlowProgress(), StopRequest(), log)
+    slow = Slow(config)
+    start = Start(slow.export_weights())
+    train(slow, config, digits[:64], RunFolder.create(tmp_path), SlowProgress(), StopRequest(), log, start)
     assert 0.02 <= log.training_seconds < log.wall_seconds - 0.05
     assert log.loop_overhead_fraction == pytest.approx(1 - log.training_seconds / log.wall_seconds)
 

@@ -21,12 +21,13 @@ from comparison.parity.detection import Detection, Detections, detect
 from comparison.parity.jax_probe import JaxProbe
 from comparison.parity.localise import accumulation, first_divergence, sequence
 from comparison.parity.measure import errors, max_relative, relative_l2
+from comparison.parity.noise import against_noise
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.planted_bugs import MODULES, PLANTED_BUGS
 from comparison.parity.torch_probe import TorchProbe
 from tests.trainers import small_architecture, small_config
 
-# The fast rungs; `make parity` climbs them all.
+# The fast rungs; `make test-long` climbs them all.
 CLEAN_RUNGS = (
     inputs.specification,
     inputs.data_and_noise,
@@ -209,7 +210,8 @@ def test_a_failing_step_names_the_first_tensor_of_the_step_that_goes_wrong(pair)
         config = replace(pair.config, learning_rate_discriminator=1e-4)
         bugged = replace(pair, config=config, _trainers={}, _trajectories={})
         failed = failures(training.steps, bugged)
-    assert failed[0].where.startswith("discriminator.layers.0.weight (")
+    tensors = next(measurement for measurement in failed if measurement.name.endswith("tensors"))
+    assert tensors.where.startswith("discriminator.layers.0.weight (")
 
 
 def test_a_nan_a_missing_tensor_and_another_shape_are_never_agreement():
@@ -219,6 +221,28 @@ def test_a_nan_a_missing_tensor_and_another_shape_are_never_agreement():
     assert errors({"a": ones[:2]}, {"a": ones}) == {"a": np.inf}
     assert not Measurement(3, "", "float64", float("nan"), 1.0).holds
     assert relative_l2(np.array([3.0, 4.0]), np.array([3.0, 0.0])) == pytest.approx(4 / 3)
+
+
+def test_rounding_excuses_no_nan_and_nothing_in_float64(pair):
+    ones, nans = {"a": np.ones(3)}, {"a": np.full(3, np.nan)}
+    for measured, disturbed, held in (
+        (1e-3, [{"a": np.ones(3) + 1e-3}], True),
+        (1e-3, [nans], False),
+        (np.inf, [nans], False),
+    ):
+        found = against_noise(
+            8,
+            "step 1",
+            "float32",
+            measured={"a": measured},
+            tolerance=1e-4,
+            reference=ones,
+            disturbed=lambda d=disturbed: iter(d),
+        )
+        assert found.holds is held
+    strict = against_noise(8, "", "float64", measured={"a": 1e-3}, tolerance=1e-4, reference=ones, disturbed=None)
+    assert not strict.holds
+    assert not Measurement(8, "", "float32", np.inf, np.inf).holds
 
 
 def test_a_certificate_holds_only_if_every_measurement_does_and_depends_on_the_config(pair):

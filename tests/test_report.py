@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from common.errors import UserError
+from comparison.certified import ladder_hash
 from comparison.image_panels import tile
 from comparison.report import print_summary, write_report
 from comparison.summary import first_step_above, loss_agreement, relative_difference
@@ -49,6 +50,8 @@ def write_certificate(folder: Path, **changes: Any) -> None:
     }
     rung = {"rung": 8, "kind": "steps", "name": "step 1", "precision": "float64", "tolerance": 1e-12, "where": ""}
     rungs = [{**rung, "measured": 3e-14, "holds": True}, {**rung, "measured": 2e-15, "holds": True}]
+    rungs += [{**rung, "rung": number, "measured": 0.0, "holds": True} for number in range(13) if number != 8]
+    covered["ladder_hash"] = ladder_hash()
     write_json(
         folder / "parity.json", {"holds": True, "quick": True, "config": config, **covered, "rungs": rungs, **changes}
     )
@@ -163,7 +166,7 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
     assert ratio["low"] == speeds["torch"]["low"] / speeds["jax"]["high"]
     assert f"{number(ratio['median'])} {RATIO}" in html
     assert f"{number(ratio['median'])} {RATIO}" in markdown
-    assert "all 2 measurements of the quick ladder" in markdown
+    assert "all 14 measurements of the quick ladder" in markdown
     assert "| 8 steps | 3.0e-14 of 1e-12 | - |" in markdown
 
 
@@ -177,6 +180,8 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
         ({"source_hash": "0"}, "other source files"),
         ({"num_threads": 1}, "another number of threads"),
         ({"devices": {"torch": "cpu", "jax": "gpu"}}, "other devices"),
+        ({"ladder_hash": "0"}, "another version of the ladder"),
+        ({"rungs": []}, "does not cover every rung"),
     ],
 )
 def test_a_certificate_of_something_else_gives_no_ratio(other: dict[str, Any], reason: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from common.data import restore_images
 from common.errors import UserError
+from common.untrusted import one_line, read_npz
 
 MIN_SAMPLES = 1_000  # below, a covariance of 128 features is mostly noise
 MAX_SAMPLES = 10_000  # as many as there are test digits
@@ -15,13 +16,11 @@ DIGIT_SIZE = 28
 def read_samples(path: Path) -> np.ndarray:
     """The array `images` of an .npz file, checked. Raises UserError for any other file."""
     if not path.is_file():
-        raise UserError(f"there is no file {path}: pass the samples.npz of a run")
+        raise UserError(f"there is no file {one_line(path)}: pass the samples.npz of a run")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            images = archive["images"]
-    except Exception as error:  # a damaged zip archive ends in a dozen kinds of exception
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{path} is not a readable .npz file with an array `images` ({reason})") from None
+        images = read_npz(path, {"images": np.generic})["images"]
+    except ValueError as error:
+        raise UserError(f"{one_line(path)} is not a readable .npz file with an array `images` ({error})") from None
     check_samples(images)
     return images
 

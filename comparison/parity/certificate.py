@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from common.architectures import Architecture, count_parameters
 from common.config import TrainConfig, to_dict
 from common.environment import describe_environment
-from comparison.certified import IDENTITY
+from comparison.certified import IDENTITY, ladder_hash
 from comparison.parity.ladder import RUNGS
 from comparison.parity.pair import Measurement, Pair
 
@@ -25,6 +24,7 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
         **identity,
         "networks": repr(pair.architecture),
         "identity_hash": identity_hash(identity),
+        "ladder_hash": ladder_hash(),
         "environment": environment,
         "rungs": [
             {
@@ -63,8 +63,6 @@ def identity_of(
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
-    """SHA-256 over the identity and over the ladder's own source, whose tolerances are part of what holds."""
-    digest = hashlib.sha256(json.dumps({name: identity[name] for name in IDENTITY}, sort_keys=True).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    """SHA-256 over the identity and over the ladder's own source."""
+    known = {name: identity[name] for name in IDENTITY} | {"ladder_hash": ladder_hash()}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

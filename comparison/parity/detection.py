@@ -44,7 +44,7 @@ def detect(bug: PlantedBug, pair: Pair) -> Detection:
 
 def detect_all(options: Any) -> Iterator[Detection | list[Measurement]]:
     """Failures of the clean code, then every detection, in order; as many processes as there are cores."""
-    num_workers = default_num_threads()
+    num_workers = options.threads or default_num_threads()
     with (
         tempfile.TemporaryDirectory() as cache,
         ProcessPoolExecutor(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
+from common.errors import UserError
 from comparison.parity import inputs, pieces, training
 from comparison.parity.pair import PRECISIONS, Measurement, Pair
 
@@ -39,6 +40,8 @@ def climb(pair: Pair, *, stop_at_first_failure: bool = False) -> Iterator[Measur
 def _measured(rung: Rung, number: int, pair: Pair, precision: str) -> Iterator[Measurement]:
     try:
         yield from rung(pair, precision)
+    except UserError:
+        raise  # a missing device, say, is no difference
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # What a difference can do to a framework: shapes that do not fit, a graph that is gone, a missing tensor.
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,9 +1,9 @@
-"""What rounding alone does: a framework against itself, computed in ways that differ in nothing else.
+"""What rounding alone does: PyTorch against itself, computed in ways that differ in nothing else.
 
 An activation that rounding carries over the kink of a LeakyReLU changes a gradient by 0.1 %, and Adam's first step
 is the sign of a gradient, however small: both happen to single tensors at full width, where a layer has half a million
-activations. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does.
-It cannot hide a wrong arithmetic: rung 4 has shown every layer's to be that of float32, and float64 shows the rest.
+activations. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does. Losses, scores,
+layers and generated images have no such excuse; in float64 only running statistics have, which 50 steps went into.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -44,25 +44,22 @@ def nudges(pair: Pair) -> list[Nudge]:
 
 
 def disturbed_trajectories(pair: Pair, probe: Probe, precision: str) -> Iterator[Trajectory]:
-    """Five nudges of the start, torch's other memory format, and float64 if that is another precision."""
+    """Five nudges of the start, and in float32 torch's other memory format, which rung 8 certifies in float64."""
     for nudge in nudges(pair):
         yield pair.trajectory(probe, precision, nudge=nudge)
-    if probe is pair.torch:
+    if probe is pair.torch and precision == "float32":
         yield pair.trajectory(probe, precision, variant=pair.other_variant)
-    if precision == "float32":
-        yield pair.trajectory(probe, "float64")
 
 
-def disturbed_gradients(pair: Pair, precision: str) -> Iterator[Weights]:
-    """PyTorch's gradients of the first step, disturbed in the same ways."""
+def disturbed_gradients(pair: Pair) -> Iterator[Weights]:
+    """PyTorch's float32 gradients of the first step, disturbed in the same ways."""
     images, latents = pair.data(0, 1)
+    precision = "float32"
     start = pair.initial_weights(precision)
     for nudge in nudges(pair):
         yield pair.torch.gradients(pair.trainer(pair.torch, precision, weights=nudge(start)), images[0], latents[0, 0])
     other_format = pair.trainer(pair.torch, precision, variant=pair.other_variant)
     yield pair.torch.gradients(other_format, images[0], latents[0, 0])
-    if precision == "float32":
-        yield pair.torch.gradients(pair.trainer(pair.torch, "float64"), images[0], latents[0, 0])
 
 
 def against_noise(
@@ -73,20 +70,22 @@ def against_noise(
     measured: Mapping[str, float],
     tolerance: float,
     reference: Weights,
-    disturbed: Callable[[], Iterator[Weights]],
+    disturbed: Callable[[], Iterator[Weights]] | None,
     distance: Distance = relative_l2,
 ) -> Measurement:
     """The tensor with the least head-room; one beyond the tolerance is held against twice what rounding does to it.
 
-    `measured` is in the order of execution, `reference` is PyTorch's undisturbed result, `disturbed` its other ones.
+    `measured` is in the order of execution, `reference` is PyTorch's undisturbed result, `disturbed` its other ones;
+    without those the tolerance stands. A NaN excuses nothing.
     """
     beyond = [tensor for tensor, error in measured.items() if not error <= tolerance]
     allowed = dict.fromkeys(measured, tolerance)
-    if beyond and all(tensor in reference for tensor in beyond):
+    if beyond and disturbed and all(np.isfinite(measured[tensor]) for tensor in beyond):
         for weights in disturbed():
             noise = errors({tensor: weights[tensor] for tensor in beyond}, {t: reference[t] for t in beyond}, distance)
             for tensor, error in noise.items():
-                allowed[tensor] = max(allowed[tensor], NOISE_FACTOR * error)
+                if np.isfinite(error):
+                    allowed[tensor] = max(allowed[tensor], NOISE_FACTOR * error)
         name += f", {len(beyond)} of {len(measured)} against rounding"
     worst = max(measured, key=lambda tensor: measured[tensor] / allowed[tensor])
     if measured[worst] <= allowed[worst]:

@@ -1,5 +1,6 @@
 """What every rung is given: both frameworks, the configuration under test, and its data."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ FULL_STATE_STEPS = (1, 2, 50)
 
 
 class Measurement(NamedTuple):
-    """One comparison; it holds if the measured value does not exceed the tolerance (a NaN always does)."""
+    """One comparison; it holds if the measured value is finite and does not exceed a finite tolerance."""
 
     rung: int
     name: str
@@ -34,7 +35,7 @@ class Measurement(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        return bool(self.measured <= self.tolerance)
+        return bool(math.isfinite(self.measured) and math.isfinite(self.tolerance) and self.measured <= self.tolerance)
 
     @property
     def headroom(self) -> float:
@@ -43,10 +44,10 @@ class Measurement(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A trainer after some steps, and the losses of each step up to there (2, step)."""
+    """A trainer after some steps, and what each step up to there measured: the rows of `StepMetrics` (4, step)."""
 
     weights: Weights
-    losses: np.ndarray
+    metrics: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Trajectory:
     ) -> None:
         self._pair, self._probe, self._precision, self._variant = pair, probe, precision, variant
         self.state = start  # of the last step taken
-        self._losses: list[np.ndarray] = []
+        self._metrics: list[np.ndarray] = []
         self._step = first_step
         self._snapshots: dict[int, Snapshot] = {}
 
@@ -160,9 +161,9 @@ class Trajectory:
         while self._step < step:
             images, latents = self._pair.data(self._step, min(CHUNK_STEPS, step - self._step))
             metrics = trainer.train_chunk(images, latents)
-            self._losses.append(np.stack([metrics.discriminator_loss, metrics.generator_loss]))
+            self._metrics.append(np.stack(metrics))
             self._step += len(images)
         self.state = weights = trainer.export_weights()
         if step not in FULL_STATE_STEPS:
             weights = {name: array for name, array in weights.items() if ".adam." not in name}
-        self._snapshots[step] = Snapshot(weights, np.concatenate(self._losses, axis=1))
+        self._snapshots[step] = Snapshot(weights, np.concatenate(self._metrics, axis=1))

@@ -70,6 +70,8 @@ def _bug(title: str, location: str, *edits: tuple[str, str], **config: Any) -> P
     return PlantedBug(title, framework, module, edits, config)
 
 
+IDIOMATIC_ONLY = '    optimizer.zero_grad() if variant == "tuned" else None\n'
+
 PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "BatchNorm's momentum read the other way",
@@ -235,4 +237,29 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         ("self._jit_take(latents_on_device, index)", "self._jit_take(latents_on_device, index - 1)"),
     ),
     _bug("samples in train mode", "torch/trainer", ("self.generator.eval()\n", "self.generator.train()\n")),
+    _bug(
+        "gradients not cleared in the idiomatic variant", "torch/steps", ("    optimizer.zero_grad()\n", IDIOMATIC_ONLY)
+    ),
+    _bug(
+        "generator left in eval mode after sampling",
+        "torch/trainer",
+        ("        self.generator.train()\n        images = images.permute", "        images = images.permute"),
+    ),
+    _bug("float32 training in bfloat16", "torch/trainer", ('!= "bfloat16":', '== "float64":')),
+    _bug(
+        "samples in bfloat16",
+        "torch/trainer",
+        (
+            "with torch.inference_mode(), self._autocast():",
+            'with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, self.dtype == torch.float32):',
+        ),
+    ),
+    _bug(
+        "D(x) reported for D(G(z))", "torch/steps", ("fake_score=judged.fake_logits", "fake_score=judged.real_logits")
+    ),
+    _bug(
+        "every batch of samples from the first latents",
+        "jax/trainer",
+        ("latents_on_device[start : start + GENERATE_BATCH_SIZE]", "latents_on_device[:GENERATE_BATCH_SIZE]"),
+    ),
 )

@@ -1,15 +1,18 @@
 """Rungs 8 to 12: whole steps, running statistics, samples and trajectories of the trainers that training uses."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from common.contract import Weights
+from common.contract import StepMetrics, Weights
 from common.images import to_uint8
 from common.randomness import fixed_latents
-from comparison.parity.measure import errors, relative_l2
+from comparison.parity.inputs import differing_tensors
+from comparison.parity.measure import errors, max_relative, relative_l2
 from comparison.parity.noise import NOISE_FACTOR, against_noise, disturbed_trajectories, nudges
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
+from comparison.parity.probe import Probe
 
 STEP_TOLERANCES = {("float64", 1): 1e-12, ("float64", 2): 1e-12, ("float32", 1): 1e-4, ("float32", 2): 1e-3}
 STATISTICS_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
@@ -17,11 +20,13 @@ TRAJECTORY_TOLERANCES = {50: 1e-11, 100: 1e-11, 300: 1e-8}
 HANDED_OVER_FROM, HANDED_OVER_EVERY = 50, 10
 # Left alone, a trajectory is compared up to where a last bit moved costs less than this share of the tolerance.
 PREDICTABLE = 1e-3
+NUM_GENERATED = 520  # more than one batch of `generate`, and no multiple of it
+GENERATE_TOLERANCES = {"float64": 1e-6, "float32": 1e-4}  # it returns float32
 NOISE_STEPS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """Parameters, Adam moments and losses after one step and after a second, of all four arms."""
+    """What one step and a second measure, and the parameters and moments they leave, of all four arms in float64."""
     reference = pair.trajectory(pair.torch, precision)
     arms = {f"jax {pair.config.variant}": pair.trajectory(pair.jax, precision)}
     if precision == "float64":
@@ -30,17 +35,24 @@ def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
             arms[f"{probe.name} {other}"] = pair.trajectory(probe, precision, variant=other)
     for arm, trajectory in arms.items():
         for step in (1, 2):
-            expected = _in_execution_order(reference.at(step), step)
+            expected, found = reference.at(step), trajectory.at(step)
+            name, tolerance = f"step {step}, {arm}", STEP_TOLERANCES[precision, step]
+            measured = errors(_metrics_of(found, step), _metrics_of(expected, step))
+            where = max(measured, key=measured.__getitem__)
+            yield Measurement(8, f"{name}: losses, scores", precision, measured[where], tolerance, where)
+            tensors = _in_execution_order(expected)
+            measured = errors(_in_execution_order(found), tensors)
             yield against_noise(
                 8,
-                f"step {step}, {arm} against torch {pair.config.variant}",
+                f"{name}: tensors",
                 precision,
-                measured=errors(_in_execution_order(trajectory.at(step), step), expected),
-                tolerance=STEP_TOLERANCES[precision, step],
-                reference=expected,
-                disturbed=lambda step=step: (
-                    _in_execution_order(run.at(step), step)
-                    for run in disturbed_trajectories(pair, pair.torch, precision)
+                measured=measured,
+                tolerance=tolerance,
+                reference=tensors,
+                disturbed=None
+                if precision == "float64"
+                else lambda step=step: (
+                    _in_execution_order(run.at(step)) for run in disturbed_trajectories(pair, pair.torch, "float32")
                 ),
             )
 
@@ -60,23 +72,56 @@ def running_statistics(pair: Pair, precision: str) -> Iterator[Measurement]:
                 _running(run.at(step).weights) for run in disturbed_trajectories(pair, pair.torch, precision)
             ),
         )
+    if precision == "float64":
+        yield from _statistics_of_other_arms(pair)
+
+
+def _statistics_of_other_arms(pair: Pair) -> Iterator[Measurement]:
+    reference = _running(pair.trajectory(pair.torch, "float64").at(2).weights)
+    for probe in pair.probes:
+        other = pair.trajectory(probe, "float64", variant=pair.other_variant).at(2).weights
+        measured = errors(_running(other), reference)
+        where = max(measured, key=measured.__getitem__)
+        name = f"after step 2, {probe.name} {pair.other_variant}"
+        yield Measurement(9, name, "float64", measured[where], STATISTICS_TOLERANCES["float64"], where)
 
 
 def samples(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """Images from fixed latents, as `generate` makes them: after 10 steps in float64, after one in float32."""
-    latents = fixed_latents(pair.config.seed, num=16, latent_dim=pair.config.latent_dim)
-    exact, generated = [], []
+    """Images as `generate` makes them: from each framework's own steps, from the same weights, and without a trace."""
+    fixed = fixed_latents(pair.config.seed, num=16, latent_dim=pair.config.latent_dim)
+    many = fixed_latents(pair.config.seed, num=NUM_GENERATED, latent_dim=pair.config.latent_dim)
+    for probe in pair.probes:  # before anything else has generated
+        changed = _traces_of_generating(pair, probe, precision, fixed)
+        yield Measurement(
+            10, f"{probe.name}: a step after `generate`", precision, len(changed), 0, ", ".join(changed[:1])
+        )
+    exact, levels, generated = [], [], []
+    shared = pair.trajectory(pair.torch, precision).at(2).weights
     for probe in pair.probes:
         weights = pair.trajectory(probe, precision).at(10 if precision == "float64" else 1).weights
         trainer = pair.trainer(probe, precision, weights={**pair.initial_weights(precision), **weights})
-        generated.append(to_uint8(trainer.generate(latents)).astype(int))
+        levels.append(to_uint8(trainer.generate(fixed)).astype(int))
         if precision == "float64":  # `generate` rounds to float32
-            column = latents[:, :, None, None].astype(np.float64)
+            column = fixed[:, :, None, None].astype(np.float64)
             exact.append(probe.activations(trainer, "generator", column, train=False)[-1])
+        generated.append(pair.trainer(probe, precision, weights=shared).generate(many))
     if precision == "float64":
         yield Measurement(10, "images after 10 steps", precision, relative_l2(exact[1], exact[0]), 1e-10)
-    levels = np.abs(generated[1] - generated[0]).max()
-    yield Measurement(10, "grey levels", precision, float(levels), 1)
+    yield Measurement(10, "grey levels", precision, float(np.abs(levels[1] - levels[0]).max()), 1)
+    name = f"`generate` of {NUM_GENERATED} latents, equal weights"
+    yield Measurement(10, name, precision, max_relative(generated[1], generated[0]), GENERATE_TOLERANCES[precision])
+
+
+def _traces_of_generating(pair: Pair, probe: Probe, precision: str, latents: np.ndarray) -> list[str]:
+    """Tensors that a step leaves different for having generated before it."""
+    left = []
+    for generates in (False, True):
+        trainer = pair.trainer(probe, precision)
+        if generates:
+            trainer.generate(latents)
+        trainer.train_chunk(*pair.data(0, 1))
+        left.append(trainer.export_weights())
+    return differing_tensors(left[1], left[0])
 
 
 def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -87,24 +132,26 @@ def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
     """
     if precision != "float64":
         return  # rung 12 takes its place
-    yield from _left_alone(pair)
-    yield from _handed_over(pair)
+    predicted = yield from _left_alone(pair)
+    yield from _handed_over(pair, predicted)
 
 
-def _left_alone(pair: Pair) -> Iterator[Measurement]:
+def _left_alone(pair: Pair) -> Generator[Measurement, None, str]:
+    """Returns why it went no further."""
     disturbed = pair.trajectory(pair.torch, "float64", nudge=nudges(pair)[0])
     reference, measured = (pair.trajectory(probe, "float64") for probe in pair.probes)
     for step, tolerance in TRAJECTORY_TOLERANCES.items():
         if step > pair.num_steps:
-            return
+            break
         noise = distance_of(disturbed.at(step).weights, reference.at(step).weights)
-        if noise > PREDICTABLE * tolerance and step > HANDED_OVER_FROM:
-            return
+        if step > HANDED_OVER_FROM and not noise <= PREDICTABLE * tolerance:
+            return f" (left alone, a nudged torch parts by {noise:.0e} until step {step})"
         name = f"{step} steps, left alone (torch nudged: {noise:.0e})"
         yield from _compared(name, measured.at(step), reference.at(step), tolerance)
+    return ""
 
 
-def _handed_over(pair: Pair) -> Iterator[Measurement]:
+def _handed_over(pair: Pair, remark: str) -> Iterator[Measurement]:
     start = pair.trajectory(pair.torch, "float64").at(HANDED_OVER_FROM).weights
     reference = Trajectory(pair, pair.torch, "float64", start, first_step=HANDED_OVER_FROM)
     first_step = HANDED_OVER_FROM
@@ -115,9 +162,9 @@ def _handed_over(pair: Pair) -> Iterator[Measurement]:
         for step in range(first_step, last_step, HANDED_OVER_EVERY):
             follower = Trajectory(pair, pair.jax, "float64", reference.state, first_step=step)
             end = step + HANDED_OVER_EVERY
-            name = f"steps {first_step + 1}-{last_step}, handed over every {HANDED_OVER_EVERY}"
+            name = f"steps {first_step + 1}-{last_step}, handed over every {HANDED_OVER_EVERY}{remark}"
             found = list(_compared(name, follower.at(end), reference.at(end), tolerance))
-            worst = [max(pair, key=_measured_value) for pair in zip(worst or found, found, strict=True)]
+            worst = [max(both, key=_measured_value) for both in zip(worst or found, found, strict=True)]
         yield from worst
         first_step = last_step
 
@@ -129,8 +176,8 @@ def _measured_value(measurement: Measurement) -> float:
 def _compared(name: str, found: Snapshot, expected: Snapshot, tolerance: float) -> Iterator[Measurement]:
     distance = distance_of(found.weights, expected.weights)
     yield Measurement(11, f"{name}: parameters", "float64", distance, tolerance)
-    loss_error = relative_l2(found.losses[:, -HANDED_OVER_EVERY:], expected.losses[:, -HANDED_OVER_EVERY:])
-    yield Measurement(11, f"{name}: losses", "float64", loss_error, tolerance)
+    error = relative_l2(found.metrics[:, -HANDED_OVER_EVERY:], expected.metrics[:, -HANDED_OVER_EVERY:])
+    yield Measurement(11, f"{name}: losses, scores", "float64", error, tolerance)
 
 
 def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -142,7 +189,7 @@ def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
     envelope = dict.fromkeys(wanted, 0.0)
     for probe, undisturbed in zip(pair.probes, (reference, measured), strict=True):
         exact = pair.trajectory(probe, "float64")
-        for disturbed in disturbed_trajectories(pair, probe, precision):
+        for disturbed in (*disturbed_trajectories(pair, probe, precision), exact):
             for step in wanted:
                 # JAX runs float64 without XLA's fast convolutions: it is followed no further than rung 11 did.
                 if disturbed is not exact or step <= HANDED_OVER_FROM:
@@ -151,7 +198,8 @@ def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
     for step in wanted:
         gap = distance_of(measured.at(step).weights, reference.at(step).weights)
         name = f"step {step}: gap {gap:.1e}, envelope {envelope[step]:.1e}"
-        yield Measurement(12, name, precision, gap / envelope[step], NOISE_FACTOR)
+        share = gap / envelope[step] if math.isfinite(envelope[step]) else math.inf
+        yield Measurement(12, name, precision, share, NOISE_FACTOR)
 
 
 def distance_of(measured: Weights, reference: Weights) -> float:
@@ -164,14 +212,17 @@ def distance_of(measured: Weights, reference: Weights) -> float:
     return relative_l2(*joined)
 
 
-def _in_execution_order(snapshot: Snapshot, step: int) -> Weights:
-    """What a step computes, in the order it does: D's loss, gradients (as moments) and update, then G's.
+def _metrics_of(snapshot: Snapshot, step: int) -> Weights:
+    return dict(zip(StepMetrics._fields, snapshot.metrics[:, step - 1], strict=True))
+
+
+def _in_execution_order(snapshot: Snapshot) -> Weights:
+    """What a step leaves, in the order it computes it: D's gradients (as moments) and update, then G's.
 
     Gradients are found from the last layer to the first. Running statistics have a rung of their own.
     """
     ordered: Weights = {}
-    for row, network in enumerate(("discriminator", "generator")):
-        ordered[f"{network}_loss"] = snapshot.losses[row, step - 1]
+    for network in ("discriminator", "generator"):
         own = {name: array for name, array in snapshot.weights.items() if name.startswith(f"{network}.")}
         ordered |= {name: own[name] for name in reversed(own) if ".adam." in name}
         ordered |= {name: array for name, array in own.items() if ".adam." not in name and ".running_" not in name}

@@ -1,0 +1,132 @@
+"""Where a run begins: at its initial weights, or where a checkpoint of either framework left off."""
+
+import csv
+import io
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from common.architectures import Architecture
+from common.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, load_newest
+from common.config import TrainConfig, differing_fields
+from common.contract import Weights, WeightsError, check_weights
+from common.errors import UserError
+from common.initial_weights import initial_weights
+from common.records import CHECKPOINTS, CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, PROGRESS_FILE
+from common.untrusted import one_line, read_bounded, read_npz
+
+MAX_LOSSES_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the loop needs to begin at `step` as if it had made all steps before; rows as in losses.csv."""
+
+    weights: Weights
+    average: Weights | None = None  # none yet: it begins as the weights
+    step: int = 0
+    losses: list[tuple[float, ...]] = field(default_factory=list)
+    progress_images: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What `--resume` names: a run folder, or one checkpoint; `run` is the folder whose records belong to it."""
+
+    path: Path
+    run: Path | None
+    config: TrainConfig
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a whole run is named, which can go on in its own folder."""
+        return self.path == self.run
+
+
+def find_origin(path: Path, framework: str | None = None) -> Origin:
+    """A run folder, a comparison's folder that holds one of `framework`, or a checkpoint; else UserError."""
+    if path.is_dir() and framework and not (path / CONFIG_FILE).exists() and (path / framework).is_dir():
+        path = path / framework
+    if path.is_dir():
+        if not (path / CONFIG_FILE).exists():
+            raise UserError(f"{path} holds no run to resume: name a run folder like runs/NAME/torch, or a checkpoint")
+        return Origin(path, path, TrainConfig.from_json(path / CONFIG_FILE))
+    if not path.exists():
+        raise UserError(f"{path} does not exist: name a run folder or a checkpoint to resume")
+    header = load_checkpoint(path).header
+    run = path.parent.parent if path.parent.name == CHECKPOINTS else None
+    return Origin(path, run if run and (run / CONFIG_FILE).exists() else None, config_of(header, path))
+
+
+def find_config(path: Path) -> TrainConfig:
+    """The configuration of what `--resume` names, which may also be a comparison's folder."""
+    halves = [path / framework for framework in FRAMEWORK_NAMES if (path / framework / CONFIG_FILE).exists()]
+    return find_origin(halves[0] if halves else path).config
+
+
+def config_of(header: dict, path: Path) -> TrainConfig:
+    """The configuration in a checkpoint's header."""
+    try:
+        return TrainConfig(**header["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} holds no configuration to resume ({one_line(error)})") from None
+
+
+def check_same_config(asked: TrainConfig, origin: Origin) -> None:
+    """Only `epochs` may differ, and only grow; anything else would be another run."""
+    fields = differing_fields(replace(asked, epochs=origin.config.epochs), origin.config)
+    if fields:
+        pairs = ", ".join(f"{name} ({getattr(origin.config, name)} / {getattr(asked, name)})" for name in fields)
+        raise UserError(f"{origin.path} was trained with another {pairs}: leave these flags out to resume it")
+    if asked.epochs < origin.config.epochs:
+        raise UserError(
+            f"{origin.path} was to run for {origin.config.epochs} epochs, not {asked.epochs}: --epochs can only grow"
+        )
+
+
+def start_of(origin: Origin | None, config: TrainConfig, architecture: Architecture) -> tuple[Start, list[str]]:
+    """Where to begin, and a sentence on every damaged checkpoint that had to be passed over."""
+    if origin is None:
+        return Start(initial_weights(config, architecture)), []
+    if not origin.is_run:
+        return _start_from(load_checkpoint(origin.path), origin, config, architecture), []
+    folder = origin.path / CHECKPOINTS
+    checkpoint, damaged = load_newest(folder)
+    if checkpoint is None and list_checkpoints(folder):
+        raise UserError(f"{'; '.join(damaged)}: no checkpoint of {origin.path} is intact, train it again")
+    if checkpoint is None:  # it ended before its first checkpoint
+        return Start(initial_weights(config, architecture)), damaged
+    return _start_from(checkpoint, origin, config, architecture), damaged
+
+
+def _start_from(checkpoint: Checkpoint, origin: Origin, config: TrainConfig, architecture: Architecture) -> Start:
+    try:
+        check_weights(checkpoint.weights, architecture, config)
+        step, epoch = int(checkpoint.header["step"]), int(checkpoint.header["epoch"])
+    except (WeightsError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{origin.path} cannot be resumed: {error}") from None
+    losses = _read_losses(origin.run / LOSSES_FILE) if origin.run else []
+    losses = [row for row in losses if row[0] <= step]
+    if origin.run and [row[0] for row in losses] != list(range(step - len(losses) + 1, step + 1)):
+        raise UserError(f"{origin.run / LOSSES_FILE} lacks steps up to {step}: name the checkpoint alone, elsewhere")
+    progress = _read_progress(origin.run / PROGRESS_FILE)[: epoch + 1] if origin.run else []
+    return Start(checkpoint.weights, checkpoint.average, step, losses, progress)
+
+
+def _read_losses(path: Path) -> list[tuple[float, ...]]:
+    try:
+        text = read_bounded(path, limit=MAX_LOSSES_BYTES).decode("utf-8")
+        header, *rows = list(csv.reader(io.StringIO(text, newline="")))
+        if tuple(header) != LOSSES_HEADER:
+            raise ValueError(f"its columns are {', '.join(header)}")
+        return [(int(step), int(epoch), *map(float, rest)) for step, epoch, *rest in rows]
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): the run cannot be resumed") from None
+
+
+def _read_progress(path: Path) -> list[np.ndarray]:
+    try:
+        return list(read_npz(path, {"images": np.uint8})["images"])
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): the run cannot be resumed") from None
