@@ -85,11 +85,16 @@ class RunFolder:
 
     def lock(self) -> None:
         """Keep every other process out until this one ends, however it ends; UserError if one is in already."""
-        self._lock = (self.path / LOCK_FILE).open("a")
+        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.unlock()
             raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --output") from None
+
+    def unlock(self) -> None:
+        """Let others in."""
+        os.close(self._lock)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write NAME as JSON; NaN and infinity are refused, since no other reader would take them."""

@@ -59,6 +59,13 @@ def run_training(
         return 0
     run.open_folder()
     try:
+        return _carry_out(run, started)
+    finally:
+        run.folder.unlock()
+
+
+def _carry_out(run: "Run", started: float) -> int:
+    try:
         with run.stop:
             run.train()
         if not run.stop:
@@ -80,7 +87,7 @@ def run_training(
     if run.stop:
         message = f"stopped at step {run.log.num_steps} of {run.num_steps}; go on with {run.resume_command}"
         run.close("interrupted", message)
-        console.print(f"{run.name}: {message}", highlight=False, soft_wrap=True)
+        run.console.print(f"{run.name}: {message}", highlight=False, soft_wrap=True)
         return run.stop.exit_code
     run.close("finished", "")
     return 0

@@ -99,7 +99,7 @@ def interrupted_run(
     trainer.load_weights(start.weights)
     recorder: Any = Recorder(trainer, on_chunk=on_chunk)
     train(recorder, config, images, run, Silent(), stop, log, start)
-    run._lock.close()
+    run.unlock()
     return run
 
 
@@ -156,7 +156,7 @@ def saved_run(folder: Path, config: TrainConfig, *, steps: int = 0) -> Path:
     if steps:
         weights = drawn_weights(expected_shapes(small_architecture(config)), 0)
         save_checkpoint(folder / "checkpoints", weights, {}, step=steps, header={"config": to_dict(config), "epoch": 0})
-    run._lock.close()
+    run.unlock()
     return folder
 
 
@@ -221,21 +221,21 @@ def test_a_folder_in_use_is_refused_to_a_second_run(tmp_path):
         RunFolder.reopen(tmp_path / "torch")
     with pytest.raises(UserError, match="already holds a run"):
         RunFolder.create(tmp_path / "torch")
-    run._lock.close()
-    RunFolder.reopen(tmp_path / "torch")._lock.close()
+    run.unlock()
+    RunFolder.reopen(tmp_path / "torch").unlock()
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     run = saved_run(tmp_path / "torch", small_config())
     for name in (".losses.csv.12.tmp", "checkpoints/.step_3.safetensors.12.tmp"):
         (run / name).write_bytes(b"half")
-    RunFolder.reopen(run)._lock.close()
+    RunFolder.reopen(run).unlock()
     assert list(run.rglob("*.tmp")) == []
 
 
 def test_a_run_killed_before_it_wrote_anything_can_be_started_again_in_its_folder(tmp_path):
-    RunFolder.create(tmp_path / "torch")._lock.close()
-    RunFolder.create(tmp_path / "torch")._lock.close()
+    RunFolder.create(tmp_path / "torch").unlock()
+    RunFolder.create(tmp_path / "torch").unlock()
 
 
 def test_a_start_from_a_bare_checkpoint_counts_its_steps_on(digits, tmp_path):
