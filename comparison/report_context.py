@@ -20,7 +20,7 @@ FILES = {  # pattern in the comparison folder: what it holds
     "*/config.json": "the configuration of a run",
     "*/environment.json": "versions, device, threads, flags, command",
     "*/losses.csv": "losses and scores, one row a step",
-    "*/epochs.csv": "seconds and images per second, one row an epoch",
+    "*/epochs.csv": "mean losses and scores, one row an epoch",
     "*/timing.json": "every timed chunk and phase",
     "*/samples": "grids from fixed latents, one an epoch",
     "*/progress.npz": "the same grids as arrays",

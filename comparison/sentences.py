@@ -27,6 +27,9 @@ def notices(runs: Runs, comparison_dir: Path) -> list[str]:
             sentences.append(f"{name} is missing: {comparison_dir.name}/{framework} holds no run")
         elif not run.evaluation:
             sentences.append(f"The samples of {name} were not scored")
+    for run in runs.values():
+        if step := run.timing.get("resumed_at_step"):
+            sentences.append(f"{run.name} was resumed at step {step:,}; its times are of the part after it")
     if differing := hardware_differences(runs):
         sentences.append(f"The two runs were not made under equal conditions; different: {', '.join(differing)}")
     return sentences

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -159,6 +160,13 @@ def test_every_planted_bug_fits_the_source_as_it_is(bug):
     with bug.planted():
         assert vars(module) != before
     assert vars(module) == before
+
+
+def test_the_recorded_results_name_every_planted_bug_and_miss_none():
+    page = (Path(__file__).parents[1] / "docs/results/parity.md").read_text()
+    assert f"{len(PLANTED_BUGS)} of {len(PLANTED_BUGS)} are caught" in page
+    for bug in PLANTED_BUGS:
+        assert f"| {bug.title} | {bug.location} |" in page
 
 
 def test_planted_bugs_are_many_and_on_both_sides():

@@ -230,6 +230,15 @@ def test_speeds_measured_with_different_threads_give_no_ratio_and_a_notice(tmp_p
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_resumed_run_says_which_part_its_times_are_of(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    timing = json.loads((tmp_path / "jax/timing.json").read_text())
+    write_json(tmp_path / "jax/timing.json", {**timing, "resumed_at_step": 1234})
+    _, html, _ = reported(tmp_path)
+    assert "JAX / Flax NNX was resumed at step 1,234; its times are of the part after it" in html
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_hostile_text_in_config_and_status_is_escaped(tmp_path: Path) -> None:
     write_comparison(tmp_path, dataset=HOSTILE)
     status = {"status": "interrupted", "message": HOSTILE, "step": 7, "epoch": 1}
