@@ -79,6 +79,12 @@ def check_threads(threads: int) -> None:
         raise UserError(f"--threads is {threads}: pass 1 to {cores} on this machine, or 0 for every core")
 
 
+def check_result_file(path: Path | None) -> None:
+    """Raise UserError for a --json that could not be written once there is a result."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise UserError(f"--json: {path} cannot be written: name a file in a folder that exists")
+
+
 def parse(kind: type[Options], arguments: Sequence[str], *, program: str, description: str) -> Options:
     """The flags of any command whose options hold a config, with the preset's values as defaults."""
     resumed = _value_of(arguments, "--resume") if "resume" in kind.__dataclass_fields__ else None

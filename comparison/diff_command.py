@@ -20,7 +20,7 @@ from rich.text import Text
 from common.checkpoint import AVERAGE_PREFIX, list_checkpoints, load_checkpoint
 from common.config import TrainConfig
 from common.errors import UserError
-from common.options import parse_flags
+from common.options import check_result_file, parse_flags
 from common.randomness import fixed_latents
 from common.records import write_atomically
 from comparison.diff import Difference, Side, compare_activations, compare_tensors, runnable_config
@@ -52,8 +52,7 @@ class DiffOptions:
 def diff(arguments: Sequence[str]) -> int:
     """0 if the two are identical in every tensor, 1 if they differ."""
     options = parse_flags(DiffOptions, arguments, program=PROGRAM, description=DESCRIPTION)
-    if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
-        raise UserError(f"--json: {options.json} cannot be written: name a file in a folder that exists")
+    check_result_file(options.json)
     first, second = load_side(options.first), load_side(options.second)
     tensors = compare_tensors(first.tensors, second.tensors)
     latents = None if options.latents is None else read_latents(options.latents, runnable_config(first))

@@ -19,7 +19,7 @@ from common.architectures import FAMILIES, build_architecture
 from common.data import load_dataset, prepare_dataset
 from common.environment import default_num_threads
 from common.errors import UserError
-from common.options import ConfigOptions, check_threads, parse
+from common.options import ConfigOptions, check_result_file, check_threads, parse
 from common.records import write_atomically
 from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect_all
@@ -59,8 +59,7 @@ def parity(arguments: Sequence[str]) -> int:
     if options.config.precision == "bfloat16":
         raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
     check_threads(options.threads)
-    if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
-        raise UserError(f"--json: {options.json} cannot be written: name a file in a folder that exists")
+    check_result_file(options.json)
     if options.planted_bugs:
         holds, record = _plant_bugs(options, Console())
     else:

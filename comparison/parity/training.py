@@ -21,7 +21,7 @@ HANDED_OVER_FROM, HANDED_OVER_EVERY = 50, 10
 # Left alone, a trajectory is compared up to where a last bit moved costs less than this share of the tolerance.
 PREDICTABLE = 1e-3
 NUM_GENERATED = 520  # more than one batch of `generate`, and no multiple of it
-GENERATE_TOLERANCES = {"float64": 1e-6, "float32": 1e-4}  # it returns float32
+GENERATE_TOLERANCES = {"float64": 1e-6, "float32": 1e-5}  # it returns float32
 NOISE_STEPS = (1, 2, 5, 10, 20, 50, 100)
 
 
@@ -68,7 +68,10 @@ def running_statistics(pair: Pair, precision: str) -> Iterator[Measurement]:
             measured=errors(found, reference),
             tolerance=STATISTICS_TOLERANCES[precision],
             reference=reference,
-            disturbed=lambda step=step: (
+            # In float64 only training itself excuses a difference: by step 50 it has amplified a last bit.
+            disturbed=None
+            if precision == "float64" and step < HANDED_OVER_FROM
+            else lambda step=step: (
                 _running(run.at(step).weights) for run in disturbed_trajectories(pair, pair.torch, precision)
             ),
         )
@@ -176,7 +179,8 @@ def _measured_value(measurement: Measurement) -> float:
 def _compared(name: str, found: Snapshot, expected: Snapshot, tolerance: float) -> Iterator[Measurement]:
     distance = distance_of(found.weights, expected.weights)
     yield Measurement(11, f"{name}: parameters", "float64", distance, tolerance)
-    error = relative_l2(found.metrics[:, -HANDED_OVER_EVERY:], expected.metrics[:, -HANDED_OVER_EVERY:])
+    # A trajectory that took over at a step has metrics only from there on.
+    error = relative_l2(found.metrics, expected.metrics[:, -found.metrics.shape[1] :])
     yield Measurement(11, f"{name}: losses, scores", "float64", error, tolerance)
 
 
