@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from common.config import TrainConfig, config_hash, to_dict
 from common.contract import Weights
+from common.environment import package_versions
 from common.errors import UserError
 from common.records import write_atomically
 from common.untrusted import one_line, parse_json, read_bounded
@@ -42,6 +44,18 @@ def save_checkpoint(folder: Path, weights: Weights, average: Weights, *, step: i
     for old in list_checkpoints(folder)[:-NUM_KEPT]:
         old.unlink()
     return path
+
+
+def checkpoint_header(config: TrainConfig, *, framework: str, epoch: int) -> dict[str, Any]:
+    """Where a checkpoint comes from; nothing in it differs between two equal runs."""
+    return {
+        "preset": config.preset,
+        "epoch": epoch,
+        "config": to_dict(config),
+        "config_hash": config_hash(config),
+        "framework": framework,
+        "versions": package_versions(),
+    }
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

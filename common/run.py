@@ -19,7 +19,7 @@ from common.environment import describe_environment
 from common.errors import RunFailedError, UserError
 from common.evaluation import evaluate_samples, load_feature_network
 from common.images import to_uint8
-from common.loop import TrainingLog, train
+from common.loop import train
 from common.options import RunOptions
 from common.progress import ConsoleProgress
 from common.randomness import evaluation_latents
@@ -27,6 +27,7 @@ from common.records import FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, RunFolde
 from common.resume import Start, check_same_config, find_origin, start_of
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
+from common.training_log import TrainingLog
 
 PACKAGES = {"torch": "torch", "jax": "jax flax optax"}
 NUM_SCORED_IMAGES = 10_000

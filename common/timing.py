@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from common.config import TrainConfig
-from common.loop import CHUNK_STEPS, TrainingLog
+from common.loop import CHUNK_STEPS
+from common.training_log import TrainingLog
 
 
 def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: int) -> dict[str, Any]:

@@ -5,11 +5,12 @@ import pytest
 
 from common.averaging import GeneratorAverage
 from common.data import fit_images
-from common.loop import TrainingLog, train
+from common.loop import train
 from common.randomness import fixed_latents
 from common.records import RunFolder
 from common.resume import Start
 from common.stop_request import StopRequest
+from common.training_log import TrainingLog
 from tests.test_loop import Silent
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_config
 

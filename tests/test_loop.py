@@ -15,11 +15,12 @@ from common.contract import StepMetrics
 from common.data import fit_images
 from common.errors import RunFailedError, UserError
 from common.initial_weights import initial_weights
-from common.loop import CHUNK_STEPS, Chunk, TrainingLog, train
+from common.loop import CHUNK_STEPS, train
 from common.records import LOSSES_HEADER, RunFolder
 from common.resume import Start
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
+from common.training_log import Chunk, TrainingLog
 from tests.trainers import FRAMEWORKS, build, small_architecture, small_config
 
 

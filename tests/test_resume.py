@@ -11,16 +11,25 @@ import pytest
 from hypothesis import strategies
 
 from common.architectures import build_architecture
-from common.checkpoint import deserialise, list_checkpoints, load_checkpoint, load_newest, save_checkpoint, serialise
+from common.checkpoint import (
+    checkpoint_header,
+    deserialise,
+    list_checkpoints,
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+    serialise,
+)
 from common.config import PRESETS, TrainConfig, to_dict
 from common.contract import Weights, expected_shapes
 from common.data import fit_images
 from common.errors import UserError
-from common.loop import TrainingLog, checkpoint_header, train
+from common.loop import train
 from common.options import RunOptions, parse
 from common.records import RunFolder
 from common.resume import Start, check_same_config, find_origin, start_of
 from common.stop_request import StopRequest
+from common.training_log import TrainingLog
 from comparison.parity.measure import relative_l2
 from tests.test_loop import Recorder, Silent
 from tests.trainers import FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
