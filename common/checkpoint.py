@@ -99,7 +99,7 @@ def deserialise(content: bytes) -> Checkpoint:
     checksum = header.pop("sha256", "")
     if hashlib.sha256(_with_checksum(content, checksum, UNSIGNED)).hexdigest() != checksum:
         raise ValueError("its checksum does not match: it is damaged")
-    tensors = load(content)
+    tensors = dict(sorted(load(content).items()))  # safetensors lists them in any order
     average = {name: array for name, array in tensors.items() if name.startswith(AVERAGE_PREFIX)}
     return Checkpoint(
         weights={name: array for name, array in tensors.items() if name not in average},

@@ -80,11 +80,13 @@ def check_weights(weights: Weights, architecture: Architecture, config: TrainCon
     for name in expected:
         if name not in weights:
             raise WeightsError(f"{name} is missing: the weights are not of preset {config.preset}")
-    for name, array in weights.items():
+    for name in weights:
         if name not in expected:
             raise WeightsError(f"{name} is unknown: the weights are not of preset {config.preset}")
-        if array.shape != expected[name]:
-            raise WeightsError(f"{name} has shape {array.shape}, but preset {config.preset} needs {expected[name]}")
+    for name, shape in expected.items():  # in layer order, so that the first tensor is named
+        array = weights[name]
+        if array.shape != shape:
+            raise WeightsError(f"{name} has shape {array.shape}, but preset {config.preset} needs {shape}")
         dtype = np.int64 if name.endswith(".adam.step") else STORAGE_DTYPES[config.precision]
         if array.dtype != dtype:
             raise WeightsError(f"{name} is {array.dtype}, but precision {config.precision} stores {np.dtype(dtype)}")
