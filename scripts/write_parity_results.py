@@ -66,7 +66,8 @@ def matrix(bugs: Mapping[str, Any]) -> str:
     lines = [
         "## Planted bugs",
         "",
-        f"{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches each.",
+        f"{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches each. "
+        "Where there is no number, shapes no longer fit each other.",
         "",
         f"| bug | planted in | {numbers} | measured |",
         f"| --- | --- | {' | '.join('---' for _ in RUNGS)} | --- |",
@@ -89,7 +90,7 @@ def matrix(bugs: Mapping[str, Any]) -> str:
 
 
 def _one_line(code: str) -> str:
-    return " / ".join(line.strip() for line in code.strip().splitlines())
+    return " ⏎ ".join(line.strip() for line in code.strip().splitlines())
 
 
 if __name__ == "__main__":

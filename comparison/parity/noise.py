@@ -1,8 +1,8 @@
 """What rounding alone does: PyTorch against itself, computed in ways that differ in nothing else.
 
 An activation that rounding carries over the kink of a LeakyReLU changes a gradient by 0.1 %, and Adam's first step
-is the sign of a gradient, however small: both happen to single tensors at full width, where a layer has half a million
-activations. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does. Losses, scores,
+is the sign of a gradient, however small: at full width, where a layer has half a million activations, most tensors
+of a step meet one or the other. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does. Losses, scores,
 layers and generated images have no such excuse; in float64 only running statistics have, which 50 steps went into.
 """
 
