@@ -2,8 +2,9 @@
 
 An activation that rounding carries over the kink of a LeakyReLU changes a gradient by 0.1 %, and Adam's first step
 is the sign of a gradient, however small: at full width, where a layer has half a million activations, most tensors
-of a step meet one or the other. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does. Losses, scores,
-layers and generated images have no such excuse; in float64 only running statistics have, which 50 steps went into.
+of a step meet one or the other. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does.
+Losses, scores, layers and generated images have no such excuse; in float64 only running statistics have, once 50
+steps went into them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
