@@ -11,21 +11,27 @@ from common.errors import UserError
 
 Device = Any  # jax.Device, which a type checker takes for a variable
 
-# XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-convolutions-in-jax.md).
-# An unknown flag aborts the process, so it is set only for the jaxlib versions it was seen to exist in.
-CPU_XLA_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-CPU_XLA_FLAG_JAXLIB = "0.10."
+# XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-convolutions-in-jax.md):
+# these are its defaults without INDIVIDUAL_CONVOLUTION. An unknown option is an error, so only these jaxlibs get it.
+CPU_COMPILER_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+}
+CPU_COMPILER_OPTIONS_JAXLIB = "0.10."
 
 
 def configure(*, num_threads: int) -> dict[str, Any]:
     """Set the process-wide flags; call before any other JAX work. Returns them for the run's record."""
     os.environ.setdefault("PJRT_NPROC", str(num_threads))  # XLA's CPU thread pool ignores OMP_NUM_THREADS
-    flags = os.environ.get("XLA_FLAGS", "")
-    if version("jaxlib").startswith(CPU_XLA_FLAG_JAXLIB) and "ynn_fusion_type" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {CPU_XLA_FLAG}".strip()
     # float32 means IEEE float32 on GPUs too: no TF32.
     jax.config.update("jax_default_matmul_precision", "highest")
-    return {"xla_flags": os.environ.get("XLA_FLAGS", ""), "float32_matmul": "highest"}
+    options = [f"{name}={value}" for name, value in CPU_COMPILER_OPTIONS.items()] if _options_known() else []
+    return {"float32_matmul": "highest", "cpu_compiler_options": " ".join(options)}
+
+
+def compiler_options(device: Device, precision: str) -> dict[str, str]:
+    """XLA's options for the tuned step. Not in float64, where XLA's own convolutions are 9 times slower."""
+    suits = device.platform == "cpu" and precision != "float64"
+    return CPU_COMPILER_OPTIONS if suits and _options_known() else {}
 
 
 def select_device(name: str) -> Device:
@@ -55,3 +61,7 @@ def peak_memory_bytes(device: Device) -> int:
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
     return process_peak_memory_bytes()
+
+
+def _options_known() -> bool:
+    return version("jaxlib").startswith(CPU_COMPILER_OPTIONS_JAXLIB)

@@ -14,7 +14,7 @@ from jax import Array
 from common.architectures import Architecture
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
-from jax_impl.device import Device
+from jax_impl.device import Device, compiler_options
 from jax_impl.model import Discriminator, Generator
 from jax_impl.steps import train_step
 from jax_impl.weights import export_weights, load_weights
@@ -51,7 +51,11 @@ class DCGANTrainer:
         # Walking the modules costs milliseconds of Python: the tuned step knows their structure and sees flat arrays.
         graph, state = nnx.split(self._modules)
         self._structure = jax.tree.structure(state)
-        self._jit_leaves = jax.jit(partial(self._step_leaves, graph), donate_argnums=0)
+        self._jit_leaves = jax.jit(
+            partial(self._step_leaves, graph),
+            donate_argnums=0,
+            compiler_options=compiler_options(device, config.precision),
+        )
         self._jit_generate = nnx.jit(self._generate)
         self._jit_take = jax.jit(lambda chunk, index: chunk[index])
 

@@ -110,7 +110,7 @@ def _losses(framework: str, num_steps: int) -> dict[str, np.ndarray]:
 
 
 def _environment(framework: str) -> dict[str, Any]:
-    flags = {"flush_denormal": True} if framework == "torch" else {"xla_flags": "--xla_cpu_multi_thread_eigen=true"}
+    flags = {"flush_denormal": True} if framework == "torch" else {"cpu_compiler_options": ""}
     return {
         "framework": framework,
         "framework_name": NAMES[framework],

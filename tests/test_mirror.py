@@ -16,8 +16,9 @@ EXTRA_FILES = {
 EXTRA_NAMES = {
     "torch_impl/steps.py:update": "torch keeps gradients in the parameters; JAX returns them to the caller",
     "jax_impl/steps.py:generate": "torch's tape shares the generator's forward pass; JAX needs an explicit vjp",
-    "jax_impl/device.py:CPU_XLA_FLAG": "torch's convolutions need no choice of backend",
-    "jax_impl/device.py:CPU_XLA_FLAG_JAXLIB": "the version that flag was seen in",
+    "jax_impl/device.py:CPU_COMPILER_OPTIONS": "torch's convolutions need no choice of backend",
+    "jax_impl/device.py:CPU_COMPILER_OPTIONS_JAXLIB": "the version those options were seen in",
+    "jax_impl/device.py:compiler_options": "the same",
     "jax_impl/layers.py:Layer": "torch has a common base class for layers, nn.Module; here some are plain functions",
     "jax_impl/layers.py:TunedConv": "calls jax_impl/convolution.py",
     "jax_impl/layers.py:BatchNorm": "torch's own is the convention; Flax's needs its running variance corrected",

@@ -87,6 +87,8 @@ def against_noise(
             for tensor, error in noise.items():
                 if np.isfinite(error):
                     allowed[tensor] = max(allowed[tensor], NOISE_FACTOR * error)
+            if all(measured[tensor] <= allowed[tensor] for tensor in beyond):
+                break  # each further one costs the whole trajectory again
         name += f", {len(beyond)} of {len(measured)} against rounding"
     worst = max(measured, key=lambda tensor: measured[tensor] / allowed[tensor])
     if measured[worst] <= allowed[worst]:
