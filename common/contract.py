@@ -44,6 +44,10 @@ class Trainer(Protocol):
         """Images in eval mode for latents (N, Z): float32 (N, S, S[, 3]) in [-1, 1]."""
         ...
 
+    def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
+        """What each LeakyReLU of D returns in eval mode for uint8 images (N, S, S[, 3]): float32 (N, C, H, W)."""
+        ...
+
     def load_weights(self, weights: Weights) -> None:
         """Replace parameters, BatchNorm statistics, Adam moments and step counts."""
         ...

@@ -17,6 +17,7 @@ from common.errors import UserError
 from common.resume import find_config
 
 MAX_THREADS_PER_CORE = 4
+MAX_DRAWS = 100
 BOX = re.compile(r"^[╭│╰─╮╯\s]+|[╭│╰─╮╯\s]+$")
 
 
@@ -41,6 +42,10 @@ class RunOptions(ConfigOptions):
     """CPU threads of each framework; 0 is every core this process may use."""
     data_dir: Path | None = None
     """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
+    draws: int = 5
+    """How many times 10,000 samples are drawn and scored: the spread of every metric is over them."""
+    quick_scoring: bool = False
+    """Score 2,000 samples by the Fréchet distance, KID and MNIST score alone: not comparable with a full score."""
     dry_run: bool = False
     """Check the flags, the framework and the device, and stop before any data is read or written."""
     output: Path | None = None
@@ -69,6 +74,8 @@ def parse_options(
     """The flags of a run; whatever is wrong with them raises UserError with one line."""
     options = parse(kind, arguments, program=program, description=description)
     check_threads(options.threads)
+    if not 1 <= options.draws <= MAX_DRAWS:
+        raise UserError(f"--draws is {options.draws}: pass 1 to {MAX_DRAWS}")
     return options
 
 

@@ -13,24 +13,23 @@ from rich.console import Console
 from common.architectures import Architecture, build_architecture, count_parameters
 from common.averaging import GeneratorAverage
 from common.config import TrainConfig, to_dict
-from common.contract import Trainer
+from common.contract import Trainer, Weights
 from common.data import Dataset, load_dataset, prepare_dataset
 from common.environment import describe_environment
 from common.errors import RunFailedError, UserError
-from common.evaluation import evaluate_samples, load_feature_network
-from common.images import to_uint8
+from common.evaluation import load_feature_network
+from common.initial_weights import initial_weights
 from common.loop import train
 from common.options import RunOptions
 from common.progress import ConsoleProgress
-from common.randomness import evaluation_latents
 from common.records import FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, RunFolder
 from common.resume import Start, check_same_config, find_origin, start_of
+from common.scoring import sample, score
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
 from common.training_log import TrainingLog
 
 PACKAGES = {"torch": "torch", "jax": "jax flax optax"}
-NUM_SCORED_IMAGES = 10_000
 
 Result = TypeVar("Result")
 
@@ -198,7 +197,7 @@ class Run:
 
     def train(self) -> None:
         """Build the trainer from the common initial weights and run the loop."""
-        self.trainer = self._timed("build_seconds", self._build_trainer)
+        self.trainer = self._timed("build_seconds", lambda: self._build_trainer(self.start.weights))
         with ConsoleProgress(
             self.name, num_epochs=self.config.epochs, num_steps=self.num_steps, console=self.console
         ) as progress:
@@ -217,18 +216,28 @@ class Run:
 
     def sample_and_score(self) -> None:
         """Generate the images that are scored, in eval mode, and score them if they are digits."""
-        config = self.config
-        latents = evaluation_latents(config.seed, num=NUM_SCORED_IMAGES, latent_dim=config.latent_dim)
         with self.average.applied(self.trainer):
-            images = self._timed("generate_seconds", lambda: to_uint8(self.trainer.generate(latents)))
-        self.folder.write_npz("samples.npz", images=images, latents=latents)
+            samples = self._timed("generate_seconds", lambda: sample(self.trainer, self.config))
+        self.folder.write_npz("samples.npz", **samples._asdict())
         if not is_scored(self.dataset):
             message = f"{self.dataset.name} is not scored: the metrics know only the digits of MNIST"
             self.console.print(message, highlight=False)
             return
-        self.console.print(f"{self.name}: scoring {len(images):,} samples", highlight=False)
-        num_threads = self.options.num_threads
-        evaluation = self._timed("scoring_seconds", lambda: evaluate_samples(images, threads=num_threads))
+        self.console.print(f"{self.name}: scoring the samples", highlight=False)
+        evaluation = self._timed(
+            "scoring_seconds",
+            lambda: score(
+                self.trainer,
+                self.average,
+                self.config,
+                self.dataset,
+                samples,
+                create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.architecture)),
+                num_draws=self.options.draws,
+                quick=self.options.quick_scoring,
+                threads=self.options.num_threads,
+            ),
+        )
         self.folder.write_json("metrics.json", evaluation.to_json())
 
     def close(self, status: str, message: str) -> None:
@@ -241,9 +250,9 @@ class Run:
         num_epochs = self.log.num_steps // self.steps_per_epoch  # complete ones
         self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=num_epochs)
 
-    def _build_trainer(self) -> Trainer:
+    def _build_trainer(self, weights: Weights) -> Trainer:
         trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)
-        trainer.load_weights(self.start.weights)
+        trainer.load_weights(weights)
         trainer.wait()
         return trainer
 

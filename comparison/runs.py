@@ -114,7 +114,9 @@ def child_flags(options: RunOptions) -> list[str]:
     """Every field of the configuration, where it runs and on what data, as flags."""
     fields = dataclasses.asdict(options.config)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in fields.items()]
-    flags += [f"--device={options.device}", f"--threads={options.num_threads}"]
+    flags += [f"--device={options.device}", f"--threads={options.num_threads}", f"--draws={options.draws}"]
+    if options.quick_scoring:
+        flags.append("--quick-scoring")
     if options.data_dir is not None:
         flags.append(f"--data-dir={options.data_dir}")
     return flags

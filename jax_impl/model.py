@@ -5,7 +5,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from common.architectures import Architecture
-from jax_impl.layers import build_layer
+from jax_impl.layers import LeakyReLU, build_layer
 
 
 class Generator(nnx.Module):
@@ -41,3 +41,12 @@ class Discriminator(nnx.Module):
         for layer in self.layers:
             images = layer(images)
         return images.reshape(-1)  # (N, 1, 1, 1) -> (N,)
+
+    def activations(self, images: Array) -> list[Array]:
+        """What each LeakyReLU returns: what the discriminator has learnt to see, from edges to digits."""
+        outputs = []
+        for layer in self.layers:
+            images = layer(images)
+            if isinstance(layer, LeakyReLU):
+                outputs.append(images)
+        return outputs

@@ -57,6 +57,7 @@ class DCGANTrainer:
             compiler_options=compiler_options(device, config.precision),
         )
         self._jit_generate = nnx.jit(self._generate)
+        self._jit_activations = nnx.jit(self._activations)
         self._jit_take = jax.jit(lambda chunk, index: chunk[index])
 
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
@@ -75,6 +76,12 @@ class DCGANTrainer:
         self.generator.train()
         images = np.concatenate(jax.device_get(batches))  # (N, S, S, C)
         return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images, np.float32)
+
+    def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
+        self.discriminator.eval()
+        activations = self._jit_activations(self.discriminator, jax.device_put(images, self.device))
+        self.discriminator.train()
+        return [np.ascontiguousarray(np.moveaxis(jax.device_get(activation), -1, 1)) for activation in activations]
 
     def load_weights(self, weights: Weights) -> None:
         check_weights(weights, self.architecture, self.config)
@@ -165,6 +172,10 @@ class DCGANTrainer:
     def _to_network(self, images: Array) -> Array:
         images = images[..., None] if images.ndim == 3 else images  # (B, S, S, C)
         return images.astype(self.dtype) / 127.5 - 1
+
+    def _activations(self, discriminator: Discriminator, images: Array) -> list[Array]:
+        activations = discriminator.activations(self._to_network(images))
+        return [activation.astype(jnp.float32) for activation in activations]  # (N, H, W, C)
 
     @staticmethod
     def _generate(generator: Generator, latents: Array) -> Array:

@@ -16,6 +16,7 @@ from typing import Any
 
 import common.progress
 import common.run
+import common.scoring
 from common.command import standalone
 
 
@@ -23,7 +24,7 @@ def main(framework: str, moment: str, flags: list[str]) -> int:
     kind, _, rest = moment.partition(":")
     pattern, _, number = rest.partition(":")
     common.run.is_scored = lambda dataset: False
-    common.run.NUM_SCORED_IMAGES = 64
+    common.scoring.NUM_STANDARD = 64
     if kind == "chunk":
         _after_chunk(int(number))
     elif kind != "none":

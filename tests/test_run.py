@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 import common.run
+import common.scoring
 import jax_impl.__main__
 import torch_impl.__main__
 from common.config import PRESETS
@@ -37,7 +38,7 @@ def colour_dataset(num_test_images: int) -> Dataset:
 def test_a_small_colour_dataset_goes_through_both_frameworks_and_the_report(tmp_path, monkeypatch):
     dataset = colour_dataset(num_test_images=5)
     monkeypatch.setattr(common.run, "load_dataset", lambda *_, **__: dataset)
-    monkeypatch.setattr(common.run, "NUM_SCORED_IMAGES", 50)
+    monkeypatch.setattr(common.scoring, "NUM_STANDARD", 50)
     for framework, load in LOADERS.items():
         assert run_training(framework, load, options(tmp_path, dataset="colours"), Console(quiet=True)) == 0
         with np.load(tmp_path / framework / "samples.npz") as samples:

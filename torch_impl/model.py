@@ -26,3 +26,12 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()  # (N, 1, 1, 1) -> (N,)
+
+    def activations(self, images: Tensor) -> list[Tensor]:
+        """What each LeakyReLU returns: what the discriminator has learnt to see, from edges to digits."""
+        outputs = []
+        for layer in self.layers:
+            images = layer(images)
+            if isinstance(layer, nn.LeakyReLU):
+                outputs.append(images)
+        return outputs

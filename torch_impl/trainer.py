@@ -60,6 +60,14 @@ class DCGANTrainer:
         images = images.permute(0, 2, 3, 1)  # (N, S, S, C)
         return (images[..., 0] if images.shape[-1] == 1 else images).contiguous().numpy()
 
+    def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
+        self.discriminator.eval()
+        with torch.inference_mode(), self._autocast():
+            images_on_device = self._to_network(torch.from_numpy(images).to(self.device))
+            activations = self.discriminator.activations(images_on_device)
+        self.discriminator.train()
+        return [activation.float().contiguous().cpu().numpy() for activation in activations]
+
     def load_weights(self, weights: Weights) -> None:
         check_weights(weights, self.architecture, self.config)
         load_weights(weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer)

@@ -1,30 +1,30 @@
-"""Command line of the evaluator: python -m common.evaluation SAMPLES.npz [--json FILE] [--quick]."""
+"""Command line of the evaluator: python -m common.evaluation SAMPLES.npz [--reference train] [--json FILE] [--quick]."""
 
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from common.errors import UserError
 from common.evaluation import Evaluation, evaluate_samples, read_samples
 
-NUM_QUICK = 2_000
-
 
 @dataclass(frozen=True)
 class Arguments:
-    """Score generated digits against the MNIST test digits."""
+    """Score generated digits against real MNIST digits."""
 
-    samples: tyro.conf.Positional[Path]
-    """An .npz file with an array `images`: uint8, (N, S, S), 1,000 to 10,000 of them."""
+    samples: tyro.conf.Positional[list[Path]]
+    """.npz files with an array `images`: uint8, (N, S, S), 1,000 to 10,000 of them. Several are draws of one model."""
+    reference: Literal["test", "train"] = "test"
+    """The real digits to compare with: the test digits (the standard protocol), or the first training digits."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the result to this file as well."""
-    quick: bool = False
-    """Score only the first 2,000 samples: fast, but not comparable with results at 10,000."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Fréchet distance, KID and MNIST score of the first 2,000 samples: seconds, but not comparable with 10,000."""
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def run(arguments: Arguments) -> None:
     """Evaluates, prints a table, writes the JSON file."""
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"--json: {arguments.json.parent} is not a folder")  # known before the work starts
-    images = read_samples(arguments.samples)
-    evaluation = evaluate_samples(images[:NUM_QUICK] if arguments.quick else images)
+    draws = map(read_samples, arguments.samples)
+    evaluation = evaluate_samples(draws, reference=arguments.reference, quick=arguments.quick)
     if arguments.json:
         unfinished = arguments.json.with_name(arguments.json.name + ".unfinished")
         unfinished.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
@@ -51,13 +51,25 @@ def run(arguments: Arguments) -> None:
 
 
 def table(evaluation: Evaluation) -> str:
-    """The metrics as aligned text, value beside floor."""
+    """The metrics as aligned text, value beside floor, below what they were measured under."""
     protocol = evaluation.protocol
-    note = "" if protocol["comparable"] else "  (not the standard protocol: compare only with results like this)"
-    lines = [f"{protocol['num_generated']} samples against {protocol['num_real']} {protocol['reference']}{note}"]
-    lines.append(f"{'metric':<22}{'value':>10}{'floor':>10}")
-    lines += [f"{name:<22}{m['value']:>10.4f}{m['floor']:>10.4f}" for name, m in evaluation.metrics.items()]
+    note = "" if protocol["comparable"] else "  (not comparable: not the standard protocol)"
+    draws = f"{protocol['num_draws']} x " if protocol["num_draws"] > 1 else ""
+    lines = [
+        f"{draws}{protocol['num_generated']} samples against {protocol['num_real']} {protocol['reference']}{note}",
+        f"feature network {protocol['network_sha256'][:12]}, k = {protocol['k']}, KID over "
+        f"{protocol['kid']['num_subsets']} subsets of {protocol['kid']['subset_size']} (seed {protocol['kid']['seed']})",
+        f"{'metric':<27}{'value':>10}{'spread':>10}{'floor':>10}  range of the floor",
+    ]
+    for name, metric in evaluation.metrics.items():
+        low, high = metric["floor_low"], metric["floor_high"]
+        numbers = "".join(f"{_number(metric[part]):>10}" for part in ("value", "spread", "floor"))
+        lines.append(f"{name:<27}{numbers}  {'' if low is None else f'{_number(low)} to {_number(high)}'}".rstrip())
     return "\n".join([*lines, f"samples of each digit  {evaluation.class_histogram['generated']}"])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 if __name__ == "__main__":

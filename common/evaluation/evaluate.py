@@ -1,80 +1,148 @@
-"""Scores generated digits against the MNIST test digits, with the floor beside every value."""
+"""Scores generated digits against real ones, with spread over draws and the floor beside every value."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from common.data import fit_images, load_dataset
+from common.data import load_dataset
+from common.evaluation import kernel_distance
+from common.evaluation.classes import class_examples, class_histogram
 from common.evaluation.feature_network import default_threads, load_feature_network
-from common.evaluation.floors import NUM_STANDARD, compute_floors, stored_floors
-from common.evaluation.metrics import K, class_histogram, comparison_metrics, sample_metrics
-from common.evaluation.samples import check_samples, digit_images
+from common.evaluation.floors import Floor, load_floors
+from common.evaluation.memorisation import closest_to_training
+from common.evaluation.metrics import (
+    SEED,
+    Scores,
+    full_scores,
+    make_draw,
+    memorisation_scores,
+    nearest_of,
+    quick_scores,
+)
+from common.evaluation.reference import K, Reference
+from common.evaluation.samples import NUM_QUICK, NUM_STANDARD, check_draws, digit_images
 
 
 class Metric(TypedDict):
-    """A value, its spread over generator draws (None: a single draw), and what real digits score."""
+    """A value (the mean over draws), and what it can be held against; None where there is no such thing."""
 
     value: float
     spread: float | None
-    floor: float
+    """Standard deviation over the draws; None for a single draw."""
+    standard_error: NotRequired[float]
+    floor: float | None
+    """What real digits score: the mean over blocks of them, and the range of these."""
+    floor_low: float | None
+    floor_high: float | None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of one set of samples, and everything they depend on."""
+    """The scores of one model, and everything they depend on."""
 
     protocol: dict[str, Any]
     metrics: dict[str, Metric]
     class_histogram: dict[str, list[int]]
+    """Of the first draw and of the real digits."""
+    class_examples: list[list[int]]
+    """Of each digit the first samples of the first draw that were taken for it."""
+    nearest_neighbours: list[dict[str, float]]
+    """The samples of the first draw that come closest to a training digit; empty for `--quick`."""
+    discriminator_features: dict[str, Any] = field(default_factory=dict)
+    """What a linear classifier makes of the discriminator; empty unless a run scores itself."""
 
     def to_json(self) -> dict[str, Any]:
         """The result in the shape of the `--json` file."""
         return asdict(self)
 
 
-def evaluate_samples(images: np.ndarray, *, threads: int | None = None) -> Evaluation:
-    """Scores uint8 images (N, S, S), 1,000 to 10,000 of them, against the first N test digits.
+def evaluate_samples(
+    draws: np.ndarray | Iterable[np.ndarray],
+    *,
+    reference: str = "test",
+    quick: bool = False,
+    threads: int | None = None,
+) -> Evaluation:
+    """Scores uint8 images (N, S, S), N from 1,000 to 10,000, against the first N real digits of the reference split.
 
-    Only N = 10,000 is the standard protocol (`comparable` is true). For any other N the floors are computed
-    anew, as they are for a size S that test digits do not survive unchanged. Anything else: UserError.
+    Several draws of one model give each metric its spread. Only N = 10,000 test digits at a size they survive are the
+    standard protocol (`comparable` is true); floors of any other are computed once and cached. `quick` scores 2,000
+    samples by the Fréchet distance, KID and MNIST score alone. UserError says what is wrong with the samples.
     """
-    check_samples(images)
     network = load_feature_network(threads=threads)
     mnist = load_dataset("mnist")
-    num_images, image_size = images.shape[:2]
-    test_images = _round_trip(mnist.test_images[:num_images], image_size)
-    is_standard = num_images == NUM_STANDARD and np.array_equal(test_images, mnist.test_images)
-
+    found: Reference | None = None
+    scored: list[Scores] = []
+    first: dict[str, Any] = {}
     with threadpool_limits(threads or default_threads()):
-        generated, test = network.extract(digit_images(images)), network.extract(test_images)
-        values = comparison_metrics(generated, test) | sample_metrics(generated)
-        if is_standard:
-            floors = stored_floors(network)
-        else:
-            train_images = _round_trip(mnist.train_images[:num_images], image_size)
-            floors = compute_floors(network.extract(train_images), test)
+        for images in check_draws(draws):
+            images = images[:NUM_QUICK] if quick else images
+            if found is None:
+                size = images.shape[1]
+                found = Reference(network, mnist, split=reference, num_images=len(images), image_size=size)
+            draw = make_draw(digit_images(images), found)
+            scores = quick_scores(draw, found) if quick else full_scores(draw, found)
+            nearest = None if quick else nearest_of(draw, found)
+            if nearest is not None:
+                scores = Scores(scores.values | memorisation_scores(draw, nearest, found), scores.standard_errors)
+            scored.append(scores)
+            first = first or {
+                "class_histogram": {
+                    "generated": class_histogram(draw.logits).tolist(),
+                    "real": class_histogram(found.logits).tolist(),
+                },
+                "class_examples": class_examples(draw.logits),
+                "nearest_neighbours": (
+                    closest_to_training(nearest, found.training_digits.statistics.distances) if nearest else []
+                ),
+            }
+        assert found is not None
+        floors = load_floors(found, quick=quick)
     return Evaluation(
-        protocol={
-            "num_generated": num_images,
-            "num_real": num_images,
-            "reference": "MNIST test digits",
-            "floor": "the first training digits in place of generated ones",
-            "image_size": image_size,
-            "network_sha256": network.sha256,
-            "num_features": test.features.shape[1],
-            "k": K,
-            "comparable": is_standard,
-        },
-        metrics={name: Metric(value=value, spread=None, floor=floors[name]) for name, value in values.items()},
-        class_histogram={
-            "generated": class_histogram(generated.logits).tolist(),
-            "real": class_histogram(test.logits).tolist(),
-        },
+        protocol=_protocol(found, num_draws=len(scored), image_size=size, quick=quick),
+        metrics={name: _metric(name, scored, floors[name]) for name in scored[0].values},
+        **first,
     )
 
 
-def _round_trip(real_images: np.ndarray, image_size: int) -> np.ndarray:
-    """Real digits through the size of the samples, so that resizing alone does not cost a score."""
-    return digit_images(fit_images(real_images, image_size))
+def _metric(name: str, scored: Sequence[Scores], floor: Floor) -> Metric:
+    values = [scores.values[name] for scores in scored]
+    metric = Metric(
+        value=float(np.mean(values)),
+        spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        floor=floor.mean,
+        floor_low=floor.low,
+        floor_high=floor.high,
+    )
+    if (error := scored[0].standard_errors.get(name)) is not None:
+        metric["standard_error"] = error
+    return metric
+
+
+def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: bool) -> dict[str, Any]:
+    return {
+        "num_generated": reference.num_images,
+        "num_real": reference.num_images,
+        "num_draws": num_draws,
+        "reference": {"test": "MNIST test digits", "train": "MNIST training digits"}[reference.split],
+        "floor": "disjoint blocks of training digits in place of generated ones",
+        "image_size": image_size,
+        "network_sha256": reference.network.sha256,
+        "num_features": reference.features.shape[1],
+        "k": K,
+        "kid": {
+            "num_subsets": kernel_distance.NUM_SUBSETS,
+            "subset_size": kernel_distance.SUBSET_SIZE,
+            "seed": SEED,
+        },
+        "quick": quick,
+        "comparable": (
+            not quick
+            and reference.split == "test"
+            and reference.num_images == NUM_STANDARD
+            and not reference.is_resized
+        ),
+    }

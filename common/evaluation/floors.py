@@ -1,39 +1,86 @@
 """Floors: what the metrics say of real digits, the value a perfect generator would reach at the same N."""
 
 import json
+from typing import NamedTuple
 
-from common.data import load_dataset
-from common.errors import UserError
-from common.evaluation.feature_network import ASSETS, FeatureNetwork, Features
-from common.evaluation.metrics import K, comparison_metrics, sample_metrics
+import numpy as np
 
-FLOORS_PATH = ASSETS / "floors.json"
-NUM_STANDARD = 10_000  # images on each side in the standard protocol: all test digits
+from common.evaluation.metrics import (
+    full_scores,
+    make_draw,
+    memorisation_scores,
+    quick_scores,
+)
+from common.evaluation.reference import Reference
+from common.evaluation.stored import stored
 
-
-def compute_floors(train: Features, test: Features) -> dict[str, float]:
-    """The training block compared as if generated; single-set metrics of the test digits themselves."""
-    return comparison_metrics(train, test) | sample_metrics(test)
-
-
-def stored_floors(network: FeatureNetwork) -> dict[str, float]:
-    """The floors of the standard protocol. Raises UserError if they belong to another feature network."""
-    stored = json.loads(FLOORS_PATH.read_text())
-    if (stored["network_sha256"], stored["k"]) != (network.sha256, K):
-        raise UserError(f"{FLOORS_PATH.name} is stale: run python -m common.evaluation.recompute_floors")
-    return stored["floors"]
+MAX_BLOCKS = 6
+# Of one set alone: their floor is what the real digits of the comparison score themselves.
+SINGLE_SET_METRICS = ("mnist_score", "mean_confidence", "smallest_class", "num_missing_classes")
 
 
-def store_floors(network: FeatureNetwork) -> None:
-    """Computes the floors of the standard protocol and writes them over the stored ones."""
-    mnist = load_dataset("mnist")
-    train = network.extract(mnist.train_images[:NUM_STANDARD])
-    test = network.extract(mnist.test_images[:NUM_STANDARD])
-    content = {
-        "network_sha256": network.sha256,
-        "num_images": NUM_STANDARD,
-        "k": K,
-        "reference": "MNIST test digits; compared with them, the first 10,000 training digits",
-        "floors": compute_floors(train, test),
-    }
-    FLOORS_PATH.write_text(json.dumps(content, indent=2) + "\n")
+class Floor(NamedTuple):
+    """The mean over blocks of real digits, and their range; None where the floor is a single number."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+def load_floors(reference: Reference, *, quick: bool) -> dict[str, Floor]:
+    """Shipped for the standard protocol and for `--quick`; else computed once, which can take two minutes."""
+    return stored(
+        floors_name(reference, quick=quick),
+        reference.network,
+        compute=lambda: encode(compute_floors(reference, quick=quick)),
+        decode=decode,
+    )
+
+
+def floors_name(reference: Reference, *, quick: bool) -> str:
+    """The file that holds the floors."""
+    kind = "quick_" if quick else ""
+    return f"{kind}floors_{reference.split}_{reference.num_images}_{reference.image_size}.json"
+
+
+def compute_floors(reference: Reference, *, quick: bool) -> dict[str, Floor]:
+    """Disjoint blocks of training digits in place of generated ones; test digits for the memorisation screens.
+
+    Against the training digits themselves, the blocks are the others of them and the first test digits.
+    """
+    scores = quick_scores if quick else full_scores
+    blocks = [make_draw(digits, reference) for digits in _blocks(reference)]
+    values = [scores(block, reference).values for block in blocks]
+    floors = {}
+    for name in values[0]:
+        measured = [block[name] for block in values]
+        floors[name] = Floor(float(np.mean(measured)), min(measured), max(measured))
+    itself = scores(make_draw(reference.images, reference), reference).values
+    floors |= {name: Floor(itself[name]) for name in SINGLE_SET_METRICS if name in itself}
+    if not quick:
+        test = make_draw(reference.round_trip(reference.mnist.test_images), reference)
+        memorised = memorisation_scores(test, reference.test_nearest, reference)
+        floors |= {name: Floor(value) for name, value in memorised.items()}
+    return floors
+
+
+def encode(floors: dict[str, Floor]) -> bytes:
+    """As JSON."""
+    return (json.dumps({name: floor._asdict() for name, floor in floors.items()}, indent=2) + "\n").encode()
+
+
+def decode(content: bytes) -> dict[str, Floor]:
+    """The way back; ValueError for other bytes."""
+    try:
+        return {name: Floor(**floor) for name, floor in json.loads(content).items()}
+    except (TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _blocks(reference: Reference) -> list[np.ndarray]:
+    num, mnist = reference.num_images, reference.mnist
+    starts = range(0, len(mnist.train_images) - num + 1, num)
+    blocks = [mnist.train_images[start : start + num] for start in starts][:MAX_BLOCKS]
+    if reference.split == "train":
+        blocks = [*blocks[1:], mnist.test_images[:num]]
+    return [reference.round_trip(block) for block in blocks]

@@ -1,59 +1,95 @@
-"""The metrics: NumPy arrays in, plain numbers out."""
+"""Every metric of one draw of samples against the real digits: arrays in, plain numbers out."""
+
+from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp, softmax
-from scipy.stats import entropy
 
+from common.evaluation.classes import class_histogram, class_metrics, mean_confidence, mnist_score
 from common.evaluation.feature_network import Features
-from common.evaluation.neighbours import neighbour_metrics
+from common.evaluation.frechet import Gaussian, frechet_distance, frechet_distance_infinite
+from common.evaluation.kernel_distance import kernel_distance
+from common.evaluation.memorisation import (
+    NearestTraining,
+    copying_statistic,
+    duplicate_fraction,
+    memorised_fraction,
+    nearest_training,
+)
+from common.evaluation.neighbours import Neighbourhood, neighbour_metrics
+from common.evaluation.reference import K, Reference
 
-K = 5  # nearest neighbours, as in the prdc paper
+SEED = 0  # of subsets: the same for every model
 
 
-def sample_metrics(generated: Features) -> dict[str, float]:
-    """Metrics of one set alone; their floor is their value on the real test digits."""
-    histogram = class_histogram(generated.logits)
+class Draw(NamedTuple):
+    """One draw of N samples: digits uint8 (N, 28, 28), and what the network says about them."""
+
+    digits: np.ndarray
+    features: np.ndarray
+    logits: np.ndarray
+
+
+class Scores(NamedTuple):
+    """Values by metric, and the standard errors of those that have one."""
+
+    values: dict[str, float]
+    standard_errors: dict[str, float]
+
+
+def make_draw(digits: np.ndarray, reference: Reference) -> Draw:
+    """Features of uint8 digits (N, 28, 28)."""
+    extracted: Features = reference.network.extract(digits)
+    return Draw(digits, extracted.features, extracted.logits)
+
+
+def quick_scores(draw: Draw, reference: Reference) -> Scores:
+    """What needs neither neighbours nor the training digits."""
+    kernel = kernel_distance(reference.features, draw.features, seed=SEED)
+    values = {
+        "frechet_distance": frechet_distance(reference.gaussian, Gaussian.of(draw.features)),
+        "kid": kernel.value,
+        "mnist_score": mnist_score(draw.logits),
+    }
+    return Scores(values, {"kid": kernel.standard_error})
+
+
+def full_scores(draw: Draw, reference: Reference) -> Scores:
+    """All of them, in the order in which a report shows them."""
+    quick = quick_scores(draw, reference)
+    neighbourhood = Neighbourhood.of(draw.features, k=K)
+    components = reference.training_digits.components(draw.digits)
+    in_pixels = neighbour_metrics(reference.pixel_neighbourhood, Neighbourhood.of(components, k=K))
+    values = {
+        "frechet_distance": quick.values["frechet_distance"],
+        "frechet_distance_infinite": frechet_distance_infinite(reference.gaussian, draw.features, seed=SEED),
+        "kid": quick.values["kid"],
+        **neighbour_metrics(reference.neighbourhood, neighbourhood)._asdict(),
+        "mnist_score": quick.values["mnist_score"],
+        **class_metrics(class_histogram(draw.logits), class_histogram(reference.logits)),
+        "mean_confidence": mean_confidence(draw.logits),
+        "pixel_frechet_distance": frechet_distance(reference.pixel_gaussian, Gaussian.of(components)),
+        "pixel_precision": in_pixels.precision,
+        "pixel_coverage": in_pixels.coverage,
+        "duplicate_fraction": duplicate_fraction(neighbourhood.nearest[:, 0], reference.neighbourhood.nearest[:, 0]),
+    }
+    return Scores(values, quick.standard_errors)
+
+
+def memorisation_scores(draw: Draw, nearest: NearestTraining, reference: Reference) -> dict[str, float]:
+    """Screens against copies of training digits; `nearest` are those of the draw."""
+    statistics = reference.training_digits.statistics
     return {
-        "mnist_score": mnist_score(generated.logits),
-        "smallest_class": float(histogram.min() / histogram.sum()),
-        "num_missing_classes": float(np.sum(histogram == 0)),
-        "mean_confidence": float(softmax(generated.logits.astype(np.float64), axis=1).max(axis=1).mean()),
+        "memorised_fraction": memorised_fraction(nearest, statistics.distances),
+        "copying_statistic": copying_statistic(
+            draw.features,
+            nearest.distances,
+            test_features=reference.test_features,
+            test_distances=reference.test_nearest.distances,
+            centres=statistics.centres,
+        ),
     }
 
 
-def comparison_metrics(generated: Features, real: Features) -> dict[str, float]:
-    """Metrics of a generated set against equally many real images; their floor is real against real."""
-    return {
-        "frechet_distance": frechet_distance(real.features, generated.features),
-        **neighbour_metrics(real.features, generated.features, k=K)._asdict(),
-        "class_kl": float(entropy(class_histogram(generated.logits), class_histogram(real.logits))),
-    }
-
-
-def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
-    """Squared Fréchet distance of Gaussians fitted to features (N, D), in float64 (Heusel et al. 2017).
-
-    The trace of (S1 S2)^1/2 is taken from the symmetric S1^1/2 S2 S1^1/2: it is real, and needs no sqrtm.
-    """
-    real, generated = real.astype(np.float64), generated.astype(np.float64)
-    real_covariance, generated_covariance = np.cov(real, rowvar=False), np.cov(generated, rowvar=False)
-    values, vectors = np.linalg.eigh(real_covariance)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    product_values = np.linalg.eigvalsh(root @ generated_covariance @ root)
-    mean_distance = np.sum((real.mean(axis=0) - generated.mean(axis=0)) ** 2)
-    trace_of_root = np.sqrt(product_values.clip(min=0)).sum()
-    distance = mean_distance + np.trace(real_covariance) + np.trace(generated_covariance) - 2 * trace_of_root
-    return float(max(distance, 0.0))
-
-
-def mnist_score(logits: np.ndarray) -> float:
-    """Salimans et al. 2016 with this classifier: exp of the mean KL(p(y|x) || p(y)), from 1 to 10."""
-    log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
-    log_marginal = logsumexp(log_probabilities, axis=0) - np.log(len(logits))
-    divergences = np.sum(np.exp(log_probabilities) * (log_probabilities - log_marginal), axis=1)
-    return float(np.exp(divergences.mean()))
-
-
-def class_histogram(logits: np.ndarray) -> np.ndarray:
-    """How many images the classifier assigns to each of the ten digits."""
-    return np.bincount(logits.argmax(axis=1), minlength=10)
+def nearest_of(draw: Draw, reference: Reference) -> NearestTraining:
+    """The training digit nearest to each sample."""
+    return nearest_training(draw.features, reference.training_digits.features)

@@ -1,16 +1,18 @@
 """Samples to be scored: read from an .npz file, checked, brought to the size of a digit."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from common.data import restore_images
+from common.data import fit_images, restore_images
 from common.errors import UserError
 from common.untrusted import one_line, read_npz
 
 MIN_SAMPLES = 1_000  # below, a covariance of 128 features is mostly noise
-MAX_SAMPLES = 10_000  # as many as there are test digits
+NUM_STANDARD = MAX_SAMPLES = 10_000  # as many as there are test digits
 DIGIT_SIZE = 28
+NUM_QUICK = 2_000
 
 
 def read_samples(path: Path) -> np.ndarray:
@@ -37,6 +39,24 @@ def check_samples(images: np.ndarray) -> None:
         raise UserError(f"got {len(images):,} samples: {MIN_SAMPLES:,} to {MAX_SAMPLES:,} are needed")
 
 
+def check_draws(draws: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """One draw or several of the same shape, each checked. Raises UserError for unequal ones."""
+    shape: tuple[int, ...] | None = None
+    for images in [draws] if isinstance(draws, np.ndarray) else draws:
+        check_samples(images)
+        if shape not in (None, images.shape):
+            raise UserError(f"the draws differ in shape, {shape} and {images.shape}: pass equally many of one model")
+        shape = images.shape
+        yield images
+    if shape is None:
+        raise UserError("there are no samples: pass at least one draw")
+
+
 def digit_images(images: np.ndarray) -> np.ndarray:
     """Images (N, S, S) at the 28 px of the feature network: cropped if S only adds a border, else resized."""
     return restore_images(images, DIGIT_SIZE)
+
+
+def round_trip(digits: np.ndarray, image_size: int) -> np.ndarray:
+    """Real digits (N, 28, 28) through the size of the samples and back, so that resizing costs no score."""
+    return digit_images(fit_images(digits, image_size))

@@ -1,9 +1,7 @@
 """JAX, taken apart for the ladder. Mirrors torch_probe.py."""
 
-import os
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +11,7 @@ from flax import nnx
 from jax import Array
 
 from common.architectures import Architecture, LayerSpec
+from common.cache import cache_dir
 from common.config import TrainConfig
 from common.contract import Weights
 from comparison.parity.probe import LayerResult
@@ -231,11 +230,6 @@ class JaxProbe:
             name: function(networks[name], networks[other], *data)
             for (name, function), other in zip(functions.items(), reversed(networks), strict=True)
         }
-
-
-def cache_dir() -> Path:
-    """Where the user's caches go, by the XDG base directory specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan-twins"
 
 
 def _dtype(config: TrainConfig) -> Any:

@@ -1,0 +1,85 @@
+"""What the discriminator has learnt: a linear classifier on its convolutional features."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
+
+from common.data import Dataset
+
+GRID_SIZE = 4
+BATCH_SIZE = 500
+NUM_LABELS = (1_000, 10_000)
+PENALTIES = (1.0, 10.0, 100.0)
+Activations = Callable[[np.ndarray], Sequence[np.ndarray]]
+
+
+def linear_accuracies(networks: dict[str, Activations], dataset: Dataset, *, threads: int) -> dict[str, Any]:
+    """Test accuracy of a linear SVM on the features of each network, and on raw pixels, by number of labels.
+
+    Radford et al. 2016, section 5.1: the activations of all convolutional layers, max-pooled to 4 x 4, as one vector.
+    A network gives activations float32 (N, C, H, W) of uint8 images (N, S, S).
+    """
+    num = min(NUM_LABELS[-1], len(dataset.train_images))
+    num_labels = [count for count in NUM_LABELS if count <= num]
+
+    def accuracies(features_of: Callable[[np.ndarray], np.ndarray]) -> list[float]:
+        train, test = features_of(dataset.train_images[:num]), features_of(dataset.test_images)
+        return [
+            linear_accuracy(train[:count], dataset.train_labels[:count], test, dataset.test_labels)
+            for count in num_labels
+        ]
+
+    with threadpool_limits(threads):
+        pixels = accuracies(lambda images: images.reshape(len(images), -1).astype(np.float32))
+        found = {name: accuracies(lambda images, of=of: _features(images, of)) for name, of in networks.items()}
+    return {"labels": num_labels, "accuracy": {**found, "pixels": pixels}}
+
+
+def pooled(activations: Sequence[np.ndarray]) -> np.ndarray:
+    """Maxima over a 4 x 4 grid (the whole map where it is smaller), all maps (N, C, H, W) as one vector (N, F)."""
+    return np.concatenate([_max_pool(maps).reshape(len(maps), -1) for maps in activations], axis=1)
+
+
+def linear_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
+    """Of an L2-regularised linear SVM (one against one); its penalty is chosen on a fifth of the training features.
+
+    Features are (N, F) with F up to thousands, so it is solved in the dual, from the products of the features.
+    """
+    scale = np.linalg.norm(train, axis=1).mean()  # penalties mean the same for every kind of feature
+    train, test = train / scale, test / scale
+    products = train @ train.T  # (N, N)
+    fitted = slice(0, len(train) * 4 // 5)
+    held_out = slice(fitted.stop, None)
+    scores = [
+        _fit(products[fitted, fitted], train_labels[fitted], penalty).score(
+            products[held_out, fitted], train_labels[held_out]
+        )
+        for penalty in PENALTIES
+    ]
+    classifier = _fit(products, train_labels, PENALTIES[int(np.argmax(scores))])
+    num_correct = 0
+    for start in range(0, len(test), BATCH_SIZE):
+        batch = slice(start, start + BATCH_SIZE)
+        num_correct += np.sum(classifier.predict(test[batch] @ train.T) == test_labels[batch])
+    return float(num_correct / len(test))
+
+
+def _fit(products: np.ndarray, labels: np.ndarray, penalty: float) -> SVC:
+    return SVC(kernel="precomputed", C=penalty).fit(products, labels)
+
+
+def _features(images: np.ndarray, activations: Activations) -> np.ndarray:
+    batches = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
+    return np.concatenate([pooled(activations(batch)) for batch in batches])
+
+
+def _max_pool(maps: np.ndarray) -> np.ndarray:
+    if maps.ndim == 2 or max(maps.shape[2:]) <= GRID_SIZE:
+        return maps
+    height, width = maps.shape[2:]
+    rows = np.linspace(0, height, GRID_SIZE + 1).astype(int)[:-1]
+    columns = np.linspace(0, width, GRID_SIZE + 1).astype(int)[:-1]
+    return np.maximum.reduceat(np.maximum.reduceat(maps, rows, axis=2), columns, axis=3)

@@ -1,0 +1,73 @@
+"""The real digits that samples are compared with, and what is computed of them once for every draw."""
+
+from functools import cached_property
+
+import numpy as np
+
+from common.data import Dataset
+from common.evaluation.feature_network import FeatureNetwork
+from common.evaluation.frechet import Gaussian
+from common.evaluation.memorisation import NearestTraining, nearest_training
+from common.evaluation.neighbours import Neighbourhood
+from common.evaluation.samples import DIGIT_SIZE, round_trip
+from common.evaluation.training_digits import TrainingDigits, load_training_digits
+
+K = 5  # nearest neighbours, as in the prdc paper
+
+
+class Reference:
+    """The first N digits of one split, brought through the size of the samples, as resizing is no fault."""
+
+    def __init__(
+        self, network: FeatureNetwork, mnist: Dataset, *, split: str, num_images: int, image_size: int
+    ) -> None:
+        self.network = network
+        self.mnist = mnist
+        self.split = split
+        self.num_images = num_images
+        some = mnist.test_images[:10]
+        # A size that digits survive unchanged is as good as their own.
+        self.image_size = DIGIT_SIZE if np.array_equal(round_trip(some, image_size), some) else image_size
+        self.is_resized = self.image_size != DIGIT_SIZE
+        self.images = self.round_trip((mnist.test_images if split == "test" else mnist.train_images)[:num_images])
+        self.features, self.logits = network.extract(self.images)
+
+    def round_trip(self, images: np.ndarray) -> np.ndarray:
+        """Digits at the size of the samples and back."""
+        return round_trip(images, self.image_size)
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        """Fitted to the features."""
+        return Gaussian.of(self.features)
+
+    @cached_property
+    def neighbourhood(self) -> Neighbourhood:
+        """In the features."""
+        return Neighbourhood.of(self.features, k=K)
+
+    @cached_property
+    def training_digits(self) -> TrainingDigits:
+        """All of them: for the screens against memorisation, and the principal components."""
+        images = self.round_trip(self.mnist.train_images)
+        return load_training_digits(images, self.network, image_size=self.image_size)
+
+    @cached_property
+    def test_features(self) -> np.ndarray:
+        """Of all test digits, whatever the split: how near a digit that was not trained on comes to those that were."""
+        return self.network.extract(self.round_trip(self.mnist.test_images)).features
+
+    @cached_property
+    def test_nearest(self) -> NearestTraining:
+        """The training digit nearest to each test digit."""
+        return nearest_training(self.test_features, self.training_digits.features)
+
+    @cached_property
+    def pixel_gaussian(self) -> Gaussian:
+        """Fitted to the principal components."""
+        return Gaussian.of(self.training_digits.components(self.images))
+
+    @cached_property
+    def pixel_neighbourhood(self) -> Neighbourhood:
+        """In the principal components."""
+        return Neighbourhood.of(self.training_digits.components(self.images), k=K)

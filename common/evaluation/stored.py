@@ -1,0 +1,61 @@
+"""What is computed of real digits once: shipped beside the network for the standard protocol, else kept in a cache."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from common.cache import cache_dir
+from common.errors import UserError
+from common.evaluation.feature_network import ASSETS, FeatureNetwork
+from common.records import write_atomically
+
+MANIFEST_PATH = ASSETS / "stored.json"
+RECOMPUTE = "run python -m common.evaluation.recompute"
+Value = TypeVar("Value")
+
+
+def stored(
+    name: str, network: FeatureNetwork, *, compute: Callable[[], bytes], decode: Callable[[bytes], Value]
+) -> Value:
+    """The file `name` as it was shipped for this network; else from the cache; else computed, and cached.
+
+    Raises UserError if a shipped file belongs to another network, or is not the committed one.
+    """
+    manifest = json.loads(MANIFEST_PATH.read_text())
+    if name in manifest["files"]:
+        if manifest["network_sha256"] != network.sha256:
+            raise UserError(f"{name} is of another feature network: {RECOMPUTE}")
+        content = (ASSETS / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
+            raise UserError(f"{name} is not the committed file: restore it from git, or {RECOMPUTE}")
+        return decode(content)
+    path = cache_dir() / "evaluation" / f"{network.sha256[:12]}-{_code_hash()[:12]}" / name
+    try:
+        return decode(path.read_bytes())
+    except (OSError, ValueError, KeyError):  # not there, or damaged: it is only a cache
+        content = compute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError:
+        pass  # a read-only home costs time, nothing else
+    return decode(content)
+
+
+def ship(files: dict[str, bytes], network: FeatureNetwork) -> None:
+    """Write the files of the standard protocol beside the network, over the old ones."""
+    for name, content in files.items():
+        write_atomically(ASSETS / name, content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    manifest = {"network_sha256": network.sha256, "files": digests}
+    write_atomically(MANIFEST_PATH, (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _code_hash() -> str:
+    """Of this package: what another version of a metric computed is of no use."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
