@@ -29,6 +29,8 @@ FIGURES = {
     "samples.png",
     "progress.png",
     "class_histogram.png",
+    "classes.png",
+    "neighbours.png",
     "step_time.png",
 }
 HOSTILE = '<script>alert("1|2")</script>'
