@@ -102,12 +102,12 @@ def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = No
 
 
 def quality_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """The rows of the whole table under their headings; a metric of a newer evaluator stands at the end."""
+    """The rows under their headings, in the order of METRICS; those of a newer evaluator stand at the end."""
     groups = dict.fromkeys(metric.group for metric in METRICS.values())
     members = {group: [name for name, metric in METRICS.items() if metric.group == group] for group in groups}
     scored = {name for framework in frameworks.values() for name in framework["quality"] or {}}
     members[OTHER] = sorted(scored - set(METRICS))
-    rows = {group: quality_rows(frameworks, names) for group, names in members.items()}
+    rows = {g: [row for name in names for row in quality_rows(frameworks, [name])] for g, names in members.items()}
     return {group: rows for group, rows in rows.items() if rows}
 
 

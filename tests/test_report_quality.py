@@ -108,8 +108,10 @@ def test_a_spread_is_shown_to_the_decimals_of_its_value(value: float, spread: fl
 
 def test_the_table_has_every_metric_once_and_an_unknown_one_at_the_end() -> None:
     metric = {"value": 1.0, "spread": None, "floor": 2.0}
-    groups = quality_groups({"torch": framework(**dict.fromkeys([*METRICS, "of_next_year"], metric))})
+    names = ["of_next_year", *reversed(METRICS)]
+    groups = quality_groups({"torch": framework(**dict.fromkeys(names, metric))})
     assert sum(len(rows) for rows in groups.values()) == len(METRICS) + 1
+    assert groups["Distribution"][0].label.startswith("Fréchet distance")
     assert list(groups)[-1] == OTHER
     assert [row.label for row in groups[OTHER]] == ["of_next_year"]
 
