@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from comparison.image_panels import DPI, progress_figure, samples_figure
+from common.data import load_dataset
+from comparison.image_panels import DPI, classes_figure, neighbours_figure, progress_figure, samples_figure
 from comparison.recorded_run import FRAMEWORK_NAMES, RecordedRun
 from comparison.summary import LOSS_COLUMNS, PARTED_AT, Runs, first_step_above, relative_difference
 
@@ -58,9 +59,18 @@ def draw_figures(runs: Runs, real_images: np.ndarray) -> dict[str, bytes]:
             figures["progress.png"] = progress_figure(sampled)
         if scored:
             figures["class_histogram.png"] = _class_histogram_figure(scored)
+        if with_classes := _showing(runs, "class_examples"):
+            figures["classes.png"] = classes_figure(with_classes)
+        if with_neighbours := _showing(runs, "nearest_neighbours"):
+            figures["neighbours.png"] = neighbours_figure(with_neighbours, load_dataset("mnist").train_images)
         if timed:
             figures["step_time.png"] = _step_time_figure(timed)
         return {name: _to_png(figure) for name, figure in figures.items()}
+
+
+def _showing(runs: Runs, field: str) -> dict[str, RecordedRun]:
+    """Runs whose evaluation names samples in this field, and that still have them."""
+    return {name: run for name, run in runs.items() if run.shown_samples and any(run.evaluation.get(field, ()))}
 
 
 def smoothing_window(num_steps: int) -> int:

@@ -7,7 +7,6 @@ from common.config import TrainConfig, to_dict
 from common.untrusted import one_line
 
 MAX_MAGNITUDE = 1e15  # of seconds, counts and scores; a quotient of two is finite
-NUM_CLASSES = 10
 Check = Callable[[Any], bool]
 LIMITED_TEXT = 10_000
 
@@ -79,14 +78,8 @@ def wrong_field(
     return None
 
 
-def has_images(value: Any) -> bool:
-    """Counts of the ten digits, not all of them 0."""
-    return list_of(whole, length=NUM_CLASSES)(value) and sum(value) > 0
-
-
 SPEED = fields({"median": positive, "low": positive, "high": positive})
 CHUNK = fields({"step": whole, "num_steps": positive, "seconds": positive})
-METRIC = fields({"value": amount}, {"spread": or_none(amount), "floor": or_none(amount)})
 MEASUREMENT = fields(
     {
         "rung": whole,
@@ -129,11 +122,6 @@ OPTIONAL_TIMING: dict[str, Check] = {
     "generate_seconds": or_none(non_negative),
     "scoring_seconds": or_none(non_negative),
     "total_seconds": or_none(non_negative),
-}
-METRICS: dict[str, Check] = {
-    "metrics": dict_of(METRIC),
-    "protocol": fields({"num_generated": whole, "num_real": whole, "network_sha256": text}, {"comparable": flag}),
-    "class_histogram": fields({"generated": has_images, "real": has_images}),
 }
 CERTIFICATE: dict[str, Check] = {"quick": flag, "rungs": list_of(MEASUREMENT)}
 OPTIONAL_CERTIFICATE: dict[str, Check] = {

@@ -12,15 +12,16 @@ from common.config import MAX_IMAGE_SIZE
 from common.errors import UserError
 from common.records import FRAMEWORK_NAMES, LOSSES_HEADER
 from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded, read_npz
+from comparison.metrics_schema import METRICS, OPTIONAL_METRICS
 from comparison.record_schema import (
     ENVIRONMENT,
     MAX_MAGNITUDE,
-    METRICS,
     STATUS,
     check_config,
     check_fields,
     check_timing,
 )
+from comparison.shown_samples import read_shown_samples
 
 MAX_CSV_BYTES = 2**28  # of 3 million steps
 MAX_COUNT = 2**53
@@ -40,6 +41,7 @@ class RecordedRun:
     progress_epochs: np.ndarray  # (P,)
     progress_images: np.ndarray  # uint8 (P, 64, S, S[, 3])
     evaluation: dict[str, Any]  # metrics.json
+    shown_samples: dict[int, np.ndarray]  # uint8 (S, S), by index: those of samples.npz that the evaluation names
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ def _read_run(folder: Path, framework: str) -> RecordedRun | None:
     check_fields(environment, "environment.json", ENVIRONMENT)
     check_timing(timing := read_json(folder / "timing.json"))
     if evaluation := read_json(folder / "metrics.json"):
-        check_fields(evaluation, "metrics.json", METRICS)
+        check_fields(evaluation, "metrics.json", METRICS, OPTIONAL_METRICS)
     progress_epochs, progress_images = read_progress(folder / "progress.npz")
     return RecordedRun(
         framework=framework,
@@ -103,6 +105,7 @@ def _read_run(folder: Path, framework: str) -> RecordedRun | None:
         progress_epochs=progress_epochs,
         progress_images=progress_images,
         evaluation=evaluation,
+        shown_samples=read_shown_samples(folder / "samples.npz", evaluation),
     )
 
 

@@ -22,6 +22,7 @@ from common.untrusted import printable
 from comparison import sentences, tables
 from comparison.certified import parity_of
 from comparison.figures import draw_figures
+from comparison.quality_sentences import not_comparable
 from comparison.quality_table import HEADLINE_METRICS, quality_rows
 from comparison.recorded_run import FRAMEWORK_NAMES, read_run
 from comparison.report_context import present_frameworks, report_context
@@ -72,6 +73,8 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     for notice in comparison.notices:
         console.print(Text(printable(notice), style="bold yellow"))
     console.print(table)
+    if warning := not_comparable(frameworks):
+        console.print(Text(printable(warning), style="red"))
     ratio = sentences.ratio(results)
     console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))
     console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from comparison import sentences, tables
 from comparison.figures import COLOURS, smoothing_window
-from comparison.quality_table import HEADLINE_METRICS, quality_rows
+from comparison.quality_context import quality_context
 from comparison.recorded_run import FRAMEWORK_NAMES
 from comparison.summary import Runs
 
@@ -54,12 +54,9 @@ def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs)
         "parting": sentences.parting(agreement) if agreement else "",
         "first_steps": sentences.first_steps(agreement) if agreement else "",
         "explanation": sentences.why_runs_part(results["config"]),
-        "protocol": sentences.protocol(frameworks),
         "sampling": sentences.sampling(results["config"]),
         "speed_rows": tables.speed_rows(frameworks),
-        "headline_quality_rows": quality_rows(frameworks, HEADLINE_METRICS),
-        "quality_rows": quality_rows(frameworks),
-        "has_spread": any("±" in cell for row in quality_rows(frameworks) for cell in row.cells),
+        **quality_context(frameworks),
         "last_epoch_rows": tables.last_epoch_rows(frameworks),
         "difference_rows": tables.difference_rows(agreement) if agreement else [],
         "parity": sentences.parity(results),

@@ -149,18 +149,3 @@ def sampling(config: Mapping[str, Any]) -> str:
         "Samples, also those that are scored, come from an average of the generator's weights over its last steps "
         f"(decay {config['generator_average']} a step), in eval mode."
     )
-
-
-def protocol(frameworks: Mapping[str, Any]) -> str:
-    """How quality was measured, or nothing if it was not."""
-    protocols = [framework["quality_protocol"] for framework in frameworks.values() if framework["quality_protocol"]]
-    if not protocols:
-        return ""
-    first = protocols[0]
-    warning = (
-        "" if first.get("comparable", True) else " These are not the standard sets: compare only within this page."
-    )
-    return (
-        f"{first['num_generated']:,} generated digits against {first['num_real']:,} real test digits, in the "
-        f"features of the classifier that ships with the project (SHA-256 {first['network_sha256'][:12]}...).{warning}"
-    )

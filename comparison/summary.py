@@ -108,6 +108,11 @@ def hardware_differences(runs: Runs) -> list[str]:
     return differing_fields(*environments)
 
 
+def distance_ratio(pair: Mapping[str, float]) -> float:
+    """Of a sample to a training digit, over that digit's to its own nearest neighbour; below 1 is suspicious."""
+    return pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf
+
+
 def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
     """The content of comparison.json; a framework without a run is null."""
     both_trained = len(runs) == 2 and all(run.num_steps for run in runs.values())
@@ -137,6 +142,8 @@ def _framework(run: RecordedRun) -> dict[str, Any]:
         "quality": run.evaluation.get("metrics"),
         "quality_protocol": run.evaluation.get("protocol"),
         "class_histogram": run.evaluation.get("class_histogram"),
+        "nearest_neighbours": run.evaluation.get("nearest_neighbours"),
+        "discriminator_features": run.evaluation.get("discriminator_features"),
     }
 
 

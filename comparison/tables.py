@@ -15,13 +15,14 @@ class Row(NamedTuple):
     label: str
     note: str
     cells: Sequence[str]
+    small_print: Sequence[Sequence[str]] = ()  # lines below each cell, or nothing below any
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Rounded to significant digits; whole from 1000 on."""
+    """Rounded to significant digits, those before the point all kept."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    if value == 0 or abs(value) >= 999.5 or float(value).is_integer():
+    if value == 0 or abs(value) >= 10**digits - 0.5 or float(value).is_integer():
         return f"{value:,.0f}"
     if abs(value) < 1e-4:
         return f"{value:.1e}".replace("e-0", "e-")

@@ -20,10 +20,11 @@ def main() -> int:
     scored = {name: [read(folder / name / "metrics.json")["metrics"] for folder in folders] for name in FRAMEWORK_NAMES}
     print(f"Seeds {', '.join(map(str, seeds))}: mean (lowest to highest).\n")
     print(f"| metric | {' | '.join(FRAMEWORK_NAMES.values())} | real digits |\n| --- | --- | --- | --- |")
-    for metric, description in METRICS.items():
+    everywhere = [name for name in METRICS if all(name in scores for runs in scored.values() for scores in runs)]
+    for metric in everywhere:
         cells = [mean_and_range([scores[metric]["value"] for scores in runs]) for runs in scored.values()]
         floor = number(scored["torch"][0][metric]["floor"])
-        print(f"| {description.title} | {' | '.join(cells)} | {floor} |")
+        print(f"| {METRICS[metric].title} | {' | '.join(cells)} | {floor} |")
     return 0
 
 

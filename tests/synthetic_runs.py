@@ -37,18 +37,46 @@ PACKAGES = {
 }
 NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}
 MILLISECONDS_PER_STEP = {"torch": 36.0, "jax": 42.0}
-METRICS = {  # value of torch, value of jax, spread, floor
-    "frechet_distance": (27.52, 28.91, 0.41, 1.03),
-    "mnist_score": (8.041, 8.013, 0.032, 9.821),
-    "precision": (0.8213, 0.8177, 0.0041, 0.9512),
-    "recall": (0.6412, 0.6389, 0.0052, 0.9488),
-    "density": (0.7034, 0.6951, 0.0061, 1.0021),
-    "coverage": (0.6904, 0.6832, 0.0047, 0.9402),
-    "class_kl": (0.0091, 0.0104, 0.0007, 0.0012),
-    "num_missing_classes": (0, 0, None, 0),
-    "smallest_class": (0.0672, 0.0651, None, 0.0863),
-    "mean_confidence": (0.9412, 0.9398, 0.0012, 0.9921),
+METRICS: dict[str, tuple[Any, ...]] = {  # value of torch, value of jax, spread, floor, lowest and highest floor
+    "frechet_distance": (0.658, 0.671, 0.0041, 0.0562, 0.0531, 0.0598),
+    "frechet_distance_infinite": (0.642, 0.655, 0.0043, 0.0213, 0.0185, 0.0239),
+    "kid": (0.0184, 0.0191, 0.0004, 0.00021, -0.00003, 0.00047),
+    "mnist_score": (8.041, 8.013, 0.032, 9.747, None, None),
+    "precision": (0.8213, 0.8177, 0.0041, 0.9151, 0.9122, 0.9179),
+    "recall": (0.6412, 0.6389, 0.0052, 0.9217, 0.9187, 0.9243),
+    "density": (0.7034, 0.6951, 0.0061, 0.9046, 0.8981, 0.9102),
+    "coverage": (0.6904, 0.6832, 0.0047, 0.9363, 0.9328, 0.9391),
+    "class_kl": (0.0091, 0.0104, 0.0007, 0.0012, 0.0005, 0.0019),
+    "class_chi_square": (0.0182, 0.0209, 0.0013, 0.0024, 0.0011, 0.0038),
+    "smallest_class": (0.0672, 0.0651, 0.0011, 0.0887, None, None),
+    "num_missing_classes": (0, 0, 0, 0, None, None),
+    "mean_confidence": (0.9412, 0.9398, 0.0012, 0.9921, None, None),
+    "memorised_fraction": (0.0113, 0.0108, 0.0009, 0.0402, 0.0377, 0.0431),
+    "duplicate_fraction": (0.0131, 0.0127, 0.0012, 0.0098, 0.0085, 0.0112),
+    "copying_statistic": (6.31, 6.84, 0.92, 0.41, -1.12, 1.73),
+    "pixel_frechet_distance": (1.482, 1.517, 0.021, 0.1213, 0.1168, 0.1252),
+    "pixel_precision": (0.7416, 0.7388, 0.0046, 0.7829, 0.7781, 0.7866),
+    "pixel_coverage": (0.7721, 0.7684, 0.0037, 0.9402, 0.9369, 0.9431),
+    "path_length": (1183.0, 1207.0, 14.0, None, None, None),
 }
+PROTOCOL: dict[str, Any] = {
+    "num_generated": 10_000,
+    "num_real": 10_000,
+    "num_draws": 5,
+    "reference": "MNIST test digits",
+    "floor": "six disjoint blocks of training digits in place of generated ones",
+    "image_size": 32,
+    "network_sha256": "3f" * 32,
+    "num_features": 128,
+    "k": 5,
+    "kid": {"num_subsets": 100, "subset_size": 1000, "seed": 0},
+    "batch_norm": "eval",
+    "weights": "exponential average of the generator's",
+    "checkpoint": "last",
+    "comparable": True,
+}
+OLD_PROTOCOL = ("num_generated", "num_real", "network_sha256", "comparable")
+NUM_SAMPLES = 200
 
 
 def real_digits(num_images: int) -> np.ndarray:
@@ -72,7 +100,8 @@ def write_run(folder: Path, framework: str, *, steps_per_epoch: int = 40, **conf
     write_json(folder / "config.json", config)
     write_json(folder / "environment.json", _environment(framework))
     write_json(folder / "status.json", _status(num_steps, config["epochs"]))
-    write_json(folder / "metrics.json", _metrics(framework))
+    write_json(folder / "metrics.json", metrics(framework))
+    np.savez_compressed(folder / "samples.npz", images=np.pad(real_digits(NUM_SAMPLES), ((0, 0), (2, 2), (2, 2))))
     write_losses(folder / "losses.csv", _losses(framework, num_steps), steps_per_epoch)
     _write_timing(folder, framework, config, steps_per_epoch)
     _write_progress(folder, framework, config["epochs"])
@@ -143,17 +172,58 @@ def _status(step: int, epoch: int) -> dict[str, Any]:
     return {"status": "finished", "message": "", "step": step, "epoch": epoch}
 
 
-def _metrics(framework: str) -> dict[str, Any]:
+def metrics(framework: str) -> dict[str, Any]:
+    """metrics.json as the evaluator writes it; JAX has but three samples of the digit 8."""
     column = 0 if framework == "torch" else 1
-    generated = np.random.default_rng(column).multinomial(10_000, [0.1] * 10)
+    random = np.random.default_rng(column)
+    fields = ("floor", "floor_low", "floor_high")
+    scores = {
+        name: {"value": m[column], "spread": m[2], **dict(zip(fields, m[3:], strict=True)), "standard_error": None}
+        for name, m in METRICS.items()
+    }
+    scores["kid"]["standard_error"] = 0.0006
+    labels = _test_labels(NUM_SAMPLES)
+    shown = [3 if framework == "jax" and digit == 8 else 10 for digit in range(10)]
     return {
-        "protocol": {"num_generated": 10_000, "num_real": 10_000, "network_sha256": "3f" * 32},
-        "metrics": {n: {"value": m[column], "spread": m[2], "floor": m[3]} for n, m in METRICS.items()},
+        "protocol": PROTOCOL,
+        "metrics": scores,
         "class_histogram": {
-            "generated": generated.tolist(),
+            "generated": random.multinomial(10_000, [0.1] * 10).tolist(),
             "real": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
         },
+        "class_examples": [np.flatnonzero(labels == digit)[: shown[digit]].tolist() for digit in range(10)],
+        "nearest_neighbours": [
+            {"sample": index, "training_image": 6_000 * index, "distance": 2.1 + 0.2 * index, "own_distance": 3.0}
+            for index in range(10)
+        ],
+        "discriminator_features": {
+            "labels": [1000, 10_000],
+            "accuracy": {
+                "discriminator": [0.9321 - 0.002 * column, 0.9784],
+                "untrained discriminator": [0.8932, 0.9587],
+                "pixels": [0.8514, 0.9031],
+            },
+        },
     }
+
+
+def old_metrics(framework: str) -> dict[str, Any]:
+    """metrics.json as the evaluator wrote it when a floor was one number and nothing was drawn twice."""
+    new = metrics(framework)
+    return {
+        "protocol": {name: PROTOCOL[name] for name in OLD_PROTOCOL},
+        "metrics": {
+            name: {"value": metric["value"], "spread": None, "floor": metric["floor"]}
+            for name, metric in new["metrics"].items()
+            if metric["floor"] is not None
+        },
+        "class_histogram": new["class_histogram"],
+    }
+
+
+def _test_labels(num_labels: int) -> np.ndarray:
+    packed = resources.files("common.datasets").joinpath("mnist/t10k-labels-idx1-ubyte.gz").read_bytes()
+    return np.frombuffer(gzip.decompress(packed), np.uint8, offset=8)[:num_labels]
 
 
 def _write_timing(folder: Path, framework: str, config: dict[str, Any], steps_per_epoch: int) -> None:

@@ -32,7 +32,8 @@ from common.untrusted import one_line, parse_json
 from comparison.certified import parity_of
 from comparison.recorded_run import read_losses, read_progress, read_run
 from comparison.report import print_summary, write_report
-from tests.synthetic_runs import real_digits, write_comparison, write_json, write_run
+from comparison.shown_samples import read_shown_samples
+from tests.synthetic_runs import NUM_SAMPLES, real_digits, write_comparison, write_json, write_run
 from tests.test_report import write_certificate
 
 NUM_INPUTS = 10_000
@@ -406,6 +407,21 @@ def test_samples_are_read_or_refused(folder: Path):
     fuzz(path, lambda source: damaged_npz(source, arrays), lambda: read_samples(path))
 
 
+def test_the_samples_that_an_evaluation_names_are_read_or_refused(folder: Path):
+    arrays = {"images": np.zeros((5, 2, 2), np.uint8)}
+    path = folder / "samples.npz"
+    evaluation = {"class_examples": [[0, 2], *[[]] * 9], "nearest_neighbours": [{"sample": 3}]}
+
+    def read() -> None:
+        try:
+            shown = read_shown_samples(path, evaluation)
+        except ValueError as error:
+            raise UserError(one_line(error)) from None
+        assert set(shown) == {0, 2, 3}
+
+    fuzz(path, lambda source: damaged_npz(source, arrays), read)
+
+
 def test_a_certificate_is_read_or_refused(folder: Path):
     write_comparison(folder, epochs=1, steps_per_epoch=60)
     write_certificate(folder)
@@ -477,7 +493,9 @@ def test_an_idx_file_of_an_empty_or_impossible_shape_is_refused_or_empty(shape: 
         assert "promises shape" in refusal(lambda: read_idx(path))
 
 
-@pytest.mark.parametrize("name", ["config.json", "status.json", "losses.csv", "progress.npz", "timing.json"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "status.json", "losses.csv", "progress.npz", "timing.json", "metrics.json", "samples.npz"]
+)
 def test_a_pipe_a_device_or_a_folder_among_the_records_is_refused(name: str, tmp_path: Path):
     write_run(tmp_path / "torch", "torch", epochs=1)
     path = tmp_path / "torch" / name
@@ -783,7 +801,11 @@ def test_figures_are_drawn_of_the_largest_numbers_the_reader_lets_through(tmp_pa
     path = tmp_path / "torch" / "metrics.json"
     metrics = json.loads(path.read_text())
     metrics["class_histogram"]["generated"] = [10**15] + [0] * 9
+    metrics["metrics"]["frechet_distance"] |= {"value": -1e15, "spread": 1e15, "floor": 5e-324, "floor_low": -1e15}
+    for pair, distances in zip(metrics["nearest_neighbours"], [(1e15, 0), (1e15, 5e-324), (0, 0)], strict=False):
+        pair |= dict(zip(("distance", "own_distance"), distances, strict=True))
     write_json(path, metrics)
+    np.savez(tmp_path / "torch" / "samples.npz", images=np.zeros((NUM_SAMPLES, 1, 1), np.uint8))
     np.savez(tmp_path / "torch" / "progress.npz", epochs=np.arange(1), images=np.zeros((1, 64, 1, 1), np.uint8))
     write_report(tmp_path, real_digits(64))
     assert (tmp_path / "figures" / "step_time.png").exists()

@@ -29,6 +29,8 @@ FIGURES = {
     "samples.png",
     "progress.png",
     "class_histogram.png",
+    "classes.png",
+    "neighbours.png",
     "step_time.png",
 }
 HOSTILE = '<script>alert("1|2")</script>'
@@ -138,10 +140,10 @@ def test_the_numbers_of_comparison_json_are_those_of_the_runs(finished: Path) ->
 def test_every_metric_stands_beside_its_floor(finished: Path) -> None:
     markdown = (finished / "report.md").read_text()
     html = re.sub(r"<[^>]+>|\s+", " ", (finished / "report.html").read_text())
-    for torch_value, jax_value, _, floor in METRICS.values():
-        cells = [re.escape(number(value)) + "(?: ± [^ ]+)?" for value in (torch_value, jax_value, floor)]
-        assert re.search(r" \| ".join(cells), markdown)
-        assert re.search(" +".join(cells), re.sub(" +", " ", html))
+    for torch_value, jax_value, _, floor, *_ in METRICS.values():
+        cells = [re.escape(number(value)) + r"(?: ± [^ <|]+)?" for value in (torch_value, jax_value, floor)]
+        assert re.search(r"(?:<br>[^|]*)? \| ".join(cells), markdown)
+        assert re.search(r" (?:[^±]*(?:floor|standard error [\d.]+))? *".join(cells), re.sub(" +", " ", html))
 
 
 def test_without_a_certificate_both_speeds_but_no_ratio_are_shown(finished: Path) -> None:

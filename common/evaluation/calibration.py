@@ -8,12 +8,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from common.data import Dataset
-from common.evaluation.feature_network import ASSETS
+from common.evaluation.feature_network import ASSETS, DESCRIPTION_PATH
 from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
 from common.evaluation.reference import Reference
 from common.randomness import stream
 
 NAME = "calibration.json"
+CALIBRATION_PATH = ASSETS / NAME
 BLUR_PIXELS = 1.5
 NUM_MEMORISED = 1_000
 
@@ -47,9 +48,11 @@ CASES: dict[str, Callable[[Dataset, int], np.ndarray]] = {
 }
 
 
-def stored_calibration() -> dict[str, Any]:
-    """`network_sha256`, and `rows`: case to metric to value under the standard protocol."""
-    return json.loads((ASSETS / NAME).read_text())
+def stored_calibration() -> dict[str, dict[str, float]]:
+    """Case to metric to value under the standard protocol; empty if they are of another feature network."""
+    stored = json.loads(CALIBRATION_PATH.read_text())
+    committed = json.loads(DESCRIPTION_PATH.read_text())["sha256"]
+    return stored["rows"] if stored["network_sha256"] == committed else {}
 
 
 def compute_calibration(reference: Reference) -> dict[str, Any]:

@@ -56,7 +56,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The result in the shape of the `--json` file."""
-        return asdict(self)
+        result = asdict(self)
+        return result if self.discriminator_features else {**result, "discriminator_features": None}
 
 
 def evaluate_samples(
