@@ -1,4 +1,4 @@
-"""The commands of compare.py: `run`, the default, `report`, `parity`, `diff` and `convert`."""
+"""The commands of compare.py: `run`, the default, `report`, `parity`, `diff`, `convert`, `inception`."""
 
 import shlex
 from collections.abc import Sequence
@@ -20,7 +20,8 @@ PROGRAM = "python compare.py"
 DESCRIPTION = (
     "Train the same DCGAN in PyTorch and in JAX and report speed, losses and sample quality side by side. "
     "Other commands: `report FOLDER` writes the report of a folder again, `parity` checks that both are the same GAN, "
-    "`diff A B` says where two checkpoints part, `convert CHECKPOINT --to FORMAT` takes one elsewhere."
+    "`diff A B` says where two checkpoints part, `convert CHECKPOINT --to FORMAT` takes one elsewhere, "
+    "`inception SAMPLES` scores samples for comparison with published values."
 )
 NUM_REAL_IMAGES = 64
 
@@ -118,4 +119,18 @@ def convert(arguments: Sequence[str]) -> int:
     return take_elsewhere(arguments)
 
 
-COMMANDS = {"run": run, "report": report, "parity": parity, "diff": diff, "convert": convert}
+def inception(arguments: Sequence[str]) -> int:
+    """`python compare.py inception SAMPLES`: FID and KID as others publish them; needs an extra package."""
+    from comparison.inception import inception as score
+
+    return score(arguments)
+
+
+COMMANDS = {
+    "run": run,
+    "report": report,
+    "parity": parity,
+    "diff": diff,
+    "convert": convert,
+    "inception": inception,
+}
