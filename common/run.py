@@ -17,14 +17,14 @@ from common.contract import Trainer, Weights
 from common.data import Dataset, load_dataset, prepare_dataset
 from common.environment import describe_environment
 from common.errors import RunFailedError, UserError
-from common.evaluation import load_feature_network
+from common.evaluation import Evaluation, load_feature_network
 from common.initial_weights import initial_weights
 from common.loop import train
 from common.options import RunOptions
 from common.progress import ConsoleProgress
 from common.records import FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, RunFolder
 from common.resume import Start, check_same_config, find_origin, start_of
-from common.scoring import sample, score
+from common.scoring import Samples, sample, score
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
 from common.training_log import TrainingLog
@@ -224,20 +224,11 @@ class Run:
             self.console.print(message, highlight=False)
             return
         self.console.print(f"{self.name}: scoring the samples", highlight=False)
-        evaluation = self._timed(
-            "scoring_seconds",
-            lambda: score(
-                self.trainer,
-                self.average,
-                self.config,
-                self.dataset,
-                samples,
-                create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.architecture)),
-                num_draws=self.options.draws,
-                quick=self.options.quick_scoring,
-                threads=self.options.num_threads,
-            ),
-        )
+        try:
+            evaluation = self._timed("scoring_seconds", lambda: self._score(samples))
+        except UserError as error:  # of samples that show nothing
+            self.console.print(f"{self.name}: not scored: {error}", highlight=False, soft_wrap=True)
+            return
         self.folder.write_json("metrics.json", evaluation.to_json())
 
     def close(self, status: str, message: str) -> None:
@@ -249,6 +240,19 @@ class Run:
             self.folder.write_json("timing.json", timing)
         num_epochs = self.log.num_steps // self.steps_per_epoch  # complete ones
         self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=num_epochs)
+
+    def _score(self, samples: Samples) -> Evaluation:
+        return score(
+            self.trainer,
+            self.average,
+            self.config,
+            self.dataset,
+            samples,
+            create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.architecture)),
+            num_draws=self.options.draws,
+            quick=self.options.quick_scoring,
+            threads=self.options.num_threads,
+        )
 
     def _build_trainer(self, weights: Weights) -> Trainer:
         trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)

@@ -57,7 +57,7 @@ KID = fields({"num_subsets": whole, "subset_size": whole, "seed": whole})
 NEIGHBOUR = fields(
     {"sample": whole, "training_image": training_image, "distance": non_negative, "own_distance": non_negative}
 )
-ACCURACIES = dict.fromkeys(("discriminator", "untrained discriminator", "pixels"), list_of(share))
+ACCURACIES: dict[str, Check] = dict.fromkeys(("discriminator", "untrained discriminator", "pixels"), list_of(share))
 PROTOCOL = fields(
     {"num_generated": whole, "num_real": whole, "network_sha256": text},
     {

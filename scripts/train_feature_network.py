@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from common.data import load_dataset
 from common.evaluation.feature_network import DESCRIPTION_PATH, NETWORK_PATH, FeatureNetwork
-from common.evaluation.floors import store_floors
+from common.evaluation.recompute import recompute
 
 CHANNELS = (32, 64, 128)
 
@@ -170,7 +170,7 @@ def main(settings: Settings) -> None:
     }
     NETWORK_PATH.write_bytes(content)
     DESCRIPTION_PATH.write_text(json.dumps(description, indent=2) + "\n")
-    store_floors(network)
+    recompute(network)
     print(json.dumps(description, indent=2))
 
 

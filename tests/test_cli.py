@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TINY = ["--preset=smoke", "--train-size=1024", "--batch-size=16", "--threads=2"]
+TINY = ["--preset=smoke", "--quick-scoring", "--train-size=1024", "--batch-size=16", "--threads=2"]
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

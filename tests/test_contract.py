@@ -6,6 +6,7 @@ import pytest
 from common.architectures import weight_shapes
 from common.config import PRESETS
 from common.contract import StepMetrics, WeightsError, expected_shapes
+from common.data import fit_images
 from common.initial_weights import initial_weights
 from common.randomness import evaluation_latents
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, small_config
@@ -177,3 +178,22 @@ def test_exported_names_and_shapes_are_those_of_the_architecture(framework, pres
     shapes = {name: array.shape for name, array in build(framework, config).export_weights().items()}
     assert shapes == expected_shapes(architecture)
     assert set(weight_shapes(architecture)) <= set(shapes)
+
+
+def test_the_discriminators_activations_are_one_map_a_leaky_relu_and_the_same_in_both_frameworks(framework, digits):
+    config = small_config()
+    trainer = build(framework, config)
+    images = fit_images(digits[:6], config.image_size)
+    activations = trainer.discriminator_activations(images)
+    assert [maps.shape[:1] + maps.shape[2:] for maps in activations] == [(6, 16, 16), (6, 8, 8), (6, 4, 4)]
+    assert all(maps.dtype == np.float32 and (maps < 0).any() for maps in activations)
+    for maps, expected in zip(activations, build("torch", config).discriminator_activations(images), strict=True):
+        np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
+def test_looking_at_activations_leaves_training_as_it_was(framework, digits):
+    config = small_config()
+    chunk = chunk_of(config, digits, num_steps=1)
+    looked, plain = build(framework, config), build(framework, config)
+    looked.discriminator_activations(fit_images(digits[:6], config.image_size))
+    np.testing.assert_array_equal(looked.train_chunk(*chunk), plain.train_chunk(*chunk))

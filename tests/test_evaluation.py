@@ -1,27 +1,37 @@
 """The evaluator: its feature network, its metrics against oracles, what it refuses, and its command line."""
 
-import contextlib
-import io
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import onnx
-import prdc
 import pytest
-import scipy.linalg
 import torch
+from flax import linen
+from jax import lax
 from onnx import numpy_helper
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist
 from torch.nn import functional
 
 from common.data import Dataset, fit_images, load_dataset
 from common.evaluation import Evaluation, FeatureNetwork, Features, digit_images, evaluate_samples, load_feature_network
+from common.evaluation import stored as stored
 from common.evaluation.__main__ import main
-from common.evaluation.feature_network import DESCRIPTION_PATH, NETWORK_PATH
-from common.evaluation.metrics import class_histogram, frechet_distance, mnist_score, sample_metrics
-from common.evaluation.neighbours import neighbour_metrics
+from common.evaluation.calibration import stored_calibration
+from common.evaluation.classes import mnist_score
+from common.evaluation.feature_network import ASSETS, DESCRIPTION_PATH, NETWORK_PATH
+from common.evaluation.floors import load_floors
+from common.evaluation.frechet import Gaussian, frechet_distance
+from common.evaluation.kernel_distance import kernel_distance
+from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of, quick_scores
+from common.evaluation.reference import Reference
+from common.evaluation.training_digits import load_training_digits
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +83,20 @@ def test_the_network_agrees_with_the_same_layers_in_torch(mnist: Dataset, networ
     np.testing.assert_allclose(logits, expected_logits, atol=1e-4)
 
 
+def test_the_network_agrees_with_the_same_layers_in_flax(mnist: Dataset, network: FeatureNetwork):
+    weights = {w.name: jnp.array(numpy_helper.to_array(w)) for w in onnx.load(NETWORK_PATH).graph.initializer}
+    x = jnp.array(mnist.test_images[:300, ..., None], jnp.float32) / 255
+    for layer in (1, 2, 3):
+        kernel = weights[f"weight_{layer}"].transpose(2, 3, 1, 0)
+        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = linen.relu(x + weights[f"bias_{layer}"][None, None, None])
+        x = linen.max_pool(x, (2, 2), (2, 2)) if layer < 3 else x.mean(axis=(1, 2))
+    features, logits = network.extract(mnist.test_images[:300])
+    np.testing.assert_allclose(features, x, atol=1e-4)
+    expected_logits = x @ weights["class_weight"].T + weights["class_bias"][None]
+    np.testing.assert_allclose(logits, expected_logits, atol=1e-4)
+
+
 def test_features_do_not_depend_on_how_many_images_come_along(mnist: Dataset, network: FeatureNetwork):
     many, few = network.extract(mnist.test_images[:700]), network.extract(mnist.test_images[:3])
     np.testing.assert_array_equal(many.features[:3], few.features)
@@ -86,69 +110,32 @@ def test_a_changed_network_file_is_refused(tmp_path: Path):
         load_feature_network(tmp_path / "changed.onnx")
 
 
-# Metrics against oracles
-
-
-def test_frechet_distance_has_the_closed_form_of_independent_gaussians(rng: np.random.Generator):
-    white = rng.standard_normal((500, 4))
-    white -= white.mean(axis=0)
-    white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white, rowvar=False))).T  # covariance exactly 1
-    a, b = np.array([1.0, 2.0, 3.0, 0.0]), np.array([2.0, 2.0, 0.5, 0.0])  # standard deviations
-    shift = np.array([1.0, 0.0, -2.0, 3.0])
-    expected = np.sum(shift**2) + np.sum((a - b) ** 2)
-    assert frechet_distance(white * a, white * b + shift) == pytest.approx(expected, rel=1e-12)
-
-
-def test_frechet_distance_agrees_with_the_matrix_square_root(rng: np.random.Generator):
-    real = rng.standard_normal((400, 8)) @ rng.standard_normal((8, 8))
-    generated = rng.standard_normal((300, 8)) @ rng.standard_normal((8, 8)) + 0.5
-    real_covariance, generated_covariance = np.cov(real, rowvar=False), np.cov(generated, rowvar=False)
-    root = np.real(scipy.linalg.sqrtm(real_covariance @ generated_covariance))
-    expected = np.sum((real.mean(axis=0) - generated.mean(axis=0)) ** 2)
-    expected += np.trace(real_covariance + generated_covariance - 2 * root)
-    assert frechet_distance(real, generated) == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.5])
-def test_neighbour_metrics_agree_with_prdc(rng: np.random.Generator, shift: float):
-    real, generated = rng.standard_normal((400, 6)), rng.standard_normal((400, 6)) * 0.8 + shift
-    with contextlib.redirect_stdout(io.StringIO()):
-        expected = prdc.compute_prdc(real, generated, nearest_k=5)
-    assert neighbour_metrics(real, generated, k=5)._asdict() == pytest.approx(expected, rel=1e-12)
-
-
-def test_neighbour_metrics_refuse_unequal_numbers(rng: np.random.Generator):
-    with pytest.raises(ValueError, match="as many generated as real features, got 40 and 50"):
-        neighbour_metrics(rng.standard_normal((50, 4)), rng.standard_normal((40, 4)), k=5)
-
-
-def test_mnist_score_is_the_number_of_classes_chosen_with_certainty():
-    certain = 1000.0 * np.eye(10)
-    assert mnist_score(certain) == pytest.approx(10)
-    assert mnist_score(certain[[3, 3, 7, 7]]) == pytest.approx(2)
-    assert mnist_score(np.zeros((20, 10))) == pytest.approx(1)  # wholly uncertain
-
-
-def test_class_histogram_counts_a_missing_class_as_zero():
-    assert class_histogram(np.eye(10)[[0, 0, 4]]).tolist() == [2, 0, 0, 0, 1, 0, 0, 0, 0, 0]
-
-
 # Whole evaluations
 
 
-def values(images: np.ndarray) -> dict[str, float]:
-    return {name: metric["value"] for name, metric in evaluate_samples(images).metrics.items()}
+@pytest.fixture(scope="module")
+def reference(mnist: Dataset, network: FeatureNetwork) -> Reference:
+    """The first 1,000 test digits."""
+    return Reference(network, mnist, split="test", num_images=1000, image_size=28)
 
 
-def test_the_test_digits_themselves_are_perfect(mnist: Dataset):
-    perfect = values(mnist.test_images[:1000])
-    assert perfect["frechet_distance"] == pytest.approx(0, abs=1e-9)
-    assert perfect["class_kl"] == 0
-    assert [perfect[name] for name in ("precision", "recall", "density", "coverage")] == [1, 1, 1, 1]
+def values(images: np.ndarray, reference: Reference) -> dict[str, float]:
+    draw = make_draw(images, reference)
+    memorisation = memorisation_scores(draw, nearest_of(draw, reference), reference)
+    return full_scores(draw, reference).values | memorisation
 
 
-def test_one_digit_repeated_is_precise_but_covers_nothing(mnist: Dataset):
-    collapsed = values(np.repeat(mnist.test_images[:1], 1000, axis=0))
+def test_the_test_digits_themselves_are_perfect(reference: Reference):
+    perfect = values(reference.images, reference)
+    for distance in ("frechet_distance", "pixel_frechet_distance"):
+        assert perfect[distance] == pytest.approx(0, abs=1e-9)
+    assert perfect["class_kl"] == perfect["class_chi_square"] == 0
+    everything = ("precision", "recall", "density", "coverage", "pixel_precision", "pixel_coverage")
+    assert [perfect[name] for name in everything] == [1] * len(everything)
+
+
+def test_one_digit_repeated_is_precise_but_covers_nothing(reference: Reference):
+    collapsed = values(np.repeat(reference.images[:1], 1000, axis=0), reference)
     assert collapsed["precision"] == 1
     assert collapsed["recall"] == 0
     assert collapsed["coverage"] < 0.02
@@ -156,55 +143,151 @@ def test_one_digit_repeated_is_precise_but_covers_nothing(mnist: Dataset):
     assert collapsed["smallest_class"] == 0
     assert collapsed["mnist_score"] == pytest.approx(1)
     assert collapsed["class_kl"] > 2
+    assert collapsed["duplicate_fraction"] == 1
 
 
-def test_black_images_get_finite_numbers():
-    black = values(np.zeros((1000, 28, 28), np.uint8))
-    assert all(np.isfinite(value) for value in black.values())
-    assert black["precision"] == black["coverage"] == 0
+def test_memorised_training_digits_set_off_the_screen(mnist: Dataset, reference: Reference):
+    memorised = values(mnist.train_images[:1000], reference)
+    honest = values(mnist.test_images[1000:2000], reference)
+    assert memorised["memorised_fraction"] == 1
+    assert memorised["copying_statistic"] < -20
+    assert honest["memorised_fraction"] < 0.5
+    assert abs(honest["copying_statistic"]) < 5
+    assert memorised["coverage"] == pytest.approx(honest["coverage"], abs=0.1)  # which alone would praise the copies
 
 
-def test_frechet_distance_grows_with_noise(mnist: Dataset, network: FeatureNetwork, rng: np.random.Generator):
-    real = mnist.test_images[:1000]
-    noise = rng.standard_normal(real.shape)
-    noisy = [np.clip(real + sigma * noise, 0, 255).astype(np.uint8) for sigma in (0, 10, 40, 80)]
-    features = [network.extract(images).features for images in noisy]
-    distances = [frechet_distance(features[0], other) for other in features]
+@pytest.mark.parametrize("spoil", ["noise", "blur"])
+def test_distances_grow_with_noise_and_with_blur(spoil: str, reference: Reference, rng: np.random.Generator):
+    noise = rng.standard_normal(reference.images.shape)
+    spoilt = [
+        np.clip(reference.images + 30 * amount * noise, 0, 255).astype(np.uint8)
+        if spoil == "noise"
+        else gaussian_filter(reference.images, sigma=(0, amount, amount))
+        for amount in (0, 0.4, 0.8, 1.6)
+    ]
+    features = [make_draw(images, reference).features for images in spoilt]
+    distances = [frechet_distance(reference.gaussian, Gaussian.of(some)) for some in features]
     assert distances == sorted(distances)
-    assert distances[-1] > 100 * distances[1] > 0
-
-
-def test_real_digits_score_close_to_their_floors(mnist: Dataset):
-    evaluation = evaluate_samples(mnist.train_images[20_000:22_000])
-    for name in ("precision", "recall", "density", "coverage"):
-        metric = evaluation.metrics[name]
-        assert 0.75 < metric["value"] < 1
-        assert metric["value"] == pytest.approx(metric["floor"], abs=0.1)
-    distance = evaluation.metrics["frechet_distance"]
-    assert 0.5 < distance["value"] / distance["floor"] < 2
-    assert not evaluation.protocol["comparable"]
-
-
-def test_the_stored_floors_are_those_of_the_first_training_digits(mnist: Dataset, digit_features: Features):
-    evaluation = evaluate_samples(mnist.train_images[:10_000])
-    assert evaluation.protocol["comparable"]
-    alone = sample_metrics(digit_features)
-    for name, metric in evaluation.metrics.items():
-        # Other processors round features differently, which may move a few images across a ball's edge.
-        assert metric["floor"] == pytest.approx(alone.get(name, metric["value"]), rel=1e-3)
+    assert distances[-1] > 10 * distances[1] > 0
+    kernel_distances = [kernel_distance(reference.features, some, seed=0).value for some in features[::3]]
+    assert kernel_distances[1] > 10 * abs(kernel_distances[0])
 
 
 @pytest.fixture(scope="module")
 def evaluation(mnist: Dataset) -> Evaluation:
-    return evaluate_samples(mnist.train_images[5000:6000])
+    """Two draws of real digits in place of generated ones."""
+    return evaluate_samples([mnist.train_images[20_000:21_000], mnist.train_images[30_000:31_000]])
+
+
+def test_real_digits_score_close_to_their_floors(evaluation: Evaluation):
+    assert not evaluation.protocol["comparable"]  # N is 1,000
+    for name in ("precision", "recall", "density", "coverage", "pixel_precision", "pixel_coverage"):
+        metric: Any = evaluation.metrics[name]
+        assert metric["floor_low"] < metric["floor"] < metric["floor_high"]
+        assert metric["value"] == pytest.approx(metric["floor"], abs=0.06)
+    for name in ("frechet_distance", "pixel_frechet_distance"):
+        metric = evaluation.metrics[name]
+        assert 0.7 < metric["value"] / metric["floor"] < 1.4
+
+
+def test_the_value_is_the_mean_of_the_draws_and_the_spread_their_deviation(mnist: Dataset, evaluation: Evaluation):
+    blocks = [mnist.train_images[start : start + 1000] for start in (20_000, 30_000)]
+    singles = [evaluate_samples(block, quick=True).metrics["frechet_distance"] for block in blocks]
+    distances = [single["value"] for single in singles]
+    metric = evaluation.metrics["frechet_distance"]
+    assert metric["value"] == pytest.approx(np.mean(distances))
+    assert metric["spread"] == pytest.approx(abs(distances[0] - distances[1]) / np.sqrt(2))
+    assert singles[0]["spread"] is None
+    assert evaluation.protocol["num_draws"] == 2
 
 
 def test_two_evaluations_are_equal_to_the_last_bit(mnist: Dataset, evaluation: Evaluation):
-    assert evaluate_samples(mnist.train_images[5000:6000]) == evaluation
+    draws = [mnist.train_images[20_000:21_000], mnist.train_images[30_000:31_000]]
+    assert evaluate_samples(draws).to_json() == evaluation.to_json()
 
 
-def test_an_evaluation_survives_json(evaluation: Evaluation):
-    assert json.loads(json.dumps(evaluation.to_json())) == evaluation.to_json()
+def test_an_evaluation_survives_json_and_has_only_finite_numbers(evaluation: Evaluation):
+    assert json.loads(json.dumps(evaluation.to_json(), allow_nan=False)) == evaluation.to_json()
+
+
+def test_the_first_draw_is_shown_by_class_and_by_its_nearest_training_digits(mnist: Dataset, evaluation: Evaluation):
+    examples = evaluation.class_examples
+    labels = mnist.train_labels[20_000:21_000]
+    agreeing = [np.mean(labels[indices] == digit) for digit, indices in enumerate(examples)]
+    assert [len(indices) for indices in examples] == [10] * 10
+    assert np.mean(agreeing) > 0.95
+    # The draw is of training digits: each is its own nearest one.
+    assert all(pair["training_image"] == 20_000 + pair["sample"] for pair in evaluation.nearest_neighbours)
+
+
+def test_against_training_digits_the_reference_and_its_floor_are_others(mnist: Dataset):
+    evaluation = evaluate_samples(mnist.test_images[:2000], reference="train", quick=True)
+    assert evaluation.protocol["reference"] == "MNIST training digits"
+    assert not evaluation.protocol["comparable"]
+    metric: Any = evaluation.metrics["frechet_distance"]
+    assert metric["floor_low"] <= metric["value"] <= metric["floor_high"]  # the test digits are one of its blocks
+
+
+def test_the_shipped_floors_hold_a_block_that_they_were_computed_from(mnist: Dataset, network: FeatureNetwork):
+    reference = Reference(network, mnist, split="test", num_images=10_000, image_size=28)
+    floors = load_floors(reference, quick=False)
+    scores = quick_scores(make_draw(mnist.train_images[10_000:20_000], reference), reference).values
+    for name in ("frechet_distance", "kid"):
+        low, high = floors[name].low, floors[name].high
+        assert low is not None
+        assert high is not None
+        # Other processors round features differently.
+        assert low - 1e-3 * abs(low) <= scores[name] <= high + 1e-3 * abs(high)
+    assert floors["mnist_score"].mean == pytest.approx(mnist_score(reference.logits), rel=1e-4)
+    assert floors["copying_statistic"].mean == pytest.approx(0, abs=1e-6)
+
+
+def test_the_shipped_statistics_are_those_of_the_training_digits(mnist: Dataset, network: FeatureNetwork):
+    digits = load_training_digits(mnist.train_images, network, image_size=28)
+    some = digits.features[:50].astype(np.float64)
+    distances = np.sort(cdist(some, digits.features.astype(np.float64)), axis=1)[:, 1]
+    np.testing.assert_allclose(digits.statistics.distances[:50], distances, rtol=1e-4)
+    components = digits.components(mnist.train_images[:10_000])
+    correlation = np.corrcoef(components[:, :10], rowvar=False)
+    assert np.abs(correlation - np.eye(10)).max() < 0.05
+    assert (np.diff(components[:, :10].var(axis=0)) < 0).all()
+
+
+def test_the_shipped_calibration_orders_bad_sets_as_a_person_would():
+    rows = stored_calibration()
+    assert rows.keys() == {"uniform noise", "blurred digits", "one class only", "1,000 memorised digits"}
+    distances = [row["frechet_distance"] for row in rows.values()]
+    assert distances == sorted(distances, reverse=True)
+    assert rows["1,000 memorised digits"]["memorised_fraction"] == 1
+    assert rows["one class only"]["precision"] > 0.9 > 0.2 > rows["one class only"]["coverage"]
+    assert rows["uniform noise"]["mean_confidence"] > 0.99  # why confidence alone means nothing
+
+
+def test_a_shipped_file_that_was_changed_is_refused(network: FeatureNetwork, tmp_path: Path, monkeypatch):
+    for path in ASSETS.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    name = "quick_floors_test_2000_28.json"
+    (tmp_path / name).write_text((tmp_path / name).read_text().replace("0.", "1.", 1))
+    monkeypatch.setattr(stored, "ASSETS", tmp_path)
+    with pytest.raises(ValueError, match=f"{name} is not the committed file"):
+        stored.stored(name, network, compute=lambda: b"", decode=bytes)
+
+
+def test_what_is_not_shipped_is_computed_once_and_a_damaged_cache_again(network: FeatureNetwork, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    calls = []
+
+    def compute() -> bytes:
+        calls.append(1)
+        return b"[1]"
+
+    for _ in range(2):
+        assert stored.stored("x.json", network, compute=compute, decode=json.loads) == [1]
+    assert len(calls) == 1
+    (path,) = tmp_path.rglob("x.json")
+    path.write_bytes(b"[")
+    assert stored.stored("x.json", network, compute=compute, decode=json.loads) == [1]
+    assert len(calls) == 2
 
 
 def test_a_border_around_the_digits_is_cut_off_again(mnist: Dataset):
@@ -215,7 +298,8 @@ def test_a_border_around_the_digits_is_cut_off_again(mnist: Dataset):
 def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
     enlarged = fit_images(mnist.test_images[:1000], 56)
     assert digit_images(enlarged).shape == (1000, 28, 28)
-    assert values(enlarged)["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    evaluation = evaluate_samples(enlarged, quick=True)
+    assert evaluation.metrics["frechet_distance"]["value"] == pytest.approx(0, abs=1e-9)
 
 
 # What is refused
@@ -231,11 +315,24 @@ def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
         (np.zeros((1000, 28, 28, 3), np.uint8), "RGB is not scored"),
         (np.zeros((999, 28, 28), np.uint8), "got 999 samples: 1,000 to 10,000 are needed"),
         (np.zeros((10_001, 1, 1), np.uint8), "got 10,001 samples"),
+        (np.full((1000, 28, 28), np.nan), "must be uint8, got float64"),
+        (np.zeros((1000, 28, 28), np.uint8), "every image is of one grey level"),
+        (
+            np.arange(1000, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2),
+            "every image is of one grey level",
+        ),
     ],
 )
 def test_wrong_samples_are_refused(images: np.ndarray, message: str):
     with pytest.raises(ValueError, match=message):
         evaluate_samples(images)
+
+
+def test_draws_of_unequal_numbers_are_refused(mnist: Dataset):
+    with pytest.raises(ValueError, match=r"the draws differ in shape, \(1100, 28, 28\) and \(1000, 28, 28\)"):
+        evaluate_samples([mnist.train_images[:1100], mnist.train_images[:1000]], quick=True)
+    with pytest.raises(ValueError, match="there are no samples"):
+        evaluate_samples([])
 
 
 # The command line
@@ -250,11 +347,23 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, mnist: Datas
     np.savez(tmp_path / "samples.npz", images=mnist.train_images[:2500], seed=0)
     result = run_command(tmp_path / "samples.npz", "--quick", "--json", tmp_path / "result.json")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "not the standard protocol" in result.stdout
+    assert "not comparable" in result.stdout
     written = json.loads((tmp_path / "result.json").read_text())
     assert written["protocol"]["num_generated"] == 2000
-    assert written["metrics"]["coverage"].keys() == {"value", "spread", "floor"}
+    assert written["metrics"].keys() == {"frechet_distance", "kid", "mnist_score"}
+    assert written["metrics"]["kid"].keys() >= {"value", "spread", "standard_error", "floor", "floor_low", "floor_high"}
     assert sum(written["class_histogram"]["generated"]) == 2000
+
+
+def test_the_command_needs_no_network(tmp_path: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*arguments: object, **options: object):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    np.savez(tmp_path / "samples.npz", images=mnist.train_images[:1000])
+    monkeypatch.setattr(sys, "argv", ["evaluation", str(tmp_path / "samples.npz")])
+    main()
 
 
 def test_the_command_refuses_a_missing_file_in_one_line(tmp_path: Path):

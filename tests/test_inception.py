@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from common.command import report_errors
 from common.data import fit_images
 from common.errors import UserError
-from common.evaluation.metrics import frechet_distance
+from common.evaluation.frechet import Gaussian, frechet_distance
 from comparison import inception_features
 from comparison.command import PROGRAM, run_command
 from comparison.inception_features import Extractor, compute_distances, load_extractor
@@ -156,7 +156,8 @@ def test_distances_agree_with_our_own_formulas():
     draw = np.random.default_rng(0)
     real, generated = draw.standard_normal((200, 8)), draw.standard_normal((200, 8)) * 0.8 + 0.5
     found = compute_distances(torch.from_numpy(generated), torch.from_numpy(real))
-    assert found.frechet_distance == pytest.approx(frechet_distance(real, generated), rel=1e-9)
+    expected = frechet_distance(Gaussian.of(real), Gaussian.of(generated))
+    assert found.frechet_distance == pytest.approx(expected, rel=1e-9)
     kernels = [(a @ b.T / 8 + 1) ** 3 for a, b in ((real, real), (generated, generated), (real, generated))]
     within = sum((kernel.sum() - np.trace(kernel)) / (200 * 199) for kernel in kernels[:2])
     expected = within - 2 * kernels[2].mean()

@@ -64,6 +64,9 @@ class Constant:
     def generate(self, latents):
         return np.zeros((len(latents), self.config.image_size, self.config.image_size), np.float32)
 
+    def discriminator_activations(self, images):
+        return []
+
     def load_weights(self, weights):
         self.weights = weights
 

@@ -1,4 +1,4 @@
-"""Command line of the evaluator: python -m common.evaluation SAMPLES.npz [--reference train] [--json FILE] [--quick]."""
+"""Command line of the evaluator: python -m common.evaluation SAMPLES.npz [--reference test|train] [--json FILE]."""
 
 import json
 import os
@@ -55,10 +55,11 @@ def table(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     note = "" if protocol["comparable"] else "  (not comparable: not the standard protocol)"
     draws = f"{protocol['num_draws']} x " if protocol["num_draws"] > 1 else ""
+    kid = protocol["kid"]
     lines = [
         f"{draws}{protocol['num_generated']} samples against {protocol['num_real']} {protocol['reference']}{note}",
-        f"feature network {protocol['network_sha256'][:12]}, k = {protocol['k']}, KID over "
-        f"{protocol['kid']['num_subsets']} subsets of {protocol['kid']['subset_size']} (seed {protocol['kid']['seed']})",
+        f"feature network {protocol['network_sha256'][:12]}, k = {protocol['k']}, "
+        f"KID over {kid['num_subsets']} subsets of {kid['subset_size']} (seed {kid['seed']})",
         f"{'metric':<27}{'value':>10}{'spread':>10}{'floor':>10}  range of the floor",
     ]
     for name, metric in evaluation.metrics.items():

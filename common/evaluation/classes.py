@@ -1,5 +1,7 @@
 """Metrics of what the classifier says: the MNIST score, and the classes it finds."""
 
+from typing import Any
+
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import chi2_contingency, entropy
@@ -27,9 +29,10 @@ def class_metrics(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """Of two histograms: KL of generated from real in nats, chi-square of both being draws of one, and gaps."""
     counts = np.stack([generated, real])
     present = counts[:, counts.any(axis=0)]
+    chi_square: Any = chi2_contingency(present, correction=False)
     return {
         "class_kl": float(entropy(generated, real)),
-        "class_chi_square": float(chi2_contingency(present, correction=False).statistic),
+        "class_chi_square": float(chi_square.statistic),
         "smallest_class": float(generated.min() / generated.sum()),
         "num_missing_classes": float(np.sum(generated == 0)),
     }

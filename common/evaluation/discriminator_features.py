@@ -1,6 +1,6 @@
 """What the discriminator has learnt: a linear classifier on its convolutional features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ PENALTIES = (1.0, 10.0, 100.0)
 Activations = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
-def linear_accuracies(networks: dict[str, Activations], dataset: Dataset, *, threads: int) -> dict[str, Any]:
+def linear_accuracies(networks: Mapping[str, Activations], dataset: Dataset, *, threads: int) -> dict[str, Any]:
     """Test accuracy of a linear SVM on the features of each network, and on raw pixels, by number of labels.
 
     Radford et al. 2016, section 5.1: the activations of all convolutional layers, max-pooled to 4 x 4, as one vector.
@@ -48,7 +48,8 @@ def linear_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarra
 
     Features are (N, F) with F up to thousands, so it is solved in the dual, from the products of the features.
     """
-    scale = np.linalg.norm(train, axis=1).mean()  # penalties mean the same for every kind of feature
+    # Penalties mean the same for every kind of feature. Those of a dead network are all 0.
+    scale = np.linalg.norm(train, axis=1).mean() or 1.0
     train, test = train / scale, test / scale
     products = train @ train.T  # (N, N)
     fitted = slice(0, len(train) * 4 // 5)

@@ -76,14 +76,15 @@ def evaluate_samples(
     network = load_feature_network(threads=threads)
     mnist = load_dataset("mnist")
     found: Reference | None = None
+    image_size = 0
     scored: list[Scores] = []
     first: dict[str, Any] = {}
     with threadpool_limits(threads or default_threads()):
         for images in check_draws(draws):
             images = images[:NUM_QUICK] if quick else images
             if found is None:
-                size = images.shape[1]
-                found = Reference(network, mnist, split=reference, num_images=len(images), image_size=size)
+                image_size = images.shape[1]
+                found = Reference(network, mnist, split=reference, num_images=len(images), image_size=image_size)
             draw = make_draw(digit_images(images), found)
             scores = quick_scores(draw, found) if quick else full_scores(draw, found)
             nearest = None if quick else nearest_of(draw, found)
@@ -103,7 +104,7 @@ def evaluate_samples(
         assert found is not None
         floors = load_floors(found, quick=quick)
     return Evaluation(
-        protocol=_protocol(found, num_draws=len(scored), image_size=size, quick=quick),
+        protocol=_protocol(found, num_draws=len(scored), image_size=image_size, quick=quick),
         metrics={name: _metric(name, scored, floors[name]) for name in scored[0].values},
         **first,
     )

@@ -50,7 +50,7 @@ def quick_scores(draw: Draw, reference: Reference) -> Scores:
         "kid": kernel.value,
         "mnist_score": mnist_score(draw.logits),
     }
-    return Scores(values, {"kid": kernel.standard_error})
+    return Scores(values, {} if kernel.standard_error is None else {"kid": kernel.standard_error})
 
 
 def full_scores(draw: Draw, reference: Reference) -> Scores:

@@ -16,7 +16,7 @@ from common.evaluation.stored import ship
 
 
 def recompute(network: FeatureNetwork) -> dict[str, bytes]:
-    """Name to content: statistics of the training digits, floors of the standard and the quick protocol, calibration."""
+    """Name to content: statistics of the training digits, floors of both protocols, calibration."""
     mnist = load_dataset("mnist")
     features = network.extract(mnist.train_images).features
     statistics = training_digits.compute_statistics(mnist.train_images, features)

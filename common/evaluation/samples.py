@@ -28,7 +28,7 @@ def read_samples(path: Path) -> np.ndarray:
 
 
 def check_samples(images: np.ndarray) -> None:
-    """Raises UserError unless the images are uint8 (N, S, S) with N from 1,000 to 10,000."""
+    """Raises UserError unless the images are uint8 (N, S, S), N from 1,000 to 10,000, and show something."""
     if images.ndim == 4:
         raise UserError(f"images of shape {images.shape} have channels: RGB is not scored, pass grayscale (N, S, S)")
     if images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] == 0:
@@ -37,6 +37,8 @@ def check_samples(images: np.ndarray) -> None:
         raise UserError(f"samples must be uint8, got {images.dtype}: pass clip(round((x + 1) * 127.5), 0, 255)")
     if not MIN_SAMPLES <= len(images) <= MAX_SAMPLES:
         raise UserError(f"got {len(images):,} samples: {MIN_SAMPLES:,} to {MAX_SAMPLES:,} are needed")
+    if (images == images[:, :1, :1]).all():
+        raise UserError("every image is of one grey level: there is nothing to score; look at the run's sample grids")
 
 
 def check_draws(draws: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -59,7 +59,7 @@ def compute_statistics(images: np.ndarray, features: np.ndarray) -> Statistics:
     components = vectors[:, : -NUM_COMPONENTS - 1 : -1]
     features = features.astype(np.float64)
     neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(features)
-    clusters = KMeans(NUM_CELLS, n_init=10, random_state=0).fit(features)
+    clusters = KMeans(NUM_CELLS, random_state=0).fit(features)
     return Statistics(
         distances=neighbours.kneighbors()[0][:, 0].astype(np.float32),  # no argument: a digit is not its own
         centres=clusters.cluster_centers_.astype(np.float32),
