@@ -9,8 +9,9 @@ import numpy as np
 
 from common.architectures import Architecture
 from common.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, load_newest
+from common.checkpoint_check import check_tensors, checked_step
 from common.config import TrainConfig, differing_fields
-from common.contract import Weights, WeightsError, check_weights
+from common.contract import Weights
 from common.errors import UserError
 from common.initial_weights import initial_weights
 from common.records import CHECKPOINTS, CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, PROGRESS_FILE
@@ -85,32 +86,36 @@ def check_same_config(asked: TrainConfig, origin: Origin) -> None:
         )
 
 
-def start_of(origin: Origin | None, config: TrainConfig, architecture: Architecture) -> tuple[Start, list[str]]:
+def start_of(
+    origin: Origin | None, config: TrainConfig, architecture: Architecture, *, steps_per_epoch: int
+) -> tuple[Start, list[str]]:
     """Where to begin, and a sentence on every damaged checkpoint that had to be passed over."""
     if origin is None:
         return Start(initial_weights(config, architecture)), []
     if not origin.is_run:
-        return _start_from(load_checkpoint(origin.path), origin, config, architecture), []
+        return _start_from(load_checkpoint(origin.path), origin, config, architecture, steps_per_epoch), []
     folder = origin.path / CHECKPOINTS
     checkpoint, damaged = load_newest(folder)
     if checkpoint is None and list_checkpoints(folder):
         raise UserError(f"{'; '.join(damaged)}: no checkpoint of {origin.path} is intact, train it again")
     if checkpoint is None:  # it ended before its first checkpoint
         return Start(initial_weights(config, architecture)), damaged
-    return _start_from(checkpoint, origin, config, architecture), damaged
+    return _start_from(checkpoint, origin, config, architecture, steps_per_epoch), damaged
 
 
-def _start_from(checkpoint: Checkpoint, origin: Origin, config: TrainConfig, architecture: Architecture) -> Start:
+def _start_from(
+    checkpoint: Checkpoint, origin: Origin, config: TrainConfig, architecture: Architecture, steps_per_epoch: int
+) -> Start:
     try:
-        check_weights(checkpoint.weights, architecture, config)
-        step, epoch = int(checkpoint.header["step"]), int(checkpoint.header["epoch"])
-    except (WeightsError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{origin.path} cannot be resumed: {error}") from None
+        check_tensors(checkpoint.weights, checkpoint.average, architecture, config)
+        step = checked_step(checkpoint, config, steps_per_epoch=steps_per_epoch)
+    except ValueError as error:
+        raise UserError(f"{origin.path} cannot be resumed: {one_line(error)}") from None
     losses = _read_losses(origin.run / LOSSES_FILE) if origin.run else []
     losses = [row for row in losses if row[0] <= step]
     if origin.run and [row[0] for row in losses] != list(range(step - len(losses) + 1, step + 1)):
         raise UserError(f"{origin.run / LOSSES_FILE} lacks steps up to {step}: name the checkpoint alone, elsewhere")
-    progress = _read_progress(origin.run / PROGRESS_FILE)[: epoch + 1] if origin.run else []
+    progress = _read_progress(origin.run / PROGRESS_FILE)[: step // steps_per_epoch + 1] if origin.run else []
     return Start(checkpoint.weights, checkpoint.average, step, losses, progress)
 
 

@@ -160,7 +160,9 @@ class Run:
         if not self.options.dry_run:
             self.dataset = self._timed("data_loading_seconds", lambda: load_training_data(self.options))
             self.architecture = build_architecture(self.config, image_channels=self.dataset.image_channels)
-            self.start, damaged = start_of(self.origin, self.config, self.architecture)
+            self.start, damaged = start_of(
+                self.origin, self.config, self.architecture, steps_per_epoch=self.steps_per_epoch
+            )
             for sentence in damaged:
                 self.console.print(f"{sentence}; going on from the one before it", highlight=False, soft_wrap=True)
         try:

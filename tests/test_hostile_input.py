@@ -22,12 +22,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from common.checkpoint import load_checkpoint, save_checkpoint
+from common.architectures import build_architecture
+from common.averaging import is_averaged
+from common.checkpoint import save_checkpoint
 from common.config import TrainConfig, to_dict
 from common.contract import WeightsError
 from common.data import load_dataset, read_idx
 from common.errors import UserError
 from common.evaluation import read_samples
+from common.initial_weights import initial_weights
+from common.resume import check_same_config, find_origin, start_of
 from common.untrusted import one_line, parse_json
 from comparison.certified import parity_of
 from comparison.recorded_run import read_losses, read_progress, read_run
@@ -291,9 +295,11 @@ def signed(content: bytes) -> bytes:
 
 
 def test_a_checkpoint_is_read_or_refused(folder: Path):
-    weights = {"generator.layers.0.weight": np.ones((2, 3), np.float32), "generator.adam.step": np.array(3)}
-    average = {"generator.layers.0.weight": np.zeros((2, 3), np.float32)}
-    path = save_checkpoint(folder, weights, average, step=3, header={"config": to_dict(TrainConfig()), "epoch": 1})
+    config = TrainConfig(preset="smoke", latent_dim=1)
+    architecture = build_architecture(config, width=1)
+    weights = initial_weights(config, architecture)
+    average = {name: array for name, array in weights.items() if is_averaged(name)}
+    path = save_checkpoint(folder, weights, average, step=0, header={"config": to_dict(config), "epoch": 0})
     valid = path.read_bytes()
     length = int.from_bytes(valid[:8], "little")
     outer, tensors = json.loads(valid[8 : 8 + length]), valid[8 + length :]
@@ -313,7 +319,15 @@ def test_a_checkpoint_is_read_or_refused(folder: Path):
         claimed = len(packed) if source.random() < 0.95 else source.choice(LARGE_INTEGERS)
         return signed(claimed.to_bytes(8, "little") + packed + tensors)
 
-    fuzz(path, make, lambda: load_checkpoint(path), strict=False)
+    def read() -> None:
+        origin = find_origin(path)
+        check_same_config(config, origin)
+        begun = start_of(origin, config, architecture, steps_per_epoch=3)[0]
+        assert begun.step == 0
+        assert begun.average is not None
+        assert begun.average.keys() == average.keys()
+
+    fuzz(path, make, read, strict=False)
 
 
 def test_a_config_is_read_or_refused(folder: Path):
@@ -527,6 +541,8 @@ from common.config import TrainConfig
 from common.data import read_idx
 from common.errors import UserError
 from common.evaluation import read_samples
+from common.initial_weights import initial_weights
+from common.resume import check_same_config, find_origin, start_of
 from comparison.recorded_run import read_run
 
 readers = {"idx": read_idx, "samples": read_samples, "checkpoint": load_checkpoint, "config": TrainConfig.from_json,
