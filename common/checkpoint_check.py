@@ -7,7 +7,7 @@ import numpy as np
 
 from common.architectures import Architecture
 from common.averaging import is_averaged
-from common.checkpoint import AVERAGE_PREFIX, Checkpoint
+from common.checkpoint_format import AVERAGE_PREFIX, Checkpoint
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError, check_weights, expected_shapes
 

@@ -18,6 +18,7 @@ from common.records import (
     EPOCHS_HEADER,
     LOSSES_FILE,
     LOSSES_HEADER,
+    NUM_PICTURES,
     PROGRESS_FILE,
     RunFolder,
 )
@@ -27,7 +28,6 @@ from common.training_log import Chunk, EpochTiming, TrainingLog, epoch_rows
 
 # Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
 CHUNK_STEPS = 16
-NUM_FIXED_LATENTS = 64
 
 
 def train(
@@ -169,7 +169,7 @@ def _save(
 def _show_progress(
     trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
 ) -> None:
-    latents = fixed_latents(config.seed, num=NUM_FIXED_LATENTS, latent_dim=config.latent_dim)
+    latents = fixed_latents(config.seed, num=NUM_PICTURES, latent_dim=config.latent_dim)
     with average.applied(trainer):
         images = to_uint8(trainer.generate(latents))
     log.progress_images.append(images)

@@ -20,6 +20,7 @@ LOSSES_HEADER = ("step", "epoch", "discriminator_loss", "generator_loss", "real_
 EPOCHS_HEADER = ("epoch", "step", "num_images", "discriminator_loss", "generator_loss", "real_score", "fake_score")
 CONFIG_FILE, LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE = "config.json", "losses.csv", "epochs.csv", "progress.npz"
 CHECKPOINTS, SAMPLES, LOCK_FILE = "checkpoints", "samples", ".lock"
+NUM_PICTURES = 64  # in a sample grid
 
 
 def write_atomically(path: Path, content: bytes) -> None:

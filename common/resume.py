@@ -1,23 +1,21 @@
 """Where a run begins: at its initial weights, or where a checkpoint of either framework left off."""
 
-import csv
-import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from common.architectures import Architecture
-from common.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, load_newest
+from common.checkpoint import list_checkpoints, load_checkpoint, load_newest
 from common.checkpoint_check import check_tensors, checked_step
+from common.checkpoint_format import Checkpoint
 from common.config import TrainConfig, differing_fields
 from common.contract import Weights
 from common.errors import UserError
 from common.initial_weights import initial_weights
-from common.records import CHECKPOINTS, CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, PROGRESS_FILE
-from common.untrusted import one_line, read_bounded, read_npz
-
-MAX_LOSSES_BYTES = 2**30
+from common.records import CHECKPOINTS, CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, PROGRESS_FILE
+from common.resumed_records import read_losses, read_progress
+from common.untrusted import one_line
 
 
 @dataclass(frozen=True)
@@ -111,27 +109,8 @@ def _start_from(
         step = checked_step(checkpoint, config, steps_per_epoch=steps_per_epoch)
     except ValueError as error:
         raise UserError(f"{origin.path} cannot be resumed: {one_line(error)}") from None
-    losses = _read_losses(origin.run / LOSSES_FILE) if origin.run else []
-    losses = [row for row in losses if row[0] <= step]
-    if origin.run and [row[0] for row in losses] != list(range(step - len(losses) + 1, step + 1)):
-        raise UserError(f"{origin.run / LOSSES_FILE} lacks steps up to {step}: name the checkpoint alone, elsewhere")
-    progress = _read_progress(origin.run / PROGRESS_FILE)[: step // steps_per_epoch + 1] if origin.run else []
+    if origin.run is None:
+        return Start(checkpoint.weights, checkpoint.average, step)
+    losses = read_losses(origin.run / LOSSES_FILE, last_step=step)
+    progress = read_progress(origin.run / PROGRESS_FILE, architecture, last_epoch=step // steps_per_epoch)
     return Start(checkpoint.weights, checkpoint.average, step, losses, progress)
-
-
-def _read_losses(path: Path) -> list[tuple[float, ...]]:
-    try:
-        text = read_bounded(path, limit=MAX_LOSSES_BYTES).decode("utf-8")
-        header, *rows = list(csv.reader(io.StringIO(text, newline="")))
-        if tuple(header) != LOSSES_HEADER:
-            raise ValueError(f"its columns are {', '.join(header)}")
-        return [(int(step), int(epoch), *map(float, rest)) for step, epoch, *rest in rows]
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): the run cannot be resumed") from None
-
-
-def _read_progress(path: Path) -> list[np.ndarray]:
-    try:
-        return list(read_npz(path, {"images": np.uint8})["images"])
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): the run cannot be resumed") from None

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.checkpoint import load_checkpoint, save_checkpoint, serialise
+from common.checkpoint import load_checkpoint, save_checkpoint
+from common.checkpoint_format import serialise
 from common.config import to_dict
 from common.contract import Weights, expected_shapes
 from common.errors import UserError

@@ -1,5 +1,6 @@
 """Checkpoints hold everything and show every damage; a run goes on from them in either framework, or says why not."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,22 +15,22 @@ from common.architectures import Architecture, build_architecture
 from common.averaging import is_averaged
 from common.checkpoint import (
     checkpoint_header,
-    deserialise,
     list_checkpoints,
     load_checkpoint,
     load_newest,
     save_checkpoint,
-    serialise,
 )
 from common.checkpoint_check import NEVER_NEGATIVE
+from common.checkpoint_format import deserialise, serialise
 from common.config import PRESETS, TrainConfig, to_dict
 from common.contract import Weights, expected_shapes
 from common.data import fit_images
 from common.errors import UserError
 from common.loop import train
 from common.options import RunOptions, parse
-from common.records import RunFolder
+from common.records import LOSSES_HEADER, RunFolder
 from common.resume import Start, check_same_config, find_origin, start_of
+from common.resumed_records import read_losses, read_progress
 from common.stop_request import StopRequest
 from common.training_log import TrainingLog
 from comparison.parity.measure import relative_l2
@@ -79,7 +80,7 @@ def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
         trainer_module, device_module = MODULES[framework]
         trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
         trainer.load_weights(weights)
-        weights, average, _ = deserialise(serialise(trainer.export_weights(), average, {}))
+        weights, average, _ = deserialise(io.BytesIO(serialise(trainer.export_weights(), average, {})))
     assert weights.keys() == given.keys()
     for name, array in given.items():
         assert weights[name].dtype == array.dtype
@@ -278,3 +279,39 @@ def test_a_start_from_a_bare_checkpoint_counts_its_steps_on(digits, tmp_path):
     assert [row[:2] for row in log.losses] == [(5, 2), (6, 2), (7, 2), (8, 2)]
     with np.load(tmp_path / "torch" / "progress.npz") as progress:
         assert progress["epochs"].tolist() == [2]
+
+
+PROGRESS = {"epochs": np.arange(3), "images": np.zeros((3, 64, 32, 32), np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "accepted"),
+    [
+        (PROGRESS, 3),
+        ({**PROGRESS, "epochs": np.arange(1, 4)}, 2),  # of a run that began at a checkpoint of the first epoch
+        ({**PROGRESS, "epochs": np.arange(4, 7)}, None),
+        ({**PROGRESS, "epochs": np.arange(2)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 64, 28, 28), np.uint8)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 9, 32, 32), np.uint8)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 64, 32, 32, 3), np.uint8)}, None),
+    ],
+)
+def test_pictures_are_taken_up_to_the_epoch_and_refused_if_they_are_not_of_this_run(arrays, accepted, tmp_path):
+    path = tmp_path / "progress.npz"
+    np.savez(path, **arrays)
+    if accepted is None:
+        with pytest.raises(UserError, match=r"progress\.npz cannot be read"):
+            read_progress(path, small_architecture(small_config()), last_epoch=2)
+    else:
+        assert len(read_progress(path, small_architecture(small_config()), last_epoch=2)) == accepted
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["1,1,2,3,4,5\n3,1,2,3,4,5\n", "1,1,2,3\n", "1,9,2,3,4,5\n", "1,1,x,3,4,5\n", "1,1,2,3,4," + "5" * 300, "\n"],
+)
+def test_losses_that_do_not_count_are_refused(rows, tmp_path):
+    path = tmp_path / "losses.csv"
+    path.write_text(f"{','.join(LOSSES_HEADER)}\n{rows}")
+    with pytest.raises(UserError, match=r"losses\.csv cannot be read"):
+        read_losses(path, last_step=5)
