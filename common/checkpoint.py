@@ -19,11 +19,17 @@ MAX_BYTES = 2**30  # twenty times the largest preset's, in float64
 
 
 def save_checkpoint(folder: Path, weights: Weights, average: Weights, *, step: int, header: Mapping[str, Any]) -> Path:
-    """Write `step_N.safetensors` with `header` as JSON inside, then drop all but the last two."""
+    """Write `step_N.safetensors` with `header` as JSON inside, then drop all but the last two up to there.
+
+    A later one can only be damaged, or the run would have gone on from it.
+    """
     path = folder / f"step_{step}.safetensors"
     write_atomically(path, serialise(weights, average, {**header, "step": step}))
-    for old in list_checkpoints(folder)[:-NUM_KEPT]:
-        old.unlink()
+    found = list_checkpoints(folder)
+    kept = [checkpoint for checkpoint in found if _step_of(checkpoint) <= step][-NUM_KEPT:]
+    for checkpoint in found:
+        if checkpoint not in kept:
+            checkpoint.unlink()
     return path
 
 
@@ -64,4 +70,8 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first; files that do not carry a step's number are none of ours."""
     numbered = [path for path in folder.glob("step_*.safetensors") if path.stem.removeprefix("step_").isdecimal()]
-    return sorted(numbered, key=lambda path: int(path.stem.removeprefix("step_")))
+    return sorted(numbered, key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step_"))
