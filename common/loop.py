@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from common.averaging import GeneratorAverage
-from common.checkpoint import checkpoint_header, save_checkpoint
+from common.checkpoint import checkpoint_header, list_checkpoints, save_checkpoint
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer
 from common.errors import RunFailedError
@@ -20,6 +20,7 @@ from common.records import (
     LOSSES_HEADER,
     NUM_PICTURES,
     PROGRESS_FILE,
+    SAMPLES,
     RunFolder,
 )
 from common.resume import Start
@@ -52,6 +53,8 @@ def train(
     try:
         if not log.progress_images and start.step == 0:
             _show_progress(trainer, average, config, run, log, epoch=0)
+        elif not list_checkpoints(run.path / CHECKPOINTS):
+            _bring_record(trainer, average, config, run, log, epoch=start.step // steps_per_epoch)
         for epoch in range(start.step // steps_per_epoch + 1, config.epochs + 1):
             metrics = _run_epoch(trainer, average, config, train_images, log, progress, stop, epoch=epoch)
             run.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
@@ -135,6 +138,18 @@ def chunk_data(
     return real_images, np.stack(latents)
 
 
+def _bring_record(
+    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
+) -> None:
+    """A run that goes on in another folder can be resumed there from its first moment, and shows what came before."""
+    for past, images in enumerate(log.progress_images, start=epoch + 1 - len(log.progress_images)):
+        _write_grid(run, images, epoch=past)
+    if log.progress_images:
+        _write_progress(run, log, epoch=epoch)
+    run.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
+    _save(trainer, average, config, run, log, epoch=epoch)
+
+
 def _finish_epoch(
     trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
 ) -> None:
@@ -158,7 +173,7 @@ def _save(
 ) -> None:
     """A checkpoint, and the status that points to it; `epoch` is the last complete one."""
     started = time.perf_counter()
-    header = checkpoint_header(config, framework=run.path.name, epoch=epoch)
+    header = checkpoint_header(config, framework=run.framework, epoch=epoch)
     save_checkpoint(
         run.path / CHECKPOINTS, trainer.export_weights(), average.weights, step=log.num_steps, header=header
     )
@@ -173,7 +188,16 @@ def _show_progress(
     with average.applied(trainer):
         images = to_uint8(trainer.generate(latents))
     log.progress_images.append(images)
-    run.write_png(f"samples/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
+    _write_grid(run, images, epoch=epoch)
+    _write_progress(run, log, epoch=epoch)
+
+
+def _write_grid(run: RunFolder, images: np.ndarray, *, epoch: int) -> None:
+    run.write_png(f"{SAMPLES}/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
+
+
+def _write_progress(run: RunFolder, log: TrainingLog, *, epoch: int) -> None:
+    """All grids' images so far; the last is of `epoch`."""
     run.write_npz(
         PROGRESS_FILE,
         images=np.stack(log.progress_images),

@@ -13,9 +13,17 @@ from common.config import TrainConfig, differing_fields
 from common.contract import Weights
 from common.errors import UserError
 from common.initial_weights import initial_weights
-from common.records import CHECKPOINTS, CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, PROGRESS_FILE
+from common.records import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    FRAMEWORK_NAMES,
+    LOSSES_FILE,
+    PROGRESS_FILE,
+    is_blank,
+)
 from common.resumed_records import read_losses, read_progress
-from common.untrusted import one_line
+from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded, unreadable_is_named
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Origin:
     path: Path
     run: Path | None
     config: TrainConfig
+    framework: str  # whose run it is, whatever its folder is called
 
     @property
     def is_run(self) -> bool:
@@ -45,23 +54,49 @@ class Origin:
 
 def find_origin(path: Path, framework: str | None = None) -> Origin:
     """A run folder, a comparison's folder that holds one of `framework`, or a checkpoint; else UserError."""
-    if path.is_dir() and framework and not (path / CONFIG_FILE).exists() and (path / framework).is_dir():
-        path = path / framework
-    if path.is_dir():
-        if not (path / CONFIG_FILE).exists():
-            raise UserError(f"{path} holds no run to resume: name a run folder like runs/NAME/torch, or a checkpoint")
-        return Origin(path, path, TrainConfig.from_json(path / CONFIG_FILE))
-    if not path.exists():
-        raise UserError(f"{path} does not exist: name a run folder or a checkpoint to resume")
+    with unreadable_is_named(path):
+        if path.is_dir() and framework and not (path / CONFIG_FILE).exists() and (path / framework).is_dir():
+            path = path / framework
+        if path.is_dir():
+            return _find_run(path)
+        if not path.exists():
+            raise UserError(f"{one_line(path)} does not exist: name a run folder or a checkpoint to resume")
     header = load_checkpoint(path).header
-    run = path.parent.parent if path.parent.name == CHECKPOINTS else None
-    return Origin(path, run if run and (run / CONFIG_FILE).exists() else None, config_of(header, path))
+    folder = path.resolve().parent  # also of `step_64.safetensors` alone, and of a link to it
+    run = folder.parent if folder.name == CHECKPOINTS and (folder.parent / CONFIG_FILE).exists() else None
+    return Origin(path, run, config_of(header, path), str(header.get("framework")))
 
 
 def find_config(path: Path) -> TrainConfig:
     """The configuration of what `--resume` names, which may also be a comparison's folder."""
-    halves = [path / framework for framework in FRAMEWORK_NAMES if (path / framework / CONFIG_FILE).exists()]
+    with unreadable_is_named(path):
+        halves = [path / framework for framework in FRAMEWORK_NAMES if (path / framework / CONFIG_FILE).exists()]
     return find_origin(halves[0] if halves else path).config
+
+
+def _find_run(path: Path) -> Origin:
+    if not any(path.iterdir()):
+        raise UserError(f"{one_line(path)} is an empty folder: name a run folder like runs/NAME/torch, or a checkpoint")
+    if (path / CONFIG_FILE).exists():
+        return Origin(path, path, TrainConfig.from_json(path / CONFIG_FILE), _framework_of(path))
+    if is_blank(path):
+        raise UserError(
+            f"{one_line(path)} was stopped before it had written anything: start again there, with --output and the "
+            "flags it had"
+        )
+    raise UserError(f"{one_line(path)} holds no run to resume: name a run folder like runs/NAME/torch, or a checkpoint")
+
+
+def _framework_of(run: Path) -> str:
+    """As environment.json says; a run killed before it was written has trained nothing: its folder's name will do."""
+    if not (run / ENVIRONMENT_FILE).exists():
+        return run.resolve().name
+    try:
+        return str(parse_json(read_bounded(run / ENVIRONMENT_FILE, limit=MAX_JSON_BYTES)).get("framework"))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{run / ENVIRONMENT_FILE} is damaged ({one_line(error)}): name a checkpoint") from None
 
 
 def config_of(header: dict, path: Path) -> TrainConfig:
