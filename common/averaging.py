@@ -14,7 +14,7 @@ class GeneratorAverage:
 
     def __init__(self, decay: float, weights: Weights) -> None:
         self.decay = decay
-        self.weights = {name: array.copy() for name, array in weights.items() if _is_averaged(name)}
+        self.weights = {name: array.copy() for name, array in weights.items() if is_averaged(name)}
 
     def update(self, weights: Weights, *, step: int, num_steps: int) -> None:
         """Take in the weights after step `step`, the last of `num_steps` since the previous update."""
@@ -35,5 +35,6 @@ class GeneratorAverage:
             trainer.load_weights(weights)
 
 
-def _is_averaged(name: str) -> bool:
+def is_averaged(name: str) -> bool:
+    """Whether a tensor of the trainer has a running average: the generator's own, without Adam's."""
     return name.startswith("generator.") and ".adam." not in name

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from common.errors import RunFailedError, UserError
+from common.errors import RunFailedError, Stopped, UserError
 
 if TYPE_CHECKING:
     from common.run import Implementation
@@ -30,7 +30,7 @@ def standalone(framework: str, load_implementation: "Callable[[], Implementation
 
 
 def report_errors(program: str, command: Callable[[], int]) -> int:
-    """0 if all went well, 2 for what the user can mend, 1 for a failed run, 130 after Ctrl-C: never a traceback."""
+    """0 if all went well, 2 for what the user can mend, 1 for a failed run, 130 or 143 if told to stop."""
     try:
         return command()
     except UserError as error:
@@ -39,9 +39,9 @@ def report_errors(program: str, command: Callable[[], int]) -> int:
     except (RunFailedError, OSError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"{program}: stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return 128 + (stop.signal_number if isinstance(stop, Stopped) else signal.SIGINT)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = (str(error) or "no message").splitlines()[0]

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from common.averaging import GeneratorAverage
-from common.checkpoint import checkpoint_header, save_checkpoint
+from common.checkpoint import checkpoint_header, list_checkpoints, save_checkpoint
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer
 from common.errors import RunFailedError
@@ -18,7 +18,9 @@ from common.records import (
     EPOCHS_HEADER,
     LOSSES_FILE,
     LOSSES_HEADER,
+    NUM_PICTURES,
     PROGRESS_FILE,
+    SAMPLES,
     RunFolder,
 )
 from common.resume import Start
@@ -27,7 +29,6 @@ from common.training_log import Chunk, EpochTiming, TrainingLog, epoch_rows
 
 # Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
 CHUNK_STEPS = 16
-NUM_FIXED_LATENTS = 64
 
 
 def train(
@@ -52,6 +53,8 @@ def train(
     try:
         if not log.progress_images and start.step == 0:
             _show_progress(trainer, average, config, run, log, epoch=0)
+        elif not list_checkpoints(run.path / CHECKPOINTS):
+            _bring_record(trainer, average, config, run, log, epoch=start.step // steps_per_epoch)
         for epoch in range(start.step // steps_per_epoch + 1, config.epochs + 1):
             metrics = _run_epoch(trainer, average, config, train_images, log, progress, stop, epoch=epoch)
             run.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
@@ -135,6 +138,18 @@ def chunk_data(
     return real_images, np.stack(latents)
 
 
+def _bring_record(
+    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
+) -> None:
+    """A run that goes on in another folder can be resumed there from its first moment, and shows what came before."""
+    for past, images in enumerate(log.progress_images, start=epoch + 1 - len(log.progress_images)):
+        _write_grid(run, images, epoch=past)
+    if log.progress_images:
+        _write_progress(run, log, epoch=epoch)
+    run.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
+    _save(trainer, average, config, run, log, epoch=epoch)
+
+
 def _finish_epoch(
     trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
 ) -> None:
@@ -158,7 +173,7 @@ def _save(
 ) -> None:
     """A checkpoint, and the status that points to it; `epoch` is the last complete one."""
     started = time.perf_counter()
-    header = checkpoint_header(config, framework=run.path.name, epoch=epoch)
+    header = checkpoint_header(config, framework=run.framework, epoch=epoch)
     save_checkpoint(
         run.path / CHECKPOINTS, trainer.export_weights(), average.weights, step=log.num_steps, header=header
     )
@@ -169,11 +184,20 @@ def _save(
 def _show_progress(
     trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
 ) -> None:
-    latents = fixed_latents(config.seed, num=NUM_FIXED_LATENTS, latent_dim=config.latent_dim)
+    latents = fixed_latents(config.seed, num=NUM_PICTURES, latent_dim=config.latent_dim)
     with average.applied(trainer):
         images = to_uint8(trainer.generate(latents))
     log.progress_images.append(images)
-    run.write_png(f"samples/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
+    _write_grid(run, images, epoch=epoch)
+    _write_progress(run, log, epoch=epoch)
+
+
+def _write_grid(run: RunFolder, images: np.ndarray, *, epoch: int) -> None:
+    run.write_png(f"{SAMPLES}/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
+
+
+def _write_progress(run: RunFolder, log: TrainingLog, *, epoch: int) -> None:
+    """All grids' images so far; the last is of `epoch`."""
     run.write_npz(
         PROGRESS_FILE,
         images=np.stack(log.progress_images),

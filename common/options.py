@@ -95,7 +95,9 @@ def check_result_file(path: Path | None) -> None:
 def parse(kind: type[Options], arguments: Sequence[str], *, program: str, description: str) -> Options:
     """The flags of any command whose options hold a config, with the preset's values as defaults."""
     resumed = _value_of(arguments, "--resume") if "resume" in kind.__dataclass_fields__ else None
-    config = find_config(Path(resumed)) if resumed else PRESETS[_preset_of(arguments)]
+    if resumed == "":  # as a path it would be the current folder
+        raise UserError("--resume is empty: name a run folder or a checkpoint")
+    config = PRESETS[_preset_of(arguments)] if resumed is None else find_config(Path(resumed))
     default = kind(config=config)
     return parse_flags(kind, arguments, program=program, description=description, default=default)
 

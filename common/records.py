@@ -18,8 +18,10 @@ from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded
 FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}  # run folders are named by the keys
 LOSSES_HEADER = ("step", "epoch", "discriminator_loss", "generator_loss", "real_score", "fake_score")
 EPOCHS_HEADER = ("epoch", "step", "num_images", "discriminator_loss", "generator_loss", "real_score", "fake_score")
-CONFIG_FILE, LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE = "config.json", "losses.csv", "epochs.csv", "progress.npz"
+CONFIG_FILE, ENVIRONMENT_FILE, TIMING_FILE = "config.json", "environment.json", "timing.json"
+LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE = "losses.csv", "epochs.csv", "progress.npz"
 CHECKPOINTS, SAMPLES, LOCK_FILE = "checkpoints", "samples", ".lock"
+NUM_PICTURES = 64  # in a sample grid
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -49,15 +51,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 class RunFolder:
     """One framework's run on disk, `runs/<name>/torch` or `runs/<name>/jax`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, framework: str | None = None) -> None:
         self.path = path
+        self.framework = framework or path.name
 
     @classmethod
     def create(cls, path: Path) -> "RunFolder":
         """Make the folder; one that is not empty, or cannot be written, raises UserError."""
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if not _is_blank(path):
+            if not is_blank(path):
                 raise UserError(
                     f"{path} already holds a run: choose another --output, remove it first, or go on with --resume"
                 )
@@ -70,9 +73,12 @@ class RunFolder:
         return folder
 
     @classmethod
-    def reopen(cls, path: Path) -> "RunFolder":
+    def reopen(cls, path: Path, framework: str | None = None) -> "RunFolder":
         """Go on in a folder that holds a run; what a killed process left half-written is removed."""
-        folder = cls(path)
+        folder = cls(path, framework)
+        for name in (SAMPLES, CHECKPOINTS):
+            if (path / name).is_symlink():
+                raise UserError(f"{path / name} is a link: what this run writes would end elsewhere; remove it")
         try:
             folder.lock()
             for temporary in path.rglob(".*.tmp"):
@@ -85,7 +91,7 @@ class RunFolder:
 
     def lock(self) -> None:
         """Keep every other process out until this one ends, however it ends; UserError if one is in already."""
-        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,10 +132,12 @@ class RunFolder:
         self.write_json("status.json", {"status": status, "message": message, "step": step, "epoch": epoch})
 
 
-def _is_blank(path: Path) -> bool:
-    """Empty, or left by a run that was killed before it had written anything."""
+def is_blank(path: Path) -> bool:
+    """Whether a run's or a comparison's folder is empty, or was left by a process killed before it wrote anything."""
+    ours = (SAMPLES, CHECKPOINTS, *FRAMEWORK_NAMES)
     return all(
-        entry.name in (LOCK_FILE, SAMPLES, CHECKPOINTS) and not (entry.is_dir() and any(entry.iterdir()))
+        entry.name == LOCK_FILE
+        or (entry.name in ours and entry.is_dir() and not entry.is_symlink() and is_blank(entry))
         for entry in path.iterdir()
         if not entry.name.endswith(".tmp")
     )

@@ -1,22 +1,29 @@
 """Where a run begins: at its initial weights, or where a checkpoint of either framework left off."""
 
-import csv
-import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from common.architectures import Architecture
-from common.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, load_newest
+from common.checkpoint import list_checkpoints, load_checkpoint, load_newest
+from common.checkpoint_check import check_tensors, checked_step
+from common.checkpoint_format import Checkpoint
 from common.config import TrainConfig, differing_fields
-from common.contract import Weights, WeightsError, check_weights
+from common.contract import Weights
 from common.errors import UserError
 from common.initial_weights import initial_weights
-from common.records import CHECKPOINTS, CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, PROGRESS_FILE
-from common.untrusted import one_line, read_bounded, read_npz
-
-MAX_LOSSES_BYTES = 2**30
+from common.records import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    FRAMEWORK_NAMES,
+    LOSSES_FILE,
+    PROGRESS_FILE,
+    is_blank,
+)
+from common.resumed_records import read_losses, read_progress
+from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded, unreadable_is_named
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Origin:
     path: Path
     run: Path | None
     config: TrainConfig
+    framework: str  # whose run it is, whatever its folder is called
 
     @property
     def is_run(self) -> bool:
@@ -46,23 +54,49 @@ class Origin:
 
 def find_origin(path: Path, framework: str | None = None) -> Origin:
     """A run folder, a comparison's folder that holds one of `framework`, or a checkpoint; else UserError."""
-    if path.is_dir() and framework and not (path / CONFIG_FILE).exists() and (path / framework).is_dir():
-        path = path / framework
-    if path.is_dir():
-        if not (path / CONFIG_FILE).exists():
-            raise UserError(f"{path} holds no run to resume: name a run folder like runs/NAME/torch, or a checkpoint")
-        return Origin(path, path, TrainConfig.from_json(path / CONFIG_FILE))
-    if not path.exists():
-        raise UserError(f"{path} does not exist: name a run folder or a checkpoint to resume")
+    with unreadable_is_named(path):
+        if path.is_dir() and framework and not (path / CONFIG_FILE).exists() and (path / framework).is_dir():
+            path = path / framework
+        if path.is_dir():
+            return _find_run(path)
+        if not path.exists():
+            raise UserError(f"{one_line(path)} does not exist: name a run folder or a checkpoint to resume")
     header = load_checkpoint(path).header
-    run = path.parent.parent if path.parent.name == CHECKPOINTS else None
-    return Origin(path, run if run and (run / CONFIG_FILE).exists() else None, config_of(header, path))
+    folder = path.resolve().parent  # also of `step_64.safetensors` alone, and of a link to it
+    run = folder.parent if folder.name == CHECKPOINTS and (folder.parent / CONFIG_FILE).exists() else None
+    return Origin(path, run, config_of(header, path), str(header.get("framework")))
 
 
 def find_config(path: Path) -> TrainConfig:
     """The configuration of what `--resume` names, which may also be a comparison's folder."""
-    halves = [path / framework for framework in FRAMEWORK_NAMES if (path / framework / CONFIG_FILE).exists()]
+    with unreadable_is_named(path):
+        halves = [path / framework for framework in FRAMEWORK_NAMES if (path / framework / CONFIG_FILE).exists()]
     return find_origin(halves[0] if halves else path).config
+
+
+def _find_run(path: Path) -> Origin:
+    if not any(path.iterdir()):
+        raise UserError(f"{one_line(path)} is an empty folder: name a run folder like runs/NAME/torch, or a checkpoint")
+    if (path / CONFIG_FILE).exists():
+        return Origin(path, path, TrainConfig.from_json(path / CONFIG_FILE), _framework_of(path))
+    if is_blank(path):
+        raise UserError(
+            f"{one_line(path)} was stopped before it had written anything: start again there, with --output and the "
+            "flags it had"
+        )
+    raise UserError(f"{one_line(path)} holds no run to resume: name a run folder like runs/NAME/torch, or a checkpoint")
+
+
+def _framework_of(run: Path) -> str:
+    """As environment.json says; a run killed before it was written has trained nothing: its folder's name will do."""
+    if not (run / ENVIRONMENT_FILE).exists():
+        return run.resolve().name
+    try:
+        return str(parse_json(read_bounded(run / ENVIRONMENT_FILE, limit=MAX_JSON_BYTES)).get("framework"))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{run / ENVIRONMENT_FILE} is damaged ({one_line(error)}): name a checkpoint") from None
 
 
 def config_of(header: dict, path: Path) -> TrainConfig:
@@ -85,48 +119,33 @@ def check_same_config(asked: TrainConfig, origin: Origin) -> None:
         )
 
 
-def start_of(origin: Origin | None, config: TrainConfig, architecture: Architecture) -> tuple[Start, list[str]]:
+def start_of(
+    origin: Origin | None, config: TrainConfig, architecture: Architecture, *, steps_per_epoch: int
+) -> tuple[Start, list[str]]:
     """Where to begin, and a sentence on every damaged checkpoint that had to be passed over."""
     if origin is None:
         return Start(initial_weights(config, architecture)), []
     if not origin.is_run:
-        return _start_from(load_checkpoint(origin.path), origin, config, architecture), []
+        return _start_from(load_checkpoint(origin.path), origin, config, architecture, steps_per_epoch), []
     folder = origin.path / CHECKPOINTS
     checkpoint, damaged = load_newest(folder)
     if checkpoint is None and list_checkpoints(folder):
         raise UserError(f"{'; '.join(damaged)}: no checkpoint of {origin.path} is intact, train it again")
     if checkpoint is None:  # it ended before its first checkpoint
         return Start(initial_weights(config, architecture)), damaged
-    return _start_from(checkpoint, origin, config, architecture), damaged
+    return _start_from(checkpoint, origin, config, architecture, steps_per_epoch), damaged
 
 
-def _start_from(checkpoint: Checkpoint, origin: Origin, config: TrainConfig, architecture: Architecture) -> Start:
+def _start_from(
+    checkpoint: Checkpoint, origin: Origin, config: TrainConfig, architecture: Architecture, steps_per_epoch: int
+) -> Start:
     try:
-        check_weights(checkpoint.weights, architecture, config)
-        step, epoch = int(checkpoint.header["step"]), int(checkpoint.header["epoch"])
-    except (WeightsError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{origin.path} cannot be resumed: {error}") from None
-    losses = _read_losses(origin.run / LOSSES_FILE) if origin.run else []
-    losses = [row for row in losses if row[0] <= step]
-    if origin.run and [row[0] for row in losses] != list(range(step - len(losses) + 1, step + 1)):
-        raise UserError(f"{origin.run / LOSSES_FILE} lacks steps up to {step}: name the checkpoint alone, elsewhere")
-    progress = _read_progress(origin.run / PROGRESS_FILE)[: epoch + 1] if origin.run else []
-    return Start(checkpoint.weights, checkpoint.average, step, losses, progress)
-
-
-def _read_losses(path: Path) -> list[tuple[float, ...]]:
-    try:
-        text = read_bounded(path, limit=MAX_LOSSES_BYTES).decode("utf-8")
-        header, *rows = list(csv.reader(io.StringIO(text, newline="")))
-        if tuple(header) != LOSSES_HEADER:
-            raise ValueError(f"its columns are {', '.join(header)}")
-        return [(int(step), int(epoch), *map(float, rest)) for step, epoch, *rest in rows]
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): the run cannot be resumed") from None
-
-
-def _read_progress(path: Path) -> list[np.ndarray]:
-    try:
-        return list(read_npz(path, {"images": np.uint8})["images"])
+        check_tensors(checkpoint.weights, checkpoint.average, architecture, config)
+        step = checked_step(checkpoint, config, steps_per_epoch=steps_per_epoch)
     except ValueError as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): the run cannot be resumed") from None
+        raise UserError(f"{origin.path} cannot be resumed: {one_line(error)}") from None
+    if origin.run is None:
+        return Start(checkpoint.weights, checkpoint.average, step)
+    losses = read_losses(origin.run / LOSSES_FILE, last_step=step)
+    progress = read_progress(origin.run / PROGRESS_FILE, architecture, last_epoch=step // steps_per_epoch)
+    return Start(checkpoint.weights, checkpoint.average, step, losses, progress)

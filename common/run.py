@@ -22,8 +22,16 @@ from common.initial_weights import initial_weights
 from common.loop import train
 from common.options import RunOptions
 from common.progress import ConsoleProgress
-from common.records import FRAMEWORK_NAMES, LOSSES_FILE, LOSSES_HEADER, RunFolder
-from common.resume import Start, check_same_config, find_origin, start_of
+from common.records import (
+    ENVIRONMENT_FILE,
+    FRAMEWORK_NAMES,
+    LOSSES_FILE,
+    LOSSES_HEADER,
+    TIMING_FILE,
+    RunFolder,
+    write_atomically,
+)
+from common.resume import Origin, Start, check_same_config, find_origin, start_of
 from common.scoring import Samples, sample, score
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
@@ -54,43 +62,40 @@ def run_training(
     """
     started = time.perf_counter()
     run = Run(framework, options, console)
-    run.check(load_implementation)
-    if options.dry_run:
-        return 0
-    run.open_folder()
-    try:
+    with run.locks:
+        run.check(load_implementation)
+        if options.dry_run:
+            return 0
+        run.open_folder()
         return _carry_out(run, started)
-    finally:
-        run.folder.unlock()
 
 
 def _carry_out(run: "Run", started: float) -> int:
-    try:
-        with run.stop:
+    with run.stop:
+        try:
             run.train()
-        if not run.stop:
-            run.sample_and_score()
-    except KeyboardInterrupt:
-        run.close("interrupted", "stopped at once")
-        raise
-    except OSError as error:
-        message = f"{error.filename or 'a file'} could not be written: {error.strerror or error}"
-        with contextlib.suppress(OSError):  # of a full disk, little can be written down
+            run.stop.at_once = True  # the last checkpoint is written: nothing is left to save first
+            if not run.stop:
+                run.sample_and_score()
+                run.timing["total_seconds"] = time.perf_counter() - started
+                run.close("finished", "")
+                return 0
+            run.timing["total_seconds"] = time.perf_counter() - started
+            run.close_interrupted()
+            return run.stop.exit_code
+        except KeyboardInterrupt:
+            run.close_interrupted()
+            raise
+        except OSError as error:
+            message = f"{error.filename or 'a file'} could not be written: {error.strerror or error}"
+            with contextlib.suppress(OSError):  # of a full disk, little can be written down
+                run.close("failed", message)
+            raise RunFailedError(f"{run.name}: {message}; make room, then go on with {run.resume_command}") from None
+        except Exception as error:
+            write_atomically(run.folder.path / "error.txt", traceback.format_exc().encode("utf-8", "replace"))
+            message = (str(error) or type(error).__name__).splitlines()[0]
             run.close("failed", message)
-        raise RunFailedError(f"{run.name}: {message}; make room, then go on with {run.resume_command}") from None
-    except Exception as error:
-        (run.folder.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        message = (str(error) or type(error).__name__).splitlines()[0]
-        run.close("failed", message)
-        raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path}/error.txt)") from None
-    run.timing["total_seconds"] = time.perf_counter() - started
-    if run.stop:
-        message = f"stopped at step {run.log.num_steps} of {run.num_steps}; go on with {run.resume_command}"
-        run.close("interrupted", message)
-        run.console.print(f"{run.name}: {message}", highlight=False, soft_wrap=True)
-        return run.stop.exit_code
-    run.close("finished", "")
-    return 0
+            raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path}/error.txt)") from None
 
 
 def load_training_data(options: RunOptions) -> Dataset:
@@ -134,9 +139,14 @@ class Run:
         self.timing: dict[str, Any] = {}
         self.log = TrainingLog()
         self.stop = StopRequest()
-        self.origin = find_origin(options.resume, framework) if options.resume else None
-        if self.origin:
-            check_same_config(self.config, self.origin)
+        self.locks = contextlib.ExitStack()
+        self.origin = self._find_origin()
+
+    @property
+    def resumes_in_place(self) -> bool:
+        """Whether the folder of the run that is resumed is this run's too."""
+        origin = self.origin
+        return bool(origin and origin.is_run and origin.framework == self.framework and self.options.output is None)
 
     @property
     def resume_command(self) -> str:
@@ -159,7 +169,13 @@ class Run:
         if not self.options.dry_run:
             self.dataset = self._timed("data_loading_seconds", lambda: load_training_data(self.options))
             self.architecture = build_architecture(self.config, image_channels=self.dataset.image_channels)
-            self.start, damaged = start_of(self.origin, self.config, self.architecture)
+            if self.origin and self.resumes_in_place:
+                self.folder = RunFolder.reopen(self.origin.path, self.framework)
+                self.locks.callback(self.folder.unlock)
+                self.origin = self._find_origin()  # until now another process may have changed it
+            self.start, damaged = start_of(
+                self.origin, self.config, self.architecture, steps_per_epoch=self.steps_per_epoch
+            )
             for sentence in damaged:
                 self.console.print(f"{sentence}; going on from the one before it", highlight=False, soft_wrap=True)
         try:
@@ -170,27 +186,17 @@ class Run:
         self.device = self.implementation.select_device(self.options.device)
 
     def open_folder(self) -> None:
-        """Create the run folder and write down what is about to happen."""
-        origin = self.origin
-        if origin and origin.is_run and origin.path.name == self.framework and self.options.output is None:
-            self.folder = RunFolder.reopen(origin.path)
-        else:
+        """Create the run folder, unless it is there, and write down what is about to happen."""
+        if not self.resumes_in_place:
             self.folder = RunFolder.create(self.options.folder / self.framework)
+            self.locks.callback(self.folder.unlock)
+            if self.options.output is None:
+                self.console.print(f"Results go to {self.folder.path}", highlight=False, soft_wrap=True)
         self.folder.write_json("config.json", to_dict(self.config))
-        self.folder.write_json(
-            "environment.json",
-            {
-                "framework": self.framework,
-                "framework_name": self.name,
-                "device": self.implementation.device_name(self.device),
-                "device_flags": self.device_flags,
-                "num_threads": self.options.num_threads,
-                "num_parameters": count_parameters(self.architecture),
-                "resumed_from": str(origin.path) if origin else None,
-                "resumed_at_step": self.start.step,
-                **describe_environment(),
-            },
-        )
+        # The two belong to the process that trained; one that only scores again leaves both alone.
+        if self.start.step < self.num_steps or not (self.folder.path / ENVIRONMENT_FILE).exists():
+            (self.folder.path / TIMING_FILE).unlink(missing_ok=True)
+            self._write_environment()
         self.folder.write_status(
             "running", message="", step=self.start.step, epoch=self.start.step // self.steps_per_epoch
         )
@@ -231,13 +237,19 @@ class Run:
             return
         self.folder.write_json("metrics.json", evaluation.to_json())
 
+    def close_interrupted(self) -> None:
+        """Record that the run was told to stop, and say what goes on with it."""
+        message = f"stopped at step {self.log.num_steps} of {self.num_steps}; go on with {self.resume_command}"
+        self.close("interrupted", message)
+        self.console.print(f"{self.name}: {message}", highlight=False, soft_wrap=True)
+
     def close(self, status: str, message: str) -> None:
         """Write how the time was spent and how the run ended; the status comes last."""
         if self.log.chunks:
             self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, self.log.losses)
             images_per_epoch = self.steps_per_epoch * self.config.batch_size
             timing = self.timing | summarise_timing(self.log, self.config, images_per_epoch)
-            self.folder.write_json("timing.json", timing)
+            self.folder.write_json(TIMING_FILE, timing)
         num_epochs = self.log.num_steps // self.steps_per_epoch  # complete ones
         self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=num_epochs)
 
@@ -253,6 +265,29 @@ class Run:
             quick=self.options.quick_scoring,
             threads=self.options.num_threads,
         )
+
+    def _write_environment(self) -> None:
+        self.folder.write_json(
+            ENVIRONMENT_FILE,
+            {
+                "framework": self.framework,
+                "framework_name": self.name,
+                "device": self.implementation.device_name(self.device),
+                "device_flags": self.device_flags,
+                "num_threads": self.options.num_threads,
+                "num_parameters": count_parameters(self.architecture),
+                "resumed_from": str(self.origin.path) if self.origin else None,
+                "resumed_at_step": self.start.step,
+                **describe_environment(),
+            },
+        )
+
+    def _find_origin(self) -> Origin | None:
+        if self.options.resume is None:
+            return None
+        origin = find_origin(self.options.resume, self.framework)
+        check_same_config(self.config, origin)
+        return origin
 
     def _build_trainer(self, weights: Weights) -> Trainer:
         trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)

@@ -1,15 +1,19 @@
-"""Ctrl-C and SIGTERM as a request that the training loop honours between two chunks."""
+"""Ctrl-C and SIGTERM as a request that the training loop honours between two chunks, and scoring at once."""
 
 import signal
 from types import FrameType, TracebackType
 from typing import Self
 
+from common.errors import Stopped
+
 
 class StopRequest:
-    """True once a signal came. A second Ctrl-C stops at once, with a KeyboardInterrupt."""
+    """True once a signal came. A second one raises `Stopped`, and so does the first if `at_once` is set."""
 
     def __init__(self) -> None:
         self.signal_number = 0
+        self.at_once = False
+        self._has_raised = False
         self._previous: dict[int, signal.Handlers | signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -35,6 +39,8 @@ class StopRequest:
         return 128 + self.signal_number
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal_number:
-            raise KeyboardInterrupt
+        is_second = self.signal_number != 0
         self.signal_number = number
+        if (is_second or self.at_once) and not self._has_raised:  # a third must not disturb what is still written down
+            self._has_raised = True
+            raise Stopped(number)

@@ -1,14 +1,15 @@
 """Files that anyone may have written, read within bounds: never more memory than promised, never a traceback."""
 
+import contextlib
 import io
 import json
 import math
 import stat
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -33,20 +34,35 @@ def printable(text: str) -> str:
 
 
 def read_bounded(path: Path, *, limit: int) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes: not a pipe, which blocks, nor a device without an end."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
+    """The bytes of a regular file of at most `limit` bytes."""
+    with open_bounded(path, limit=limit) as file, unreadable_is_named(path):
+        return file.read(limit)
+
+
+@contextlib.contextmanager
+def open_bounded(path: Path, *, limit: int) -> Iterator[BinaryIO]:
+    """A regular file of at most `limit` bytes: not a pipe, which blocks, nor a device without an end."""
+    with unreadable_is_named(path):
+        mode, size = path.stat().st_mode, path.stat().st_size
+        if not stat.S_ISREG(mode):
             raise UserError(f"{one_line(path)} is not a regular file")
-        with path.open("rb") as file:
-            content = file.read(min(limit, path.stat().st_size) + 1)
+        if size > limit:
+            raise UserError(f"{one_line(path)} is larger than the {limit:,} bytes such a file may have")
+        file = path.open("rb")
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def unreadable_is_named(path: Path) -> Iterator[None]:
+    """A name too long, a zero byte in it, a folder nobody may enter: a UserError that names the path."""
+    try:
+        yield
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{one_line(path)} cannot be read ({one_line(reason)})") from None
-    if len(content) > limit:
-        raise UserError(f"{one_line(path)} is larger than the {limit:,} bytes such a file may have")
-    return content
 
 
 def parse_json(content: bytes) -> dict[str, Any]:

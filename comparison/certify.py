@@ -64,6 +64,7 @@ def _climb(options: RunOptions, path: Path, console: Console) -> bool:
             parity_command(options, path), options.num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         errors = process.communicate()[1]
+        children.check()
     if process.returncode in CLIMBED and path.exists():
         return True
     reason = (errors.strip().splitlines() or [f"it ended with code {process.returncode}"])[-1]

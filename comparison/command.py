@@ -10,9 +10,11 @@ from rich.console import Console
 
 from common.config import TrainConfig
 from common.data import Dataset, fit_images, load_dataset
-from common.errors import RunFailedError, UserError
+from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions, parse_options
+from common.records import CONFIG_FILE
 from common.run import load_training_data
+from common.untrusted import unreadable_is_named
 from comparison.certify import certify
 from comparison.runs import FRAMEWORKS, run_both
 
@@ -59,16 +61,24 @@ def run(arguments: Sequence[str]) -> int:
         if any((folder / framework / "losses.csv").exists() for framework in FRAMEWORKS):
             show_report(folder, dataset, console)
         raise
+    except Stopped:
+        say_how_to_go_on(folder, console)
+        raise
     if code == 0:
         if options.certify:
             certify(options, folder, console)
         show_report(folder, dataset, console)
-    elif any((folder / framework).exists() for framework in FRAMEWORKS):
-        console.print(f"Go on with: {PROGRAM} --resume {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
-        console.print(
-            f"A report of what is there: {PROGRAM} report {shlex.quote(str(folder))}", highlight=False, soft_wrap=True
-        )
+    else:
+        say_how_to_go_on(folder, console)
     return code
+
+
+def say_how_to_go_on(folder: Path, console: Console) -> None:
+    """What to type after a comparison that was stopped, if it had begun."""
+    if any((folder / framework / CONFIG_FILE).exists() for framework in FRAMEWORKS):
+        place = shlex.quote(str(folder))
+        console.print(f"Go on with: {PROGRAM} --resume {place}", highlight=False, soft_wrap=True)
+        console.print(f"A report of what is there: {PROGRAM} report {place}", highlight=False, soft_wrap=True)
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -78,7 +88,8 @@ def report(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     data_dir = Path(arguments[1]) if len(arguments) == 2 else None
     configs = [folder / framework / "config.json" for framework in FRAMEWORKS]
-    found = next((path for path in configs if path.exists()), None)
+    with unreadable_is_named(folder):
+        found = next((path for path in configs if path.exists()), None)
     if found is None:
         raise UserError(f"{folder} holds no run: name a folder with {' or '.join(FRAMEWORKS)} in it")
     config = TrainConfig.from_json(found)

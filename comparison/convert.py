@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from common.architectures import Architecture
-from common.checkpoint import AVERAGE_PREFIX, Checkpoint, load_checkpoint, save_checkpoint
+from common.checkpoint import load_checkpoint, save_checkpoint
+from common.checkpoint_check import check_tensors
+from common.checkpoint_format import AVERAGE_PREFIX, Checkpoint
 from common.config import TrainConfig
-from common.contract import Weights, WeightsError, check_weights
+from common.contract import Weights, WeightsError
 from common.errors import UserError
 from common.options import parse_flags
 from common.run import PACKAGES
@@ -161,17 +163,10 @@ def _output(options: ConvertOptions, *, beside: Path) -> Path:
 
 
 def _check(path: Path, weights: Weights, average: Weights, model: Model) -> None:
-    """Whether these are all the tensors of the model's networks, and all finite."""
-    averaged = {name for name in model.checkpoint.weights if name.startswith("generator.") and ".adam." not in name}
-    parts = {"": weights, AVERAGE_PREFIX: {n: a for n, a in weights.items() if n not in averaged} | average}
-    for prefix, tensors in parts.items():
-        try:
-            check_weights(tensors, model.architecture, model.config)
-        except WeightsError as error:
-            raise UserError(f"{path}: {one_line(f'{prefix}{error}')}") from None
-        for name, array in tensors.items():
-            if not np.isfinite(array).all():
-                raise UserError(f"{path}: {prefix}{name} holds NaN or infinity")
+    try:
+        check_tensors(weights, average, model.architecture, model.config)
+    except WeightsError as error:
+        raise UserError(f"{path}: {one_line(error)}") from None
 
 
 def _compare(expected: tuple[Weights, Weights], found: tuple[Weights, Weights]) -> None:

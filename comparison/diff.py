@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.architectures import Architecture, build_architecture
-from common.checkpoint import AVERAGE_PREFIX
+from common.checkpoint_format import AVERAGE_PREFIX
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.environment import default_num_threads

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.checkpoint import AVERAGE_PREFIX, list_checkpoints, load_checkpoint
+from common.checkpoint import list_checkpoints, load_checkpoint
+from common.checkpoint_format import AVERAGE_PREFIX
 from common.config import TrainConfig
 from common.errors import UserError
 from common.options import check_result_file, parse_flags

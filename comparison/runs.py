@@ -10,10 +10,11 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from common.errors import RunFailedError, UserError
+from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions
-from common.records import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, read_status
+from common.records import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, is_blank, read_status
 from common.resume import check_same_config, find_origin
+from common.untrusted import unreadable_is_named
 
 FRAMEWORKS = tuple(FRAMEWORK_NAMES)
 USER_ERROR = 2
@@ -46,12 +47,22 @@ def run_both(options: RunOptions, folder: Path) -> int:
 
 def unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
     """Frameworks that are still to train: both, or what is left to do of the comparison that is resumed."""
+    with unreadable_is_named(folder):
+        return _unfinished_halves(options, folder)
+
+
+def _unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
     if options.resume is None:
-        if any((folder / framework).exists() for framework in FRAMEWORKS):
+        if any(not is_blank(folder / framework) for framework in FRAMEWORKS if (folder / framework).exists()):
             raise UserError(
                 f"{folder} already holds a comparison: choose another --output, remove it first, or go on with --resume"
             )
         return list(FRAMEWORKS)
+    if not any((folder / framework / CONFIG_FILE).exists() for framework in FRAMEWORKS):
+        raise UserError(
+            f"{folder} holds no comparison: name a folder with {' or '.join(FRAMEWORKS)} in it, or resume one half "
+            "with python -m torch_impl or python -m jax_impl"
+        )
     unfinished = []
     for framework in FRAMEWORKS:
         if not (folder / framework / CONFIG_FILE).exists():
@@ -90,11 +101,22 @@ class Children:
     def start(
         self, command: list[str], num_threads: int, *, stdout: int | None = None, stderr: int | None = None
     ) -> subprocess.Popen[str]:
-        """Start a command outside our process group, so that the terminal's Ctrl-C does not reach it twice."""
+        """Start a command outside our process group, so that the terminal's Ctrl-C does not reach it twice.
+
+        Raises `Stopped` if a signal has come: whoever was told to stop starts nothing more.
+        """
+        self.check()
         environment = child_environment(num_threads)
         process = subprocess.Popen(command, env=environment, text=True, process_group=0, stdout=stdout, stderr=stderr)
         self._processes.append(process)
+        if self.signal_number:  # it came while the process was started, and may not have reached it
+            process.terminate()
         return process
+
+    def check(self) -> None:
+        """Raise `Stopped` if a signal has come."""
+        if self.signal_number:
+            raise Stopped(self.signal_number)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
@@ -144,8 +166,7 @@ def _check_both(options: RunOptions, children: Children) -> None:
         for framework in FRAMEWORKS
     ]
     messages = [check.communicate()[1] for check in checks]
-    if children.signal_number:
-        raise KeyboardInterrupt
+    children.check()
     for framework, check, message in zip(FRAMEWORKS, checks, messages, strict=True):
         if check.returncode != 0:
             lines = message.strip().splitlines() or [f"the check ended with code {check.returncode}"]

@@ -15,7 +15,8 @@ import torch
 import jax_impl.export
 import torch_impl.export
 from common.architectures import Architecture, BatchNorm, Conv, ConvTranspose, Tanh, weight_shapes
-from common.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from common.checkpoint import load_checkpoint, save_checkpoint
+from common.checkpoint_format import Checkpoint
 from common.command import report_errors
 from common.config import PRESETS, TrainConfig, to_dict
 from common.contract import Weights, expected_shapes

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from common.checkpoint import save_checkpoint, serialise
+from common.checkpoint import save_checkpoint
+from common.checkpoint_format import serialise
 from common.command import report_errors
 from common.config import TrainConfig, to_dict
 from common.contract import Weights

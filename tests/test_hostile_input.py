@@ -22,12 +22,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from common.checkpoint import load_checkpoint, save_checkpoint
+from common.architectures import build_architecture
+from common.averaging import is_averaged
+from common.checkpoint import save_checkpoint
 from common.config import TrainConfig, to_dict
 from common.contract import WeightsError
 from common.data import load_dataset, read_idx
 from common.errors import UserError
 from common.evaluation import read_samples
+from common.initial_weights import initial_weights
+from common.resume import check_same_config, find_origin, start_of
 from common.untrusted import one_line, parse_json
 from comparison.certified import parity_of
 from comparison.recorded_run import read_losses, read_progress, read_run
@@ -292,9 +296,11 @@ def signed(content: bytes) -> bytes:
 
 
 def test_a_checkpoint_is_read_or_refused(folder: Path):
-    weights = {"generator.layers.0.weight": np.ones((2, 3), np.float32), "generator.adam.step": np.array(3)}
-    average = {"generator.layers.0.weight": np.zeros((2, 3), np.float32)}
-    path = save_checkpoint(folder, weights, average, step=3, header={"config": to_dict(TrainConfig()), "epoch": 1})
+    config = TrainConfig(preset="smoke", latent_dim=1)
+    architecture = build_architecture(config, width=1)
+    weights = initial_weights(config, architecture)
+    average = {name: array for name, array in weights.items() if is_averaged(name)}
+    path = save_checkpoint(folder, weights, average, step=0, header={"config": to_dict(config), "epoch": 0})
     valid = path.read_bytes()
     length = int.from_bytes(valid[:8], "little")
     outer, tensors = json.loads(valid[8 : 8 + length]), valid[8 + length :]
@@ -314,7 +320,15 @@ def test_a_checkpoint_is_read_or_refused(folder: Path):
         claimed = len(packed) if source.random() < 0.95 else source.choice(LARGE_INTEGERS)
         return signed(claimed.to_bytes(8, "little") + packed + tensors)
 
-    fuzz(path, make, lambda: load_checkpoint(path), strict=False)
+    def read() -> None:
+        origin = find_origin(path)
+        check_same_config(config, origin)
+        begun = start_of(origin, config, architecture, steps_per_epoch=3)[0]
+        assert begun.step == 0
+        assert begun.average is not None
+        assert begun.average.keys() == average.keys()
+
+    fuzz(path, make, read, strict=False)
 
 
 def test_a_config_is_read_or_refused(folder: Path):
@@ -545,10 +559,11 @@ from common.config import TrainConfig
 from common.data import read_idx
 from common.errors import UserError
 from common.evaluation import read_samples
+from common.resumed_records import read_losses
 from comparison.recorded_run import read_run
 
 readers = {"idx": read_idx, "samples": read_samples, "checkpoint": load_checkpoint, "config": TrainConfig.from_json,
-           "run": lambda path: read_run(path, "torch")}
+           "run": lambda path: read_run(path, "torch"), "resumed": lambda path: read_losses(path, last_step=5)}
 in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (in_use + 300 * 2**20,) * 2)
 for argument in sys.argv[1:]:
@@ -621,6 +636,44 @@ def test_no_bomb_goes_off_in_300_mebibytes(tmp_path: Path):
 def test_an_endless_checkpoint_is_refused(tmp_path: Path):
     (tmp_path / "step_1.safetensors").symlink_to("/dev/zero")
     assert "was refused" in limited(["checkpoint=step_1.safetensors"], tmp_path)[0]
+
+
+CHECKPOINT_BOMBS = {
+    "sums": (2**30 - 2**12, 2**30 - 2**12, "checksum does not match"),
+    "cut": (2**30 - 2**12, 2**28, "promises 1073737728 bytes of tensors, there are 268435456"),
+    "longer": (2**28, 2**30 - 2**12, "promises 268435456 bytes of tensors"),
+    "large": (3 * 2**30, 3 * 2**30, "larger than the 1,073,741,824 bytes"),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set from Linux's count of pages")
+def test_a_checkpoint_that_claims_much_is_refused_in_300_mebibytes(tmp_path: Path):
+    inner = json.dumps({"format_version": 2, "sha256": "0" * 64, "step": 1, "epoch": 0})
+    for name, (claimed, size, _) in CHECKPOINT_BOMBS.items():
+        tensor = {"dtype": "U8", "shape": [claimed], "data_offsets": [0, claimed]}
+        header = json.dumps({"__metadata__": {"checkpoint": inner}, "x": tensor}).encode()
+        with (tmp_path / f"{name}.safetensors").open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(8 + len(header) + size)  # sparse
+    text = b'{"a":[' + b"{}," * 2**23 + b"{}]}"
+    (tmp_path / "header.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    lines = limited([f"checkpoint={name}.safetensors" for name in (*CHECKPOINT_BOMBS, "header")], tmp_path)
+    reasons = [*(reason for _, _, reason in CHECKPOINT_BOMBS.values()), "truncated, or no safetensors file"]
+    for line, reason in zip(lines, reasons, strict=True):
+        assert reason in line, line
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set from Linux's count of pages")
+def test_losses_beyond_the_resumed_step_take_no_memory(tmp_path: Path):
+    header = "step,epoch,discriminator_loss,generator_loss,real_score,fake_score"
+    rows = "".join(f"{step},1,0.1,0.2,0.3,0.4\n" for step in range(1, 6))
+    (tmp_path / "long.csv").write_text(f"{header}\n{rows}" + "6,1,0.1,0.2,0.3,0.4\n" * 1_000_000)
+    with (tmp_path / "sparse.csv").open("w") as file:
+        file.write(f"{header}\n1,1,")
+        file.truncate(2**30)
+    first, second = limited(["resumed=long.csv", "resumed=sparse.csv"], tmp_path)
+    assert first == "resumed=long.csv was accepted"
+    assert "a line of it is too long" in second
 
 
 def limited(arguments: list[str], folder: Path) -> list[str]:

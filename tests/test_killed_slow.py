@@ -1,5 +1,6 @@
 """However a run is interrupted, `--resume` ends with the very bytes of a run that never was: `make test-long`."""
 
+import json
 import os
 import random
 import signal
@@ -99,7 +100,8 @@ def test_a_killed_run_that_is_resumed_leaves_the_same_bytes(index, outcomes, und
     assert [name for name, content in undisturbed[framework].items() if found[name] != content] == []
 
 
-@pytest.mark.parametrize(("framework", "number"), [("torch", signal.SIGINT), ("jax", signal.SIGTERM)])
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_first_says_how_to_resume_and_resuming_leaves_the_same_bytes(
     framework, number, environment, undisturbed, tmp_path
 ):
@@ -118,12 +120,36 @@ def test_a_signal_saves_first_says_how_to_resume_and_resuming_leaves_the_same_by
     assert contents(tmp_path / framework) == undisturbed[framework]
 
 
-def test_a_full_disk_is_one_line_and_costs_nothing_but_time(environment, undisturbed, tmp_path):
+@pytest.mark.parametrize(("framework", "number"), [("torch", signal.SIGTERM), ("jax", signal.SIGINT)])
+def test_a_signal_during_scoring_says_how_to_go_on_and_scoring_is_made_up_for(framework, number, environment, tmp_path):
+    run_folder = tmp_path / framework
+    command = [sys.executable, "-m", f"{framework}_impl", *FLAGS, "--epochs=1", f"--output={tmp_path}"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not (run_folder / "samples.npz").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 128 + number, errors
+    assert f"--resume {run_folder}" in output
+    assert json.loads((run_folder / "status.json").read_text())["status"] == "interrupted"
+    assert not (run_folder / "metrics.json").exists()
+    command = [sys.executable, "-m", f"{framework}_impl", f"--resume={run_folder}", "--threads=1"]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=200, check=True)
+    assert (run_folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [("step_*.safetensors", "step_64.safetensors"), ("losses.csv", "losses.csv"), ("epoch_*.png", "epoch_001.png")],
+)
+def test_a_full_disk_is_one_line_and_costs_nothing_but_time(pattern, name, environment, undisturbed, tmp_path):
     flags = [*FLAGS, f"--output={tmp_path}"]
-    full = run("torch", "full:step_*.safetensors:2", *flags, environment=environment)
+    full = run("torch", f"full:{pattern}:2", *flags, environment=environment)
     assert full.returncode == 1
     assert len(full.stderr.strip().splitlines()) == 1, full.stderr
-    assert "step_64.safetensors could not be written" in full.stderr
+    assert f"{name} could not be written" in full.stderr
     assert "--resume" in full.stderr
     resumed = run("torch", "none", f"--resume={tmp_path / 'torch'}", "--threads=1", environment=environment)
     assert resumed.returncode == 0, resumed.stderr

@@ -3,6 +3,9 @@
 import csv
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from common.data import fit_images
 from common.errors import RunFailedError, UserError
 from common.initial_weights import initial_weights
 from common.loop import CHUNK_STEPS, train
-from common.records import LOSSES_HEADER, RunFolder
+from common.records import LOSSES_HEADER, RunFolder, write_atomically
 from common.resume import Start
 from common.stop_request import StopRequest
 from common.timing import summarise_timing
@@ -246,3 +249,61 @@ def test_a_damaged_checkpoint_is_refused_naming_the_file(damage, tmp_path):
         path.unlink()
     with pytest.raises(UserError, match=r"step_1\.safetensors"):
         load_checkpoint(path)
+
+
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
+    """After a power cut the name must not stand on content that never reached the disk."""
+    calls: list[tuple[str, str]] = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        calls.append(("sync", "" if path == tmp_path else path.read_text()))
+        real_fsync(descriptor)
+
+    def replace(self: Path, target: Path) -> Path:
+        calls.append(("rename", Path(target).name))
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    write_atomically(tmp_path / "losses.csv", b"whole")
+    assert calls == [("sync", "whole"), ("rename", "losses.csv"), ("sync", "")]
+
+
+FILLING_DISK = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from common.records import LOSSES_HEADER, RunFolder, write_atomically
+
+run = RunFolder.create(Path(sys.argv[1]))
+noise = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 32), dtype=np.uint8)
+writes = {
+    "losses.csv": lambda size: run.write_csv("losses.csv", LOSSES_HEADER, [(1, 1, 0.1, 0.2, 0.3, 0.4)] * size),
+    "samples.npz": lambda size: run.write_npz("samples.npz", images=noise[:size]),
+    "samples/epoch_001.png": lambda size: run.write_png("samples/epoch_001.png", noise[0, :size, 0]),
+}
+for write in writes.values():
+    write(1)
+for name, write in writes.items():
+    before = (run.path / name).read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), resource.RLIM_INFINITY))
+    try:
+        write(2 if name == "samples.npz" else 60)
+        print(name, "was written")
+    except OSError as error:
+        print(error.strerror, Path(error.filename).relative_to(run.path), (run.path / name).read_bytes() == before)
+print(*[path.name for path in run.path.rglob("*.tmp")])
+"""
+
+
+def test_a_disk_that_fills_up_leaves_the_file_before_and_names_it(tmp_path):
+    command = [sys.executable, "-c", FILLING_DISK, str(tmp_path / "run")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=Path(__file__).parents[1])
+    assert result.stdout.splitlines() == [
+        "File too large losses.csv True",
+        "File too large samples.npz True",
+        "File too large samples/epoch_001.png True",
+        "",
+    ], result.stderr

@@ -1,5 +1,6 @@
 """Checkpoints hold everything and show every damage; a run goes on from them in either framework, or says why not."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,37 +11,53 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from common.architectures import build_architecture
+from common.architectures import Architecture, build_architecture
+from common.averaging import is_averaged
 from common.checkpoint import (
     checkpoint_header,
-    deserialise,
     list_checkpoints,
     load_checkpoint,
     load_newest,
     save_checkpoint,
-    serialise,
 )
+from common.checkpoint_check import NEVER_NEGATIVE
+from common.checkpoint_format import deserialise, serialise
 from common.config import PRESETS, TrainConfig, to_dict
 from common.contract import Weights, expected_shapes
 from common.data import fit_images
 from common.errors import UserError
 from common.loop import train
 from common.options import RunOptions, parse
-from common.records import RunFolder
+from common.records import LOSSES_HEADER, RunFolder
 from common.resume import Start, check_same_config, find_origin, start_of
+from common.resumed_records import read_losses, read_progress
 from common.stop_request import StopRequest
 from common.training_log import TrainingLog
 from comparison.parity.measure import relative_l2
 from tests.test_loop import Recorder, Silent
 from tests.trainers import FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
 
+STEPS_PER_EPOCH = 20
 
-def drawn_weights(shapes: dict[str, tuple[int, ...]], seed: int, dtype: type = np.float32) -> Weights:
+
+def drawn_weights(shapes: dict[str, tuple[int, ...]], seed: int, *, step: int = 7) -> Weights:
     draw = np.random.default_rng(seed)
-    return {
-        name: np.array(7, np.int64) if name.endswith(".step") else draw.standard_normal(shape).astype(dtype)
+    weights = {
+        name: np.array(step, np.int64) if name.endswith(".step") else draw.standard_normal(shape).astype(np.float32)
         for name, shape in shapes.items()
     }
+    return {name: abs(array) if name.endswith(NEVER_NEGATIVE) else array for name, array in weights.items()}
+
+
+def average_of(weights: Weights) -> Weights:
+    """Another generator, as the average is."""
+    return {name: array / 2 for name, array in weights.items() if is_averaged(name)}
+
+
+def start(path: Path, config: TrainConfig, architecture: Architecture | None = None) -> tuple[Start, list[str]]:
+    """Where a run of small networks begins that resumes what is at `path`."""
+    architecture = architecture or small_architecture(config)
+    return start_of(find_origin(path), config, architecture, steps_per_epoch=STEPS_PER_EPOCH)
 
 
 @hypothesis.given(
@@ -58,15 +75,19 @@ def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
     config = replace(PRESETS[preset], latent_dim=latent_dim)
     architecture = build_architecture(config, width=width, image_channels=image_channels)
     weights = given = drawn_weights(expected_shapes(architecture), seed)
+    average = given_average = average_of(weights)
     for framework in (first, *(name for name in FRAMEWORKS if name != first), first):
         trainer_module, device_module = MODULES[framework]
         trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
         trainer.load_weights(weights)
-        weights = deserialise(serialise(trainer.export_weights(), {}, {})).weights
+        weights, average, _ = deserialise(io.BytesIO(serialise(trainer.export_weights(), average, {})))
     assert weights.keys() == given.keys()
     for name, array in given.items():
         assert weights[name].dtype == array.dtype
         assert weights[name].tobytes() == array.tobytes(), name
+    assert {name: array.tobytes() for name, array in average.items()} == {
+        name: array.tobytes() for name, array in given_average.items()
+    }
 
 
 @pytest.mark.parametrize("preset", ["dcgan32", "dcgan28"])
@@ -103,7 +124,7 @@ def interrupted_run(
     run.write_json("config.json", to_dict(config))
     architecture = small_architecture(config)
     origin = find_origin(folder) if list_checkpoints(folder / "checkpoints") else None
-    start, _ = start_of(origin, config, architecture)
+    start, _ = start_of(origin, config, architecture, steps_per_epoch=len(images) // config.batch_size)
     trainer = build(framework, config)
     trainer.load_weights(start.weights)
     recorder: Any = Recorder(trainer, on_chunk=on_chunk)
@@ -163,8 +184,9 @@ def saved_run(folder: Path, config: TrainConfig, *, steps: int = 0) -> Path:
     run = RunFolder.create(folder)
     run.write_json("config.json", to_dict(config))
     if steps:
-        weights = drawn_weights(expected_shapes(small_architecture(config)), 0)
-        save_checkpoint(folder / "checkpoints", weights, {}, step=steps, header={"config": to_dict(config), "epoch": 0})
+        weights = drawn_weights(expected_shapes(small_architecture(config)), 0, step=steps)
+        header = {"config": to_dict(config), "epoch": 0}
+        save_checkpoint(folder / "checkpoints", weights, average_of(weights), step=steps, header=header)
     run.unlock()
     return folder
 
@@ -172,10 +194,10 @@ def saved_run(folder: Path, config: TrainConfig, *, steps: int = 0) -> Path:
 def test_a_run_without_a_checkpoint_starts_over_and_one_without_an_intact_checkpoint_is_refused(tmp_path):
     config = small_config()
     run = saved_run(tmp_path / "torch", config)
-    assert start_of(find_origin(run), config, small_architecture(config))[0].step == 0
+    assert start(run, config)[0].step == 0
     (run / "checkpoints" / "step_5.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"step_5\.safetensors.*no checkpoint of .* is intact"):
-        start_of(find_origin(run), config, small_architecture(config))
+        start(run, config)
 
 
 def test_records_that_do_not_reach_the_checkpoint_are_refused(tmp_path):
@@ -183,10 +205,10 @@ def test_records_that_do_not_reach_the_checkpoint_are_refused(tmp_path):
     run = saved_run(tmp_path / "torch", config, steps=5)
     (run / "losses.csv").write_text("step,epoch,discriminator_loss,generator_loss,real_score,fake_score\n1,1,2,3,4,5\n")
     with pytest.raises(UserError, match=r"losses\.csv lacks steps up to 5"):
-        start_of(find_origin(run), config, small_architecture(config))
+        start(run, config)
     (run / "losses.csv").write_bytes(b"\xff\x00,")
     with pytest.raises(UserError, match=r"losses\.csv cannot be read"):
-        start_of(find_origin(run), config, small_architecture(config))
+        start(run, config)
 
 
 def test_a_checkpoint_of_other_networks_is_refused_naming_the_tensor(tmp_path):
@@ -194,7 +216,7 @@ def test_a_checkpoint_of_other_networks_is_refused_naming_the_tensor(tmp_path):
     run = saved_run(tmp_path / "torch", config, steps=5)
     checkpoint = run / "checkpoints" / "step_5.safetensors"
     with pytest.raises(UserError, match=r"generator\.layers\.0\.weight has shape"):
-        start_of(find_origin(checkpoint), config, build_architecture(config, width=8))
+        start(checkpoint, config, build_architecture(config, width=8))
 
 
 def test_only_epochs_may_change_and_only_grow(tmp_path):
@@ -257,3 +279,39 @@ def test_a_start_from_a_bare_checkpoint_counts_its_steps_on(digits, tmp_path):
     assert [row[:2] for row in log.losses] == [(5, 2), (6, 2), (7, 2), (8, 2)]
     with np.load(tmp_path / "torch" / "progress.npz") as progress:
         assert progress["epochs"].tolist() == [2]
+
+
+PROGRESS = {"epochs": np.arange(3), "images": np.zeros((3, 64, 32, 32), np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "accepted"),
+    [
+        (PROGRESS, 3),
+        ({**PROGRESS, "epochs": np.arange(1, 4)}, 2),  # of a run that began at a checkpoint of the first epoch
+        ({**PROGRESS, "epochs": np.arange(4, 7)}, None),
+        ({**PROGRESS, "epochs": np.arange(2)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 64, 28, 28), np.uint8)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 9, 32, 32), np.uint8)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 64, 32, 32, 3), np.uint8)}, None),
+    ],
+)
+def test_pictures_are_taken_up_to_the_epoch_and_refused_if_they_are_not_of_this_run(arrays, accepted, tmp_path):
+    path = tmp_path / "progress.npz"
+    np.savez(path, **arrays)
+    if accepted is None:
+        with pytest.raises(UserError, match=r"progress\.npz cannot be read"):
+            read_progress(path, small_architecture(small_config()), last_epoch=2)
+    else:
+        assert len(read_progress(path, small_architecture(small_config()), last_epoch=2)) == accepted
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["1,1,2,3,4,5\n3,1,2,3,4,5\n", "1,1,2,3\n", "1,9,2,3,4,5\n", "1,1,x,3,4,5\n", "1,1,2,3,4," + "5" * 300, "\n"],
+)
+def test_losses_that_do_not_count_are_refused(rows, tmp_path):
+    path = tmp_path / "losses.csv"
+    path.write_text(f"{','.join(LOSSES_HEADER)}\n{rows}")
+    with pytest.raises(UserError, match=r"losses\.csv cannot be read"):
+        read_losses(path, last_step=5)

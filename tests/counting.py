@@ -1,0 +1,77 @@
+"""A framework that does nothing but count, so that a whole run through the command takes a second."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+import common.run
+from common.architectures import Architecture
+from common.command import standalone
+from common.config import TrainConfig
+from common.contract import StepMetrics, Weights
+from common.data import Dataset
+from common.initial_weights import initial_weights
+from common.run import Implementation
+
+STEPS_PER_EPOCH = 32  # two chunks
+FLAGS = ["--preset=smoke", "--dataset=colours", "--train-size=0", "--batch-size=2", "--threads=1"]
+
+
+class CountingTrainer:
+    """Each step adds a little to every weight, and one to Adam's counts."""
+
+    def __init__(self, config: TrainConfig, architecture: Architecture, device: str) -> None:
+        self.config, self.architecture = config, architecture
+        self.weights = initial_weights(config, architecture)
+
+    def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
+        count = len(real_images)
+        for name, array in self.weights.items():
+            added = count if name.endswith(".adam.step") else count / 1024
+            self.weights[name] = np.asarray(array + array.dtype.type(added))
+        return StepMetrics(*np.full((4, count), 0.5))
+
+    def generate(self, latents: np.ndarray) -> np.ndarray:
+        level = np.tanh(self.weights["generator.layers.0.weight"].mean())
+        return np.full((len(latents), self.config.image_size, self.config.image_size, 3), level, np.float32)
+
+    def load_weights(self, weights: Weights) -> None:
+        self.weights = dict(weights)
+
+    def export_weights(self) -> Weights:
+        return dict(self.weights)
+
+    def wait(self) -> None: ...
+
+
+def colours(*_: object, **__: object) -> Dataset:
+    """Random RGB images, 32 batches of them."""
+    images = np.random.default_rng(0).integers(0, 256, (2 * STEPS_PER_EPOCH, 20, 20, 3), dtype=np.uint8)
+    labels = np.zeros(len(images), np.int64)
+    return Dataset("colours", images, labels, images, labels)
+
+
+def run(
+    framework: str,
+    *flags: object,
+    trainer: Callable[..., CountingTrainer] = CountingTrainer,
+    while_loading: Callable[[], object] = lambda: None,
+) -> int:
+    """`python -m FRAMEWORK_impl FLAGS`, as far as the twins share it; returns the exit code."""
+
+    def load() -> Implementation:
+        while_loading()
+        return Implementation(
+            configure=lambda num_threads: {},
+            select_device=lambda name: name,
+            device_name=lambda device: device,
+            peak_memory_bytes=lambda device: 0,
+            create_trainer=trainer,
+        )
+
+    real, common.run.load_dataset = common.run.load_dataset, colours
+    real_number, common.run.NUM_SCORED_IMAGES = common.run.NUM_SCORED_IMAGES, 4
+    try:
+        return standalone(framework, load, [str(flag) for flag in flags])
+    finally:
+        common.run.load_dataset, common.run.NUM_SCORED_IMAGES = real, real_number
