@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 import common.run
+import common.scoring
 from common.architectures import Architecture
 from common.command import standalone
 from common.config import TrainConfig
@@ -34,6 +35,9 @@ class CountingTrainer:
     def generate(self, latents: np.ndarray) -> np.ndarray:
         level = np.tanh(self.weights["generator.layers.0.weight"].mean())
         return np.full((len(latents), self.config.image_size, self.config.image_size, 3), level, np.float32)
+
+    def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
+        return []
 
     def load_weights(self, weights: Weights) -> None:
         self.weights = dict(weights)
@@ -70,8 +74,8 @@ def run(
         )
 
     real, common.run.load_dataset = common.run.load_dataset, colours
-    real_number, common.run.NUM_SCORED_IMAGES = common.run.NUM_SCORED_IMAGES, 4
+    real_number, common.scoring.NUM_STANDARD = common.scoring.NUM_STANDARD, 4
     try:
         return standalone(framework, load, [str(flag) for flag in flags])
     finally:
-        common.run.load_dataset, common.run.NUM_SCORED_IMAGES = real, real_number
+        common.run.load_dataset, common.scoring.NUM_STANDARD = real, real_number
