@@ -43,5 +43,8 @@ def squared_mmd(real: np.ndarray, generated: np.ndarray) -> float:
 
 def _gram(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
     second = first if second is None else second
-    linear = first @ second.T / first.shape[1] + 1
-    return linear * linear * linear  # ten times as fast as ** 3
+    linear = (first / first.shape[1]) @ second.T
+    linear += 1
+    cube = linear * linear  # ten times as fast as ** 3
+    cube *= linear
+    return cube
