@@ -14,7 +14,8 @@ def slerp(start: np.ndarray, end: np.ndarray, position: np.ndarray) -> np.ndarra
     lengths = [np.linalg.norm(latents, axis=1, keepdims=True) for latents in (start, end)]
     directions = [latents / length for latents, length in zip((start, end), lengths, strict=True)]
     angle = np.arccos(np.clip(np.sum(directions[0] * directions[1], axis=1, keepdims=True), -1, 1))
-    # sin(angle) is 0 only for parallel latents, which random ones never are.
-    shares = [np.sin((1 - position) * angle) / np.sin(angle), np.sin(position * angle) / np.sin(angle)]
+    is_parallel = np.sin(angle) < 1e-9  # in one dimension always: there the way is straight
+    divisor = np.where(is_parallel, 1.0, np.sin(angle))
+    shares = [np.where(is_parallel, share, np.sin(share * angle) / divisor) for share in (1 - position, position)]
     direction = shares[0] * directions[0] + shares[1] * directions[1]
     return (direction * ((1 - position) * lengths[0] + position * lengths[1])).astype(np.float32)

@@ -10,7 +10,8 @@ from common.config import TrainConfig
 from common.contract import Trainer
 from common.data import Dataset
 from common.evaluation import Evaluation, evaluate_samples
-from common.evaluation.discriminator_features import linear_accuracies
+from common.evaluation.discriminator_features import NUM_LABELS, linear_accuracies
+from common.evaluation.evaluate import measured
 from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
 from common.images import to_uint8
@@ -51,13 +52,15 @@ def score(
 
     with average.applied(trainer):
         evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
-        speed = None if quick else path_length(trainer.generate, seed=config.seed, latent_dim=config.latent_dim)
+        speeds = [
+            path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
+            for draw in range(0 if quick else num_draws)
+        ]
     averaged = f"exponential average, decay {config.generator_average} a step" if config.generator_average else "last"
     evaluation.protocol.update(batch_norm="eval", weights=averaged, checkpoint="last")
-    if speed is not None:
-        evaluation.metrics["path_length"] = {
-            "value": speed, "spread": None, "floor": None, "floor_low": None, "floor_high": None,
-        }  # fmt: skip
+    if speeds:
+        evaluation.metrics["path_length"] = measured(speeds)
+    if not quick and len(dataset.train_images) >= NUM_LABELS[0]:
         networks = {
             "discriminator": trainer.discriminator_activations,
             "untrained discriminator": create_untrained().discriminator_activations,

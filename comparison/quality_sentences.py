@@ -13,12 +13,13 @@ CAPTIONS = {
     ),
     "neighbours": (
         "Above, the samples that are nearest to a training digit; below, that digit; under each pair, their distance "
-        "over the training digit's distance to its own nearest neighbour. Below 1 the sample is suspiciously near. "
+        "over the training digit's distance to its own nearest neighbour. These are the ten nearest of all: a third of "
+        "real test digits are below 1, too. "
         "This is screening, not proof: a copy that the features do not see would be missed."
     ),
     "discriminator": (
-        "The DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional features, "
-        "max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
+        "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
+        "features, max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
         "Features that are worth something beat an untrained discriminator and raw pixels."
     ),
 }
@@ -52,8 +53,8 @@ def reading(rows: Sequence[Row]) -> str:
     if any("±" in cell for row in rows for cell in row.cells):
         sentences.append("± is the standard deviation over the draws.")
     sentences.append(
-        "The last column is the floor: real digits scored as if they were generated, "
-        "which is as good as a perfect generator can look."
+        "The last column is the floor: real digits scored as if they were generated. The classifier was trained on "
+        "most of them, so a perfect generator may come out a little better."
     )
     if any(row.small_print and row.small_print[-1] for row in rows):
         sentences.append("In small print: its range, and how each value relates to its mean.")

@@ -28,7 +28,11 @@ METRICS = {
         "Fréchet distance", DISTRIBUTION, "down", "ratio", "of the two Gaussians fitted to the features"
     ),
     "frechet_distance_infinite": Metric(
-        "Fréchet distance, infinite N", DISTRIBUTION, "down", "difference", "extrapolated, without the bias of N"
+        "Fréchet distance, infinite N",
+        DISTRIBUTION,
+        "down",
+        "difference",
+        "extrapolated, without the bias of few samples",
     ),
     "kid": Metric("KID", DISTRIBUTION, "down", "difference", "unbiased, so that it may fall below 0"),
     "mnist_score": Metric(
@@ -64,16 +68,16 @@ METRICS = {
     "memorised_fraction": Metric(
         "Memorised",
         MEMORISATION,
-        "down",
+        "",
         "difference",
-        "share of samples nearer to a training digit than that digit's own nearest neighbour",
+        "share of samples nearer to a training digit than that digit's own neighbour; above the floor: alarm",
     ),
     "duplicate_fraction": Metric(
         "Duplicates",
         MEMORISATION,
-        "down",
+        "",
         "difference",
-        "share of samples with another one nearer than 99 % of real digits have",
+        "share of samples with another one nearer than 99 % of real digits have; above the floor is an alarm",
     ),
     "copying_statistic": Metric(
         "Copying statistic C_T",

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,18 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from torch.nn import functional
 
+from common.config import TrainConfig, to_dict
 from common.data import Dataset, fit_images, load_dataset
-from common.evaluation import Evaluation, FeatureNetwork, Features, digit_images, evaluate_samples, load_feature_network
+from common.errors import UserError
+from common.evaluation import (
+    Evaluation,
+    FeatureNetwork,
+    Features,
+    digit_images,
+    evaluate_samples,
+    load_feature_network,
+    read_samples,
+)
 from common.evaluation import stored as stored
 from common.evaluation.__main__ import main
 from common.evaluation.calibration import stored_calibration
@@ -29,8 +40,8 @@ from common.evaluation.feature_network import ASSETS, DESCRIPTION_PATH, NETWORK_
 from common.evaluation.floors import load_floors
 from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.kernel_distance import kernel_distance
-from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of, quick_scores
-from common.evaluation.reference import Reference
+from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
+from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.training_digits import load_training_digits
 
 
@@ -115,7 +126,7 @@ def test_a_changed_network_file_is_refused(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def reference(mnist: Dataset, network: FeatureNetwork) -> Reference:
-    """The first 1,000 test digits."""
+    """A thousand test digits."""
     return Reference(network, mnist, split="test", num_images=1000, image_size=28)
 
 
@@ -221,23 +232,28 @@ def test_the_first_draw_is_shown_by_class_and_by_its_nearest_training_digits(mni
 
 
 def test_against_training_digits_the_reference_and_its_floor_are_others(mnist: Dataset):
-    evaluation = evaluate_samples(mnist.test_images[:2000], reference="train", quick=True)
+    evaluation = evaluate_samples(
+        mnist.test_images[shuffled_indices(mnist, "test")[:2000]], reference="train", quick=True
+    )
     assert evaluation.protocol["reference"] == "MNIST training digits"
     assert not evaluation.protocol["comparable"]
     metric: Any = evaluation.metrics["frechet_distance"]
     assert metric["floor_low"] <= metric["value"] <= metric["floor_high"]  # the test digits are one of its blocks
 
 
-def test_the_shipped_floors_hold_a_block_that_they_were_computed_from(mnist: Dataset, network: FeatureNetwork):
+def test_the_shipped_floors_hold_every_metric_of_a_block_that_they_were_computed_from(
+    mnist: Dataset, network: FeatureNetwork
+):
     reference = Reference(network, mnist, split="test", num_images=10_000, image_size=28)
     floors = load_floors(reference, quick=False)
-    scores = quick_scores(make_draw(mnist.train_images[10_000:20_000], reference), reference).values
-    for name in ("frechet_distance", "kid"):
-        low, high = floors[name].low, floors[name].high
-        assert low is not None
+    block = mnist.train_images[shuffled_indices(mnist, "train")[10_000:20_000]]
+    scores = full_scores(make_draw(block, reference), reference).values
+    ranges = {name: (floor.low, floor.high) for name, floor in floors.items() if floor.low is not None}
+    assert {"frechet_distance", "kid", "coverage", "class_kl", "pixel_coverage", "duplicate_fraction"} < ranges.keys()
+    for name, (low, high) in ranges.items():
         assert high is not None
         # Other processors round features differently.
-        assert low - 1e-3 * abs(low) <= scores[name] <= high + 1e-3 * abs(high)
+        assert low - 1e-3 * abs(low) <= scores[name] <= high + 1e-3 * abs(high), name
     assert floors["mnist_score"].mean == pytest.approx(mnist_score(reference.logits), rel=1e-4)
     assert floors["copying_statistic"].mean == pytest.approx(0, abs=1e-6)
 
@@ -315,6 +331,7 @@ def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
         (np.zeros((1000, 28, 28, 3), np.uint8), "RGB is not scored"),
         (np.zeros((999, 28, 28), np.uint8), "got 999 samples: 1,000 to 10,000 are needed"),
         (np.zeros((10_001, 1, 1), np.uint8), "got 10,001 samples"),
+        (np.zeros((1000, 7, 7), np.uint8), "images of 7 px show no digits"),
         (np.full((1000, 28, 28), np.nan), "must be uint8, got float64"),
         (np.zeros((1000, 28, 28), np.uint8), "every image is of one grey level"),
         (
@@ -324,15 +341,31 @@ def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
     ],
 )
 def test_wrong_samples_are_refused(images: np.ndarray, message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         evaluate_samples(images)
 
 
 def test_draws_of_unequal_numbers_are_refused(mnist: Dataset):
-    with pytest.raises(ValueError, match=r"the draws differ in shape, \(1100, 28, 28\) and \(1000, 28, 28\)"):
+    with pytest.raises(UserError, match=r"the draws differ in shape, \(1100, 28, 28\) and \(1000, 28, 28\)"):
         evaluate_samples([mnist.train_images[:1100], mnist.train_images[:1000]], quick=True)
-    with pytest.raises(ValueError, match="there are no samples"):
+    with pytest.raises(UserError, match="there are no samples"):
         evaluate_samples([])
+
+
+def test_one_draw_given_twice_is_refused(mnist: Dataset):
+    with pytest.raises(UserError, match="two draws are the same"):
+        evaluate_samples([mnist.train_images[:1000]] * 2, quick=True)
+
+
+def test_samples_of_a_run_on_other_images_are_refused(mnist: Dataset, tmp_path: Path):
+    np.savez(tmp_path / "samples.npz", images=mnist.train_images[:1000])
+    for dataset in ("mnist", "fashion_mnist"):
+        (tmp_path / "config.json").write_text(json.dumps(to_dict(replace(TrainConfig(), dataset=dataset))))
+        if dataset == "mnist":
+            assert len(read_samples(tmp_path / "samples.npz")) == 1000
+        else:
+            with pytest.raises(UserError, match="is of a run on fashion_mnist: only digits of MNIST"):
+                read_samples(tmp_path / "samples.npz")
 
 
 # The command line

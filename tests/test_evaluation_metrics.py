@@ -137,6 +137,12 @@ def test_kernel_distance_of_equal_distributions_is_zero_within_its_standard_erro
     assert abs(found.value) < 4 * found.standard_error
 
 
+def test_the_standard_error_is_the_deviation_that_fresh_draws_have(rng: np.random.Generator):
+    draws = [kernel_distance(*rng.standard_normal((2, 3 * SUBSET_SIZE, 4)), seed=0) for _ in range(12)]
+    errors = [found.standard_error for found in draws if found.standard_error is not None]
+    assert 0.5 < np.mean(errors) / np.std([found.value for found in draws], ddof=1) < 2
+
+
 # Neighbours
 
 
@@ -266,6 +272,11 @@ def test_slerp_starts_and_ends_at_its_latents_and_keeps_their_length(rng: np.ran
     assert half.dtype == np.float32
 
 
+def test_slerp_of_latents_of_one_dimension_is_a_straight_line():
+    np.testing.assert_allclose(slerp(np.ones((1, 1)), np.full((1, 1), 3.0), np.array([0.5])), [[2.0]])
+    assert np.isfinite(slerp(np.ones((1, 1)), -np.ones((1, 1)), np.array([0.5]))).all()
+
+
 def test_path_length_is_the_squared_speed_of_the_image():
     """An image that shows the angle of a two-dimensional latent: its speed is the angle between the two ends."""
 
@@ -274,10 +285,10 @@ def test_path_length_is_the_squared_speed_of_the_image():
         return directions[:, :, None].astype(np.float64)
 
     # Of random pairs the angle is uniform in [0, pi]: its square has the mean pi^2 / 3.
-    assert path_length(turned, seed=0, latent_dim=2) == pytest.approx(np.pi**2 / 3, rel=0.1)
-    assert path_length(lambda latents: np.zeros((len(latents), 2, 2)), seed=0, latent_dim=2) == 0
-    twice = path_length(lambda latents: 2 * turned(latents), seed=0, latent_dim=2)
-    assert twice == pytest.approx(4 * path_length(turned, seed=0, latent_dim=2), rel=1e-4)
+    assert path_length(turned, seed=0, draw=0, latent_dim=2) == pytest.approx(np.pi**2 / 3, rel=0.1)
+    assert path_length(lambda latents: np.zeros((len(latents), 2, 2)), seed=0, draw=0, latent_dim=2) == 0
+    twice = path_length(lambda latents: 2 * turned(latents), seed=0, draw=0, latent_dim=2)
+    assert twice == pytest.approx(4 * path_length(turned, seed=0, draw=0, latent_dim=2), rel=1e-4)
 
 
 def test_pooling_takes_the_maximum_of_each_cell_of_a_grid_of_four(rng: np.random.Generator):

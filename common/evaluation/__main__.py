@@ -41,7 +41,7 @@ def run(arguments: Arguments) -> None:
     """Evaluates, prints a table, writes the JSON file."""
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"--json: {arguments.json.parent} is not a folder")  # known before the work starts
-    draws = map(read_samples, arguments.samples)
+    draws = [read_samples(path) for path in arguments.samples]  # a wrong file is better found before the work
     evaluation = evaluate_samples(draws, reference=arguments.reference, quick=arguments.quick)
     if arguments.json:
         unfinished = arguments.json.with_name(arguments.json.name + ".unfinished")

@@ -67,7 +67,7 @@ def evaluate_samples(
     quick: bool = False,
     threads: int | None = None,
 ) -> Evaluation:
-    """Scores uint8 images (N, S, S), N from 1,000 to 10,000, against the first N real digits of the reference split.
+    """Scores uint8 images (N, S, S), N from 1,000 to 10,000, against N real digits of the reference split.
 
     Several draws of one model give each metric its spread. Only N = 10,000 test digits at a size they survive are the
     standard protocol (`comparable` is true); floors of any other are computed once and cached. `quick` scores 2,000
@@ -110,15 +110,19 @@ def evaluate_samples(
     )
 
 
-def _metric(name: str, scored: Sequence[Scores], floor: Floor) -> Metric:
-    values = [scores.values[name] for scores in scored]
-    metric = Metric(
+def measured(values: Sequence[float], floor: Floor | None = None) -> Metric:
+    """What the draws say together; without a floor where real digits have no such value."""
+    return Metric(
         value=float(np.mean(values)),
         spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        floor=floor.mean,
-        floor_low=floor.low,
-        floor_high=floor.high,
+        floor=floor.mean if floor else None,
+        floor_low=floor.low if floor else None,
+        floor_high=floor.high if floor else None,
     )
+
+
+def _metric(name: str, scored: Sequence[Scores], floor: Floor) -> Metric:
+    metric = measured([scores.values[name] for scores in scored], floor)
     if (error := scored[0].standard_errors.get(name)) is not None:
         metric["standard_error"] = error
     return metric
@@ -130,7 +134,10 @@ def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: b
         "num_real": reference.num_images,
         "num_draws": num_draws,
         "reference": {"test": "MNIST test digits", "train": "MNIST training digits"}[reference.split],
-        "floor": "disjoint blocks of training digits in place of generated ones",
+        "floor": (
+            "six disjoint blocks of training digits in place of generated ones; the real digits themselves for score, "
+            "confidence and classes; the test digits for memorisation"
+        ),
         "image_size": image_size,
         "network_sha256": reference.network.sha256,
         "num_features": reference.features.shape[1],

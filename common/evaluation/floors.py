@@ -1,4 +1,4 @@
-"""Floors: what the metrics say of real digits, the value a perfect generator would reach at the same N."""
+"""Floors: what the metrics say of real digits that take the place of generated ones."""
 
 import json
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from common.evaluation.metrics import (
     memorisation_scores,
     quick_scores,
 )
-from common.evaluation.reference import Reference
+from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.stored import stored
 
 MAX_BLOCKS = 6
@@ -79,8 +79,9 @@ def decode(content: bytes) -> dict[str, Floor]:
 
 def _blocks(reference: Reference) -> list[np.ndarray]:
     num, mnist = reference.num_images, reference.mnist
-    starts = range(0, len(mnist.train_images) - num + 1, num)
-    blocks = [mnist.train_images[start : start + num] for start in starts][:MAX_BLOCKS]
-    if reference.split == "train":
-        blocks = [*blocks[1:], mnist.test_images[:num]]
+    train, test = (shuffled_indices(mnist, split) for split in ("train", "test"))
+    starts = range(0, len(train) - num + 1, num)
+    blocks = [mnist.train_images[train[start : start + num]] for start in starts][:MAX_BLOCKS]
+    if reference.split == "train":  # whose reference is the first block
+        blocks = [*blocks[1:], mnist.test_images[test[:num]]]
     return [reference.round_trip(block) for block in blocks]

@@ -6,7 +6,7 @@ import numpy as np
 
 from common.randomness import stream
 
-NUM_EXTRAPOLATION_SIZES = 15  # Chong & Forsyth 2020, section 4: 15 sizes, from half of the samples on
+NUM_EXTRAPOLATION_SIZES = 15  # as Chong & Forsyth 2020; from half of the samples on, where theirs begin at 5,000
 
 
 class Gaussian(NamedTuple):
@@ -42,7 +42,8 @@ def frechet_distance_infinite(real: Gaussian, generated: np.ndarray, *, seed: in
     It removes the bias of the generated side alone, so it can fall below 0 for real digits.
     """
     sizes = np.linspace(len(generated) / 2, len(generated), NUM_EXTRAPOLATION_SIZES).astype(int)
-    order = stream(seed, "evaluation/extrapolation").permutation(len(generated))
-    distances = [frechet_distance(real, Gaussian.of(generated[np.roll(order, size)[:size]])) for size in sizes]
+    draw = stream(seed, "evaluation/extrapolation")
+    subsets = [generated[draw.permutation(len(generated))[:size]] for size in sizes]
+    distances = [frechet_distance(real, Gaussian.of(subset)) for subset in subsets]
     slope_and_intercept = np.polyfit(1 / sizes, distances, 1)
     return float(slope_and_intercept[1])

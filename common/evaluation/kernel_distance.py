@@ -28,8 +28,10 @@ def kernel_distance(real: np.ndarray, generated: np.ndarray, *, seed: int) -> Ke
         )
         for _ in range(NUM_SUBSETS)
     ]
-    starts = range(0, min(len(real), len(generated)) - SUBSET_SIZE + 1, SUBSET_SIZE)
-    blocks = [squared_mmd(real[s : s + SUBSET_SIZE], generated[s : s + SUBSET_SIZE]) for s in starts]
+    num_blocks = min(len(real), len(generated)) // SUBSET_SIZE
+    orders = [draw.permutation(len(features))[: num_blocks * SUBSET_SIZE] for features in (real, generated)]
+    pairs = zip(*(order.reshape(num_blocks, SUBSET_SIZE) for order in orders), strict=True)
+    blocks = [squared_mmd(real[of_real], generated[of_generated]) for of_real, of_generated in pairs]
     error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
     return KernelDistance(float(np.mean(subsets)), error)
 

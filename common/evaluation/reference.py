@@ -11,12 +11,19 @@ from common.evaluation.memorisation import NearestTraining, nearest_training
 from common.evaluation.neighbours import Neighbourhood
 from common.evaluation.samples import DIGIT_SIZE, round_trip
 from common.evaluation.training_digits import TrainingDigits, load_training_digits
+from common.randomness import stream
 
 K = 5  # nearest neighbours, as in the prdc paper
 
 
+def shuffled_indices(mnist: Dataset, split: str) -> np.ndarray:
+    """A seeded order of a split's digits."""
+    num_digits = len(mnist.test_images if split == "test" else mnist.train_images)
+    return stream(0, f"evaluation/order_{split}").permutation(num_digits)
+
+
 class Reference:
-    """The first N digits of one split, brought through the size of the samples, as resizing is no fault."""
+    """N random digits of one split, brought through the size of the samples, as resizing is no fault."""
 
     def __init__(
         self, network: FeatureNetwork, mnist: Dataset, *, split: str, num_images: int, image_size: int
@@ -29,7 +36,9 @@ class Reference:
         # A size that digits survive unchanged is as good as their own.
         self.image_size = DIGIT_SIZE if np.array_equal(round_trip(some, image_size), some) else image_size
         self.is_resized = self.image_size != DIGIT_SIZE
-        self.images = self.round_trip((mnist.test_images if split == "test" else mnist.train_images)[:num_images])
+        # The files are not in random order: the first 2,000 test digits are another population than the rest.
+        chosen = shuffled_indices(mnist, split)[:num_images]
+        self.images = self.round_trip((mnist.test_images if split == "test" else mnist.train_images)[chosen])
         self.features, self.logits = network.extract(self.images)
 
     def round_trip(self, images: np.ndarray) -> np.ndarray:

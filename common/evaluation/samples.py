@@ -1,10 +1,12 @@
 """Samples to be scored: read from an .npz file, checked, brought to the size of a digit."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from common.config import TrainConfig
 from common.data import fit_images, restore_images
 from common.errors import UserError
 from common.untrusted import one_line, read_npz
@@ -12,6 +14,7 @@ from common.untrusted import one_line, read_npz
 MIN_SAMPLES = 1_000  # below, a covariance of 128 features is mostly noise
 NUM_STANDARD = MAX_SAMPLES = 10_000  # as many as there are test digits
 DIGIT_SIZE = 28
+MIN_IMAGE_SIZE = 8
 NUM_QUICK = 2_000
 
 
@@ -24,6 +27,9 @@ def read_samples(path: Path) -> np.ndarray:
     except ValueError as error:
         raise UserError(f"{one_line(path)} is not a readable .npz file with an array `images` ({error})") from None
     check_samples(images)
+    config = path.parent / "config.json"
+    if config.is_file() and (dataset := TrainConfig.from_json(config).dataset) != "mnist":
+        raise UserError(f"{one_line(path)} is of a run on {one_line(dataset)}: only digits of MNIST are scored")
     return images
 
 
@@ -37,6 +43,8 @@ def check_samples(images: np.ndarray) -> None:
         raise UserError(f"samples must be uint8, got {images.dtype}: pass clip(round((x + 1) * 127.5), 0, 255)")
     if not MIN_SAMPLES <= len(images) <= MAX_SAMPLES:
         raise UserError(f"got {len(images):,} samples: {MIN_SAMPLES:,} to {MAX_SAMPLES:,} are needed")
+    if images.shape[1] < MIN_IMAGE_SIZE:
+        raise UserError(f"images of {images.shape[1]} px show no digits: at least {MIN_IMAGE_SIZE} px are needed")
     if (images == images[:, :1, :1]).all():
         raise UserError("every image is of one grey level: there is nothing to score; look at the run's sample grids")
 
@@ -44,11 +52,16 @@ def check_samples(images: np.ndarray) -> None:
 def check_draws(draws: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """One draw or several of the same shape, each checked. Raises UserError for unequal ones."""
     shape: tuple[int, ...] | None = None
+    seen: set[bytes] = set()
     for images in [draws] if isinstance(draws, np.ndarray) else draws:
         check_samples(images)
         if shape not in (None, images.shape):
             raise UserError(f"the draws differ in shape, {shape} and {images.shape}: pass equally many of one model")
         shape = images.shape
+        digest = hashlib.sha256(images.tobytes()).digest()
+        if digest in seen:
+            raise UserError("two draws are the same: pass each file once")
+        seen.add(digest)
         yield images
     if shape is None:
         raise UserError("there are no samples: pass at least one draw")

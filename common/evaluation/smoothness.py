@@ -13,15 +13,15 @@ STEP = 1e-3
 TRIMMED_PERCENTILES = (1, 99)  # as in their code: a few paths cross from one digit to another
 
 
-def path_length(generate: Callable[[np.ndarray], np.ndarray], *, seed: int, latent_dim: int) -> float:
+def path_length(generate: Callable[[np.ndarray], np.ndarray], *, seed: int, draw: int, latent_dim: int) -> float:
     """Mean squared speed of the image along slerp from one latent to another, per unit of the path.
 
     Perceptual path length (Karras et al. 2019, section 4.1) with plain pixels in place of a network. `generate` makes
     float images (N, S, S[, 3]) in [-1, 1] of latents (N, Z): rounded to grey levels, they would move in jumps.
     """
-    draw = stream(seed, "evaluation/paths")
-    start, end = draw.standard_normal((2, NUM_PATHS, latent_dim))
-    position = draw.uniform(0, 1 - STEP, NUM_PATHS)
+    random = stream(seed, "evaluation/paths", draw)
+    start, end = random.standard_normal((2, NUM_PATHS, latent_dim))
+    position = random.uniform(0, 1 - STEP, NUM_PATHS)
     here, there = (generate(slerp(start, end, position + shift)).astype(np.float64) for shift in (0, STEP))
     speeds = np.sum((there - here).reshape(NUM_PATHS, -1) ** 2, axis=1) / STEP**2
     low, high = np.percentile(speeds, TRIMMED_PERCENTILES)
