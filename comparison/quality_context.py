@@ -56,7 +56,7 @@ def calibration_table(
     values = {"real digits (the floor)": {name: first.get(name, {}).get("floor") for name in names}}
     for framework, scores in scored.items():
         values[FRAMEWORK_NAMES[framework]] = {n: scores["quality"].get(n, {}).get("value") for n in names}
-    headings = [f"{METRICS[name].title}{ARROWS[METRICS[name].better]}" for name in names]
+    headings = [f"{METRICS[name].title}{ARROWS.get(METRICS[name].better, '')}" for name in names]
     rows = {**values, **stored}
     return headings, [Row(label, "", [number(row.get(name)) for name in names]) for label, row in rows.items()]
 

@@ -129,16 +129,15 @@ def child_command(framework: str, options: RunOptions, folder: Path) -> list[str
     """The standalone command that makes one half of the comparison; it can be typed by hand too."""
     half = folder / framework
     place = f"--resume={half}" if (half / CONFIG_FILE).exists() else f"--output={folder}"
-    return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), place]
+    scoring = [f"--draws={options.draws}", *(["--quick-scoring"] if options.quick_scoring else [])]
+    return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), *scoring, place]
 
 
 def child_flags(options: RunOptions) -> list[str]:
     """Every field of the configuration, where it runs and on what data, as flags."""
     fields = dataclasses.asdict(options.config)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in fields.items()]
-    flags += [f"--device={options.device}", f"--threads={options.num_threads}", f"--draws={options.draws}"]
-    if options.quick_scoring:
-        flags.append("--quick-scoring")
+    flags += [f"--device={options.device}", f"--threads={options.num_threads}"]
     if options.data_dir is not None:
         flags.append(f"--data-dir={options.data_dir}")
     return flags
