@@ -36,6 +36,10 @@ class RandomInception(FeatureExtractorInceptionV3):
                 torch.nn.init.kaiming_normal_(parameter)  # so that digits still differ after 20 layers
 
 
+# Each test builds a network of 24 million parameters; the whole file takes most of a minute.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
     empty = io.BytesIO()
@@ -366,7 +370,6 @@ def test_a_wrong_path_or_number_is_one_line_and_exit_code_2(command, samples, tm
         assert (code, message in printed) == (2, True), printed
 
 
-@pytest.mark.slow
 def test_nothing_stubbed_real_digits_are_nearer_than_noise(command, digits, weights, tmp_path):
     draw = np.random.default_rng(0)
     write_samples(tmp_path / "run" / "torch" / "samples.npz", digits, num=1_000)

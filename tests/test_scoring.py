@@ -13,6 +13,9 @@ from common.scoring import sample, score
 from tests.trainers import FRAMEWORKS, build, small_config
 
 
+pytestmark = pytest.mark.slow  # a full score of two frameworks
+
+
 @pytest.fixture(scope="module")
 def scored() -> Iterator[dict[str, Evaluation]]:
     """Both frameworks, untrained, with equal weights: two draws of 1,000 samples, 1,100 labelled digits."""

@@ -250,8 +250,9 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         "samples in bfloat16",
         "torch/trainer",
         (
-            "with torch.inference_mode(), self._autocast():",
-            'with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, self.dtype == torch.float32):',
+            "with torch.inference_mode(), self._autocast():\n            batches",
+            'with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, self.dtype == torch.float32):'
+            "\n            batches",
         ),
     ),
     _bug(
