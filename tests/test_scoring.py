@@ -12,7 +12,6 @@ from common.evaluation import Evaluation
 from common.scoring import sample, score
 from tests.trainers import FRAMEWORKS, build, small_config
 
-
 pytestmark = pytest.mark.slow  # a full score of two frameworks
 
 
