@@ -14,9 +14,10 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from common.data import fit_images, load_dataset
+from common.data import load_dataset
 from common.errors import UserError
 from common.evaluation import digit_images, read_samples
+from common.evaluation.samples import DIGIT_SIZE, NUM_STANDARD, round_trip
 from common.options import check_result_file, parse_flags
 from common.records import write_atomically
 from comparison.runs import FRAMEWORKS
@@ -31,9 +32,7 @@ DESCRIPTION = (
     "with published values. Expect a third of a second for each image on one core, and as many real images as samples."
 )
 EXTRA = "dcgan-twins[inception]"
-NUM_STANDARD = 10_000
 MIN_NUM = 4  # two subsets of two for the kernel distance
-DIGIT_SIZE = 28
 PUBLISHED = "Lucic et al. 2018"
 PUBLISHED_VALUES = "MNIST, the best of a wide search for each loss: NS-GAN 6.8 ± 0.5, WGAN 6.7 ± 0.4"
 PROTOCOL = "10,000 samples against the 10,000 test digits, Inception features"
@@ -102,7 +101,9 @@ def score(samples: dict[Path, np.ndarray], extractor: "Extractor", console: Cons
     """Real digits take the way of the samples through their size, so that resizing alone costs nothing."""
     from comparison.inception_features import compute_distances
 
-    real_digits = {(len(images), images.shape[1]): _real_digits(*images.shape[:2]) for images in samples.values()}
+    test_digits = load_dataset("mnist").test_images
+    shapes = {images.shape[:2] for images in samples.values()}
+    real_digits = {(num, size): round_trip(test_digits[:num], size) for num, size in shapes}
     total = sum(len(images) for images in (*samples.values(), *real_digits.values()))
     _say(console, f"Features of {total:,} images on the CPU ...")
     scores = []
@@ -113,7 +114,6 @@ def score(samples: dict[Path, np.ndarray], extractor: "Extractor", console: Cons
             return extractor.extract(images, lambda count: bar.advance(task, count))
 
         real = {key: extract(digits) for key, digits in real_digits.items()}
-        test_digits = load_dataset("mnist").test_images
         for path, images in samples.items():
             key = num_images, image_size = len(images), images.shape[1]
             is_standard = num_images == NUM_STANDARD and np.array_equal(real_digits[key], test_digits)
@@ -184,10 +184,6 @@ def _first(images: np.ndarray, num: int | None) -> np.ndarray:
     if num is not None and not MIN_NUM <= num <= len(images):
         raise UserError(f"--num is {num}: choose {MIN_NUM} to {len(images):,}, or leave it out for all samples")
     return images[:num]
-
-
-def _real_digits(num_images: int, image_size: int) -> np.ndarray:
-    return digit_images(fit_images(load_dataset("mnist").test_images[:num_images], image_size))
 
 
 def _warning(extractor: "Extractor") -> str:

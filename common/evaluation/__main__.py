@@ -1,7 +1,6 @@
 """Command line of the evaluator: python -m common.evaluation SAMPLES.npz [--reference test|train] [--json FILE]."""
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import tyro
 
 from common.errors import UserError
 from common.evaluation import Evaluation, evaluate_samples, read_samples
+from common.options import check_result_file
+from common.records import write_atomically
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,11 @@ def main() -> None:
 
 def run(arguments: Arguments) -> None:
     """Evaluates, prints a table, writes the JSON file."""
-    if arguments.json and not arguments.json.parent.is_dir():
-        raise UserError(f"--json: {arguments.json.parent} is not a folder")  # known before the work starts
+    check_result_file(arguments.json)  # known before the work starts
     draws = [read_samples(path) for path in arguments.samples]  # a wrong file is better found before the work
     evaluation = evaluate_samples(draws, reference=arguments.reference, quick=arguments.quick)
     if arguments.json:
-        unfinished = arguments.json.with_name(arguments.json.name + ".unfinished")
-        unfinished.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
-        os.replace(unfinished, arguments.json)
+        write_atomically(arguments.json, (json.dumps(evaluation.to_json(), indent=2, allow_nan=False) + "\n").encode())
     print(table(evaluation))
 
 
