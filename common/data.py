@@ -73,7 +73,7 @@ def fit_images(images: np.ndarray, image_size: int) -> np.ndarray:
         before = (image_size - size) // 2
         border = (before, image_size - size - before)
         return np.pad(images, ((0, 0), border, border, *[(0, 0)] * (images.ndim - 3)))
-    return _resize(images, image_size)
+    return resize_images(images, image_size)
 
 
 def restore_images(images: np.ndarray, original_size: int) -> np.ndarray:
@@ -82,7 +82,14 @@ def restore_images(images: np.ndarray, original_size: int) -> np.ndarray:
     if original_size < size <= original_size * MAX_PADDING_RATIO:
         before = (size - original_size) // 2
         return images[:, before : before + original_size, before : before + original_size]
-    return images if size == original_size else _resize(images, original_size)
+    return images if size == original_size else resize_images(images, original_size)
+
+
+def resize_images(images: np.ndarray, image_size: int) -> np.ndarray:
+    """PIL's bilinear resize of uint8 images, which is antialiased where it makes them smaller."""
+    size = (image_size, image_size)
+    resized = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images]
+    return np.stack(resized)
 
 
 def prepare_dataset(dataset: Dataset, *, image_size: int, train_size: int) -> Dataset:
@@ -142,9 +149,3 @@ def _load_bundled_mnist() -> Dataset:
         test_images=test_images,
         test_labels=test_labels.astype(np.int64),
     )
-
-
-def _resize(images: np.ndarray, image_size: int) -> np.ndarray:
-    size = (image_size, image_size)
-    resized = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images]
-    return np.stack(resized)

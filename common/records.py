@@ -19,6 +19,7 @@ FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}  # run folders a
 LOSSES_HEADER = ("step", "epoch", "discriminator_loss", "generator_loss", "real_score", "fake_score")
 EPOCHS_HEADER = ("epoch", "step", "num_images", "discriminator_loss", "generator_loss", "real_score", "fake_score")
 CONFIG_FILE, ENVIRONMENT_FILE, TIMING_FILE = "config.json", "environment.json", "timing.json"
+METRICS_FILE = "metrics.json"
 LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE = "losses.csv", "epochs.csv", "progress.npz"
 CHECKPOINTS, SAMPLES, LOCK_FILE = "checkpoints", "samples", ".lock"
 NUM_PICTURES = 64  # in a sample grid

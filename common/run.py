@@ -27,6 +27,7 @@ from common.records import (
     FRAMEWORK_NAMES,
     LOSSES_FILE,
     LOSSES_HEADER,
+    METRICS_FILE,
     TIMING_FILE,
     RunFolder,
     write_atomically,
@@ -230,12 +231,15 @@ class Run:
             self.console.print(message, highlight=False)
             return
         self.console.print(f"{self.name}: scoring the samples", highlight=False)
+        (self.folder.path / METRICS_FILE).unlink(
+            missing_ok=True
+        )  # those of an earlier scoring, whatever comes of this one
         try:
             evaluation = self._timed("scoring_seconds", lambda: self._score(samples))
         except UserError as error:  # of samples that show nothing
             self.console.print(f"{self.name}: not scored: {error}", highlight=False, soft_wrap=True)
             return
-        self.folder.write_json("metrics.json", evaluation.to_json())
+        self.folder.write_json(METRICS_FILE, evaluation.to_json())
 
     def close_interrupted(self) -> None:
         """Record that the run was told to stop, and say what goes on with it."""

@@ -1,18 +1,15 @@
 """What the quality chapter of the report shows beside the metrics: calibration, discriminator features, words."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from common.evaluation.calibration import stored_calibration
-from common.evaluation.feature_network import DESCRIPTION_PATH
+from common.evaluation.calibration import CALIBRATED_METRICS, stored_calibration
+from common.evaluation.feature_network import committed_sha256
 from comparison import quality_sentences
 from comparison.quality_table import ARROWS, HEADLINE_METRICS, METRICS, quality_groups, quality_rows
 from comparison.recorded_run import FRAMEWORK_NAMES
 from comparison.tables import NOTHING, Row, number
 
-CALIBRATED_METRICS = ("frechet_distance", "kid", "mnist_score", "precision", "recall", "coverage", "class_kl",
-                      "memorised_fraction")  # fmt: skip
 FEATURES = {
     "discriminator": ("Discriminator", "as trained"),
     "untrained discriminator": ("Untrained discriminator", "with its initial weights"),
@@ -23,7 +20,7 @@ FEATURES = {
 def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
     """What both templates need for the scores; the tables are empty when nothing was scored."""
     groups = quality_groups(frameworks)
-    metrics, calibration = calibration_table(frameworks, stored_calibration(), committed_network())
+    metrics, calibration = calibration_table(frameworks, stored_calibration(), committed_sha256())
     return {
         "headline_quality_rows": quality_rows(frameworks, HEADLINE_METRICS),
         "quality_groups": groups,
@@ -35,11 +32,6 @@ def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
         "calibration_rows": calibration,
         "discriminator_groups": discriminator_groups(frameworks),
     }
-
-
-def committed_network() -> str:
-    """SHA-256 of the feature network that the stored calibration is of."""
-    return json.loads(DESCRIPTION_PATH.read_text())["sha256"]
 
 
 def calibration_table(

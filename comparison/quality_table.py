@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from common.evaluation.relations import RELATIONS
 from comparison.tables import NOTHING, Row, number
 
 DISTRIBUTION = "Distribution"
@@ -19,78 +20,60 @@ class Metric(NamedTuple):
     title: str
     group: str
     better: str  # "up", "down", or "" where neither is
-    relation: str  # to the floor: "ratio" (value / floor), "difference" (value - floor), or "" for none
     meaning: str
 
 
 METRICS = {
-    "frechet_distance": Metric(
-        "Fréchet distance", DISTRIBUTION, "down", "ratio", "of the two Gaussians fitted to the features"
-    ),
+    "frechet_distance": Metric("Fréchet distance", DISTRIBUTION, "down", "of the two Gaussians fitted to the features"),
     "frechet_distance_infinite": Metric(
         "Fréchet distance, infinite N",
         DISTRIBUTION,
         "down",
-        "difference",
         "extrapolated, without the bias of few samples",
     ),
-    "kid": Metric("KID", DISTRIBUTION, "down", "difference", "unbiased, so that it may fall below 0"),
-    "mnist_score": Metric(
-        "MNIST score", DISTRIBUTION, "up", "ratio", "confident and evenly spread classes; 10 at most"
-    ),
-    "precision": Metric(
-        "Precision", DISTRIBUTION, "up", "ratio", "share of generated digits that look like a real one"
-    ),
-    "recall": Metric("Recall", DISTRIBUTION, "up", "ratio", "share of real digits within reach of the generator"),
-    "density": Metric(
-        "Density", DISTRIBUTION, "up", "ratio", "how many real digits are near a generated one; 1 is real-like"
-    ),
+    "kid": Metric("KID", DISTRIBUTION, "down", "unbiased, so that it may fall below 0"),
+    "mnist_score": Metric("MNIST score", DISTRIBUTION, "up", "confident and evenly spread classes; 10 at most"),
+    "precision": Metric("Precision", DISTRIBUTION, "up", "share of generated digits that look like a real one"),
+    "recall": Metric("Recall", DISTRIBUTION, "up", "share of real digits within reach of the generator"),
+    "density": Metric("Density", DISTRIBUTION, "up", "how many real digits are near a generated one; 1 is real-like"),
     "coverage": Metric(
-        "Coverage", DISTRIBUTION, "up", "ratio", "share of real digits with a generated one among their neighbours"
+        "Coverage", DISTRIBUTION, "up", "share of real digits with a generated one among their neighbours"
     ),
     "class_kl": Metric(
         "KL of classes",
         CLASSES,
         "down",
-        "difference",
         "divergence of the generated classes from the real ones, in nats",
     ),
-    "class_chi_square": Metric(
-        "Chi-square of classes", CLASSES, "down", "difference", "distance of the two class histograms"
-    ),
-    "smallest_class": Metric("Smallest class", CLASSES, "up", "difference", "share of the rarest digit class"),
-    "num_missing_classes": Metric(
-        "Missing classes", CLASSES, "down", "difference", "digit classes that are never generated"
-    ),
+    "class_chi_square": Metric("Chi-square of classes", CLASSES, "down", "distance of the two class histograms"),
+    "smallest_class": Metric("Smallest class", CLASSES, "up", "share of the rarest digit class"),
+    "num_missing_classes": Metric("Missing classes", CLASSES, "down", "digit classes that are never generated"),
     "mean_confidence": Metric(
-        "Mean confidence", CLASSES, "", "", "of the classifier; noise has 1.00 too, so nothing by itself"
+        "Mean confidence", CLASSES, "", "of the classifier; noise has 1.00 too, so nothing by itself"
     ),
     "memorised_fraction": Metric(
         "Memorised",
         MEMORISATION,
         "",
-        "difference",
         "share of samples nearer to a training digit than that digit's own neighbour; above the floor: alarm",
     ),
     "duplicate_fraction": Metric(
         "Duplicates",
         MEMORISATION,
         "",
-        "difference",
         "share of samples with another one nearer than 99 % of real digits have; above the floor is an alarm",
     ),
     "copying_statistic": Metric(
         "Copying statistic C_T",
         MEMORISATION,
         "",
-        "difference",
         "far below 0: copies; far above 0: underfits; Meehan et al. 2020",
     ),
-    "pixel_frechet_distance": Metric("Fréchet distance of pixels", PIXELS, "down", "ratio", ""),
-    "pixel_precision": Metric("Precision of pixels", PIXELS, "up", "ratio", ""),
-    "pixel_coverage": Metric("Coverage of pixels", PIXELS, "up", "ratio", ""),
+    "pixel_frechet_distance": Metric("Fréchet distance of pixels", PIXELS, "down", ""),
+    "pixel_precision": Metric("Precision of pixels", PIXELS, "up", ""),
+    "pixel_coverage": Metric("Coverage of pixels", PIXELS, "up", ""),
     "path_length": Metric(
-        "Path length", SMOOTHNESS, "", "", "mean squared speed of the image along great arcs between latents"
+        "Path length", SMOOTHNESS, "", "mean squared speed of the image along great arcs between latents"
     ),
 }
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
@@ -139,12 +122,12 @@ def relation_to_floor(relation: str, value: float, floor: float | None) -> str:
 
 
 def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
-    metric = METRICS.get(name, Metric(name, OTHER, "", "", ""))
+    metric = METRICS.get(name, Metric(name, OTHER, "", ""))
     with_floor = next(value for value in values if value is not None)
     low, high = with_floor.get("floor_low"), with_floor.get("floor_high")
     floor_range = [] if low is None or high is None else [f"{number(low)} to {number(high)}"]
     cells = [NOTHING if value is None else measured(value["value"], value.get("spread")) for value in values]
-    below = [[] if value is None else _small_print(metric.relation, value) for value in values]
+    below = [[] if value is None else _small_print(RELATIONS.get(name, ""), value) for value in values]
     label = f"{metric.title}{ARROWS.get(metric.better, '')}"
     return Row(label, metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
 

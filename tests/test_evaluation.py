@@ -21,7 +21,7 @@ from scipy.spatial.distance import cdist
 from torch.nn import functional
 
 from common.config import TrainConfig, to_dict
-from common.data import Dataset, fit_images, load_dataset
+from common.data import Dataset, fit_images, load_dataset, resize_images
 from common.errors import UserError
 from common.evaluation import (
     Evaluation,
@@ -29,10 +29,11 @@ from common.evaluation import (
     Features,
     digit_images,
     evaluate_samples,
+    feature_network,
     load_feature_network,
     read_samples,
+    stored,
 )
-from common.evaluation import stored as stored
 from common.evaluation.__main__ import main
 from common.evaluation.calibration import stored_calibration
 from common.evaluation.classes import mnist_score
@@ -42,6 +43,8 @@ from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.kernel_distance import kernel_distance
 from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
 from common.evaluation.reference import Reference, shuffled_indices
+from common.evaluation.samples import round_trip
+from common.evaluation.table import table
 from common.evaluation.training_digits import load_training_digits
 
 
@@ -136,6 +139,7 @@ def values(images: np.ndarray, reference: Reference) -> dict[str, float]:
     return full_scores(draw, reference).values | memorisation
 
 
+@pytest.mark.slow
 def test_the_test_digits_themselves_are_perfect(reference: Reference):
     perfect = values(reference.images, reference)
     for distance in ("frechet_distance", "pixel_frechet_distance"):
@@ -164,7 +168,15 @@ def test_memorised_training_digits_set_off_the_screen(mnist: Dataset, reference:
     assert memorised["copying_statistic"] < -20
     assert honest["memorised_fraction"] < 0.5
     assert abs(honest["copying_statistic"]) < 5
-    assert memorised["coverage"] == pytest.approx(honest["coverage"], abs=0.1)  # which alone would praise the copies
+    assert memorised["coverage"] == pytest.approx(honest["coverage"], abs=0.1)  # which alone praises the copies
+
+
+@pytest.mark.slow
+def test_a_memorised_reference_is_covered_whole_and_sets_off_the_screen(mnist: Dataset, network: FeatureNetwork):
+    training = Reference(network, mnist, split="train", num_images=1000, image_size=28)
+    memorised = values(training.images, training)
+    assert memorised["coverage"] == memorised["memorised_fraction"] == 1
+    assert memorised["copying_statistic"] < -20
 
 
 @pytest.mark.parametrize("spoil", ["noise", "blur"])
@@ -199,12 +211,13 @@ def test_real_digits_score_close_to_their_floors(evaluation: Evaluation):
     for name in ("precision", "recall", "density", "coverage", "pixel_precision", "pixel_coverage"):
         metric: Any = evaluation.metrics[name]
         assert metric["floor_low"] < metric["floor"] < metric["floor_high"]
-        assert metric["value"] == pytest.approx(metric["floor"], abs=0.06)
+        assert metric["value"] == pytest.approx(metric["floor"], abs=0.06)  # N is 1,000
     for name in ("frechet_distance", "pixel_frechet_distance"):
         metric = evaluation.metrics[name]
         assert 0.4 < metric["value"] / metric["floor"] < 2.5  # at N = 1,000 the classes of a draw differ
 
 
+@pytest.mark.slow
 def test_the_value_is_the_mean_of_the_draws_and_the_spread_their_deviation(mnist: Dataset, evaluation: Evaluation):
     blocks = [mnist.train_images[FIRST], mnist.train_images[SECOND]]
     singles = [evaluate_samples(block, quick=True).metrics["frechet_distance"] for block in blocks]
@@ -216,6 +229,7 @@ def test_the_value_is_the_mean_of_the_draws_and_the_spread_their_deviation(mnist
     assert evaluation.protocol["num_draws"] == 2
 
 
+@pytest.mark.slow
 def test_two_evaluations_are_equal_to_the_last_bit(mnist: Dataset, evaluation: Evaluation):
     draws = [mnist.train_images[FIRST], mnist.train_images[SECOND]]
     assert evaluate_samples(draws).to_json() == evaluation.to_json()
@@ -245,6 +259,7 @@ def test_against_training_digits_the_reference_and_its_floor_are_others(mnist: D
     assert metric["floor_low"] <= metric["value"] <= metric["floor_high"]  # the test digits are one of its blocks
 
 
+@pytest.mark.slow
 def test_the_shipped_floors_hold_every_metric_of_a_block_that_they_were_computed_from(
     mnist: Dataset, network: FeatureNetwork
 ):
@@ -262,6 +277,7 @@ def test_the_shipped_floors_hold_every_metric_of_a_block_that_they_were_computed
     assert floors["copying_statistic"].mean == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_shipped_statistics_are_those_of_the_training_digits(mnist: Dataset, network: FeatureNetwork):
     digits = load_training_digits(mnist.train_images, network, image_size=28)
     some = digits.features[:50].astype(np.float64)
@@ -293,6 +309,19 @@ def test_a_shipped_file_that_was_changed_is_refused(network: FeatureNetwork, tmp
         stored.stored(name, network, compute=lambda: b"", decode=bytes)
 
 
+@pytest.mark.parametrize("name", ["mnist_features.json", "stored.json"])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"sha256": 1, "network_sha256": "", "files": []}', None])
+def test_a_damaged_description_is_refused_in_one_line(
+    name: str, content: str | None, network: FeatureNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(feature_network, "DESCRIPTION_PATH", tmp_path / "mnist_features.json")
+    monkeypatch.setattr(stored, "MANIFEST_PATH", tmp_path / "stored.json")
+    with pytest.raises(UserError, match=f"{name} is missing or damaged: reinstall"):
+        load_feature_network() if name == "mnist_features.json" else stored.shipped("calibration.json", network.sha256)
+
+
 def test_what_is_not_shipped_is_computed_once_and_a_damaged_cache_again(network: FeatureNetwork, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls = []
@@ -315,6 +344,16 @@ def test_a_border_around_the_digits_is_cut_off_again(mnist: Dataset):
     np.testing.assert_array_equal(digit_images(fit_images(digits, 32)), digits)
 
 
+def test_digits_enlarged_to_a_size_that_is_else_padded_are_resized_if_one_says_so(mnist: Dataset):
+    digits = mnist.test_images[:10]
+    enlarged = resize_images(digits, 32)
+    assert np.abs(digit_images(enlarged).astype(int) - digits).mean() > 10  # a crop shows the middle, too large
+    assert np.abs(digit_images(enlarged, resized=True).astype(int) - digits).mean() < 8
+    np.testing.assert_array_equal(round_trip(digits, 32, resized=True), digit_images(enlarged, resized=True))
+    np.testing.assert_array_equal(round_trip(digits, 32), digits)
+
+
+@pytest.mark.slow
 def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
     enlarged = fit_images(mnist.test_images[shuffled_indices(mnist, "test")[:1000]], 56)
     assert digit_images(enlarged).shape == (1000, 28, 28)
@@ -392,6 +431,35 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, mnist: Datas
     assert sum(written["class_histogram"]["generated"]) == 2000
 
 
+def test_the_command_says_how_samples_of_another_size_came_to_28_px(tmp_path: Path, mnist: Dataset):
+    np.savez(tmp_path / "samples.npz", images=fit_images(mnist.train_images[:2000], 32))
+    for flags, words in {(): "crop of the border", ("--resized",): "antialiased resize"}.items():
+        result = run_command(tmp_path / "samples.npz", "--quick", *flags)
+        assert f"32 px images scored at 28 px, as: {words}" in result.stdout
+        assert "k =" not in result.stdout  # no neighbours were asked for
+
+
+def test_the_table_shows_each_value_against_its_floor_and_beside_bad_samples(evaluation: Evaluation):
+    standard = replace(evaluation, protocol={**evaluation.protocol, "comparable": True})
+    lines = table(standard).splitlines()
+    rows = {line.split("  ")[0]: line for line in lines}
+    distance, kl = (evaluation.metrics[name] for name in ("frechet_distance", "class_kl"))
+    assert distance["floor"] is not None
+    assert kl["floor"] is not None
+    assert f"{distance['value'] / distance['floor']:.2f} x" in rows["frechet_distance"]
+    assert f"{kl['value'] - kl['floor']:+.4f}" in rows["class_kl"]
+    assert {"real digits (the floor)", "these samples", *stored_calibration()} <= rows.keys()
+    assert "uniform noise" not in table(evaluation)  # N is 1,000: other numbers would stand beside it
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes(tmp_path: Path, mnist: Dataset):
+    np.savez(tmp_path / "samples.npz", images=mnist.train_images[:1000])
+    for name in ("first", "second"):
+        assert run_command(tmp_path / "samples.npz", "--json", tmp_path / name).returncode == 0
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
 def test_the_command_needs_no_network(tmp_path: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch):
     def refuse(*arguments: object, **options: object):
         raise AssertionError("a socket was opened")
@@ -439,7 +507,7 @@ def test_a_json_file_in_no_folder_is_refused_before_the_work(
     monkeypatch.setattr(sys, "argv", ["evaluation", "samples.npz", "--json", str(tmp_path / "no" / "x.json")])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "is not a folder" in capsys.readouterr().err
+    assert "name a file in a folder that exists" in capsys.readouterr().err
 
 
 def test_the_evaluator_imports_neither_framework():

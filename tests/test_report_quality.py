@@ -15,7 +15,6 @@ from rich.console import Console
 from common.data import load_dataset
 from common.errors import UserError
 from common.evaluation import calibration
-from common.evaluation.feature_network import DESCRIPTION_PATH
 from comparison import quality_context
 from comparison.image_panels import EMPTY, GAP, classes_figure, neighbours_figure
 from comparison.quality_context import calibration_table
@@ -217,18 +216,16 @@ def test_bad_sets_are_not_shown_beside_scores_of_another_protocol(change: dict[s
 @pytest.mark.usefixtures("no_figures")
 def test_bad_sets_are_in_the_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(quality_context, "stored_calibration", lambda: BAD_SETS)
-    monkeypatch.setattr(quality_context, "committed_network", lambda: SHA256)
+    monkeypatch.setattr(quality_context, "committed_sha256", lambda: SHA256)
     html, markdown = reported(write_comparison(tmp_path, epochs=1))
     assert "uniform noise" in html
     assert "| one class only | - | 0.104 |" in markdown
 
 
-def test_stored_bad_sets_of_another_network_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(calibration, "CALIBRATION_PATH", tmp_path / "calibration.json")
-    committed = json.loads(DESCRIPTION_PATH.read_text())["sha256"]
-    for sha256, rows in ((committed, BAD_SETS), ("0" * 64, {})):
-        write_json(tmp_path / "calibration.json", {"network_sha256": sha256, "rows": BAD_SETS})
-        assert calibration.stored_calibration() == rows
+def test_stored_bad_sets_of_another_network_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "committed_sha256", lambda: SHA256)
+    with pytest.raises(UserError, match=r"calibration\.json is of another feature network"):
+        calibration.stored_calibration()
 
 
 @pytest.mark.usefixtures("no_figures")

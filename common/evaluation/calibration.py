@@ -8,15 +8,18 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from common.data import Dataset
-from common.evaluation.feature_network import ASSETS, DESCRIPTION_PATH
+from common.evaluation.feature_network import committed_sha256
 from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
 from common.evaluation.reference import Reference
+from common.evaluation.stored import shipped
 from common.randomness import stream
 
 NAME = "calibration.json"
-CALIBRATION_PATH = ASSETS / NAME
 BLUR_PIXELS = 1.5
 NUM_MEMORISED = 1_000
+# Those worth a column beside a model's.
+CALIBRATED_METRICS = ("frechet_distance", "kid", "mnist_score", "precision", "recall", "coverage", "class_kl",
+                      "memorised_fraction")  # fmt: skip
 
 
 def uniform_noise(mnist: Dataset, num: int) -> np.ndarray:
@@ -49,10 +52,9 @@ CASES: dict[str, Callable[[Dataset, int], np.ndarray]] = {
 
 
 def stored_calibration() -> dict[str, dict[str, float]]:
-    """Case to metric to value under the standard protocol; empty if they are of another feature network."""
-    stored = json.loads(CALIBRATION_PATH.read_text())
-    committed = json.loads(DESCRIPTION_PATH.read_text())["sha256"]
-    return stored["rows"] if stored["network_sha256"] == committed else {}
+    """Case to metric to value under the standard protocol; UserError if they are not the committed ones."""
+    content = shipped(NAME, committed_sha256())
+    return json.loads(content)["rows"] if content is not None else {}
 
 
 def compute_calibration(reference: Reference) -> dict[str, Any]:

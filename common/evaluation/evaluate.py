@@ -23,7 +23,7 @@ from common.evaluation.metrics import (
     quick_scores,
 )
 from common.evaluation.reference import K, Reference
-from common.evaluation.samples import NUM_QUICK, NUM_STANDARD, check_draws, digit_images
+from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD, check_draws, digit_images
 
 
 class Metric(TypedDict):
@@ -65,13 +65,15 @@ def evaluate_samples(
     *,
     reference: str = "test",
     quick: bool = False,
+    resized: bool = False,
     threads: int | None = None,
 ) -> Evaluation:
     """Scores uint8 images (N, S, S), N from 1,000 to 10,000, against N real digits of the reference split.
 
     Several draws of one model give each metric its spread. Only N = 10,000 test digits at a size they survive are the
     standard protocol (`comparable` is true); floors of any other are computed once and cached. `quick` scores 2,000
-    samples by the Fréchet distance, KID and MNIST score alone. UserError says what is wrong with the samples.
+    samples by the Fréchet distance, KID and MNIST score alone; `resized` is for images of 29 to 35 px that come from
+    enlarged digits, not from digits with a border. UserError says what is wrong with the samples.
     """
     network = load_feature_network(threads=threads)
     mnist = load_dataset("mnist")
@@ -84,8 +86,15 @@ def evaluate_samples(
             images = images[:NUM_QUICK] if quick else images
             if found is None:
                 image_size = images.shape[1]
-                found = Reference(network, mnist, split=reference, num_images=len(images), image_size=image_size)
-            draw = make_draw(digit_images(images), found)
+                found = Reference(
+                    network,
+                    mnist,
+                    split=reference,
+                    num_images=len(images),
+                    image_size=image_size,
+                    resized=resized,
+                )
+            draw = make_draw(digit_images(images, resized=resized), found)
             scores = quick_scores(draw, found) if quick else full_scores(draw, found)
             nearest = None if quick else nearest_of(draw, found)
             if nearest is not None:
@@ -139,6 +148,7 @@ def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: b
             "confidence and classes; the test digits for memorisation"
         ),
         "image_size": image_size,
+        "brought_to_28_px": _restoration(reference, image_size),
         "network_sha256": reference.network.sha256,
         "num_features": reference.features.shape[1],
         "k": K,
@@ -155,3 +165,9 @@ def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: b
             and not reference.is_resized
         ),
     }
+
+
+def _restoration(reference: Reference, image_size: int) -> str:
+    if image_size == DIGIT_SIZE:
+        return "they are"
+    return "antialiased resize" if reference.is_resized else "crop of the border"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -56,13 +56,29 @@ def load_feature_network(network_path: Path = NETWORK_PATH, *, threads: int | No
             f"{network_path} cannot be read ({error.strerror}): reinstall the package, or restore the file from git"
         ) from None
     sha256 = hashlib.sha256(content).hexdigest()
-    expected = json.loads(DESCRIPTION_PATH.read_text())["sha256"]
+    expected = committed_sha256()
     if sha256 != expected:
         raise UserError(
             f"{network_path.name} is not the committed feature network: its SHA-256 is {sha256[:12]}..., "
             f"expected {expected[:12]}...; reinstall the package, or restore the file from git"
         )
     return FeatureNetwork(content, threads=threads or default_threads())
+
+
+def committed_sha256() -> str:
+    """SHA-256 of the network that belongs to this version of the project."""
+    return read_asset_json(DESCRIPTION_PATH, {"sha256": str})["sha256"]
+
+
+def read_asset_json(path: Path, kinds: dict[str, type]) -> dict[str, Any]:
+    """A JSON file shipped beside the network, with fields of these types; UserError for any other."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        fields = None
+    if not isinstance(fields, dict) or not all(isinstance(fields.get(name), kind) for name, kind in kinds.items()):
+        raise UserError(f"{path} is missing or damaged: reinstall the package, or restore the file from git")
+    return fields
 
 
 def default_threads() -> int:

@@ -26,15 +26,25 @@ class Reference:
     """N random digits of one split, brought through the size of the samples, as resizing is no fault."""
 
     def __init__(
-        self, network: FeatureNetwork, mnist: Dataset, *, split: str, num_images: int, image_size: int
+        self,
+        network: FeatureNetwork,
+        mnist: Dataset,
+        *,
+        split: str,
+        num_images: int,
+        image_size: int,
+        resized: bool = False,
     ) -> None:
         self.network = network
         self.mnist = mnist
         self.split = split
         self.num_images = num_images
+        self.resized = resized
         some = mnist.test_images[:10]
         # A size that digits survive unchanged is as good as their own.
-        self.image_size = DIGIT_SIZE if np.array_equal(round_trip(some, image_size), some) else image_size
+        self.image_size = (
+            DIGIT_SIZE if np.array_equal(round_trip(some, image_size, resized=resized), some) else image_size
+        )
         self.is_resized = self.image_size != DIGIT_SIZE
         # The files are not in random order: the first 2,000 test digits are another population than the rest.
         chosen = shuffled_indices(mnist, split)[:num_images]
@@ -43,7 +53,7 @@ class Reference:
 
     def round_trip(self, images: np.ndarray) -> np.ndarray:
         """Digits at the size of the samples and back."""
-        return round_trip(images, self.image_size)
+        return round_trip(images, self.image_size, resized=self.resized)
 
     @cached_property
     def gaussian(self) -> Gaussian:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.config import TrainConfig
-from common.data import fit_images, restore_images
+from common.data import fit_images, resize_images, restore_images
 from common.errors import UserError
 from common.untrusted import one_line, read_npz
 
@@ -67,11 +67,18 @@ def check_draws(draws: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray
         raise UserError("there are no samples: pass at least one draw")
 
 
-def digit_images(images: np.ndarray) -> np.ndarray:
-    """Images (N, S, S) at the 28 px of the feature network: cropped if S only adds a border, else resized."""
+def digit_images(images: np.ndarray, *, resized: bool = False) -> np.ndarray:
+    """Images (N, S, S) at the 28 px of the feature network: cropped if S only adds a border, else resized.
+
+    `resized` says that training digits were enlarged to a size at which this project would have padded them.
+    """
+    if resized and images.shape[1] != DIGIT_SIZE:
+        return resize_images(images, DIGIT_SIZE)
     return restore_images(images, DIGIT_SIZE)
 
 
-def round_trip(digits: np.ndarray, image_size: int) -> np.ndarray:
+def round_trip(digits: np.ndarray, image_size: int, *, resized: bool = False) -> np.ndarray:
     """Real digits (N, 28, 28) through the size of the samples and back, so that resizing costs no score."""
+    if resized and image_size != DIGIT_SIZE:
+        return digit_images(resize_images(digits, image_size), resized=True)
     return digit_images(fit_images(digits, image_size))

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import common.data
+import common.randomness
 from common.cache import cache_dir
 from common.errors import UserError
-from common.evaluation.feature_network import ASSETS, FeatureNetwork
+from common.evaluation.feature_network import ASSETS, FeatureNetwork, read_asset_json
 from common.records import write_atomically
 
 MANIFEST_PATH = ASSETS / "stored.json"
@@ -23,13 +25,8 @@ def stored(
 
     Raises UserError if a shipped file belongs to another network, or is not the committed one.
     """
-    manifest = json.loads(MANIFEST_PATH.read_text())
-    if name in manifest["files"]:
-        if manifest["network_sha256"] != network.sha256:
-            raise UserError(f"{name} is of another feature network: {RECOMPUTE}")
-        content = (ASSETS / name).read_bytes()
-        if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
-            raise UserError(f"{name} is not the committed file: restore it from git, or {RECOMPUTE}")
+    content = shipped(name, network.sha256)
+    if content is not None:
         return decode(content)
     path = cache_dir() / "evaluation" / f"{network.sha256[:12]}-{_code_hash()[:12]}" / name
     try:
@@ -44,6 +41,22 @@ def stored(
     return decode(content)
 
 
+def shipped(name: str, network_sha256: str) -> bytes | None:
+    """The file `name` as it was committed for this network, None if no such file is; UserError as for `stored`."""
+    manifest = read_asset_json(MANIFEST_PATH, {"network_sha256": str, "files": dict})
+    if name not in manifest["files"]:
+        return None
+    if manifest["network_sha256"] != network_sha256:
+        raise UserError(f"{name} is of another feature network: {RECOMPUTE}")
+    try:
+        content = (ASSETS / name).read_bytes()
+    except OSError as error:
+        raise UserError(f"{name} cannot be read ({error.strerror}): restore it from git, or {RECOMPUTE}") from None
+    if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
+        raise UserError(f"{name} is not the committed file: restore it from git, or {RECOMPUTE}")
+    return content
+
+
 def ship(files: dict[str, bytes], network: FeatureNetwork) -> None:
     """Write the files of the standard protocol beside the network, over the old ones."""
     for name, content in files.items():
@@ -54,8 +67,9 @@ def ship(files: dict[str, bytes], network: FeatureNetwork) -> None:
 
 
 def _code_hash() -> str:
-    """Of this package: what another version of a metric computed is of no use."""
+    """Of this package and what it draws on: what another version of a metric computed is of no use."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    others = [Path(module.__file__ or "") for module in (common.data, common.randomness)]
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), *others]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
