@@ -19,7 +19,7 @@ types: .venv/installed-dev
 	$(BIN)/basedpyright
 
 unit: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Two workers share two cores (`make unit`): each computes on one, and a thread that waits sleeps instead of spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # What the evaluator computes of real digits once is found here again by the next test run, as JAX's compilations are.
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "home")
 
@@ -15,9 +17,10 @@ import pytest
 import jax_impl.device
 import torch_impl.device
 
+NUM_THREADS = int(os.environ["OMP_NUM_THREADS"])
 # Before anything else touches the frameworks: XLA reads its flags once, torch's threads inherit their modes.
-torch_impl.device.configure(num_threads=2)
-jax_impl.device.configure(num_threads=2)
+torch_impl.device.configure(num_threads=NUM_THREADS)
+jax_impl.device.configure(num_threads=NUM_THREADS)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Every trainer compiles its own step; equal ones are found here again, also by the next test run.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))

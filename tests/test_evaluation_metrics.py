@@ -137,6 +137,7 @@ def test_kernel_distance_of_equal_distributions_is_zero_within_its_standard_erro
     assert abs(found.value) < 4 * found.standard_error
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_deviation_that_fresh_draws_have(rng: np.random.Generator):
     draws = [kernel_distance(*rng.standard_normal((2, 3 * SUBSET_SIZE, 4)), seed=0) for _ in range(12)]
     errors = [found.standard_error for found in draws if found.standard_error is not None]
