@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from common.architectures import Architecture
 from common.averaging import is_averaged
 from common.checkpoint_format import AVERAGE_PREFIX, Checkpoint
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError, check_weights, expected_shapes
+from common.layers import Architecture
 
 NEVER_NEGATIVE = (".running_var", ".exp_avg_sq")  # a root is taken of them
 MAX_UPDATES = 2**31 - 1  # optax counts in int32

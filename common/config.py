@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -52,6 +52,8 @@ class TrainConfig:
     """Whether the first generator update reuses the images the discriminator just saw, or draws fresh latents."""
     generator_average: float = 0.998
     """Decay a step of the generator's weight average that samples are drawn from; 0 draws from the last weights."""
+    initialization: Literal["normal", "uniform"] = "normal"
+    """Initial weights: N(0, 0.02) (Radford et al. 2016, section 4), or PyTorch's own, uniform in +-1/sqrt(fan in)."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """Arithmetic of both networks: IEEE float32, bfloat16 autocast over float32 weights, or float64."""
     variant: Literal["tuned", "idiomatic"] = "tuned"
@@ -134,9 +136,32 @@ def _require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
+# Seed document 004 draws fresh latents for every generator update, and shows its DCGAN's 16th epoch.
+SEED004 = TrainConfig(preset="seed004", image_size=28, epochs=16, generator_latents="fresh", initialization="uniform")
+
 PRESETS: dict[str, TrainConfig] = {
     "dcgan32": TrainConfig(),
     "dcgan32-wide": TrainConfig(preset="dcgan32-wide", batch_size=128),
     "dcgan28": TrainConfig(preset="dcgan28", image_size=28, batch_size=128),
     "smoke": TrainConfig(preset="smoke", batch_size=32, train_size=2048, epochs=1),
+    "seed000": TrainConfig(preset="seed000", image_size=64, batch_size=128),
+    "seed001": TrainConfig(preset="seed001", epochs=50, initialization="uniform"),
+    "seed002": TrainConfig(preset="seed002", image_size=64, batch_size=128, real_target=0.9, fake_target=0.1),
+    "seed003": TrainConfig(preset="seed003", image_size=28, batch_size=128),
+    "seed004": SEED004,
+    "seed004-smoothing": replace(SEED004, preset="seed004-smoothing", real_target=0.9, generator_target=0.9),
+    "seed004-ttur": replace(SEED004, preset="seed004-ttur", learning_rate_discriminator=1e-4, generator_updates=2),
+    "seed004-mlp": replace(SEED004, preset="seed004-mlp", epochs=24, initialization="normal"),
+    "seed004-mlp-ttur": replace(
+        SEED004,
+        preset="seed004-mlp-ttur",
+        batch_size=128,
+        latent_dim=256,
+        learning_rate_discriminator=1e-4,
+        generator_updates=2,
+        real_target=0.9,
+        generator_target=0.9,
+        initialization="normal",
+    ),
+    "paper64-rgb": TrainConfig(preset="paper64-rgb", dataset="cifar10", image_size=64, batch_size=128),
 }

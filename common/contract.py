@@ -15,8 +15,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from common.architectures import Architecture, batch_norms, weight_shapes
+from common.architectures import batch_norms, weight_shapes
 from common.config import TrainConfig
+from common.layers import Architecture
 
 Weights = dict[str, np.ndarray]
 

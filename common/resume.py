@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from common.architectures import Architecture
 from common.checkpoint import list_checkpoints, load_checkpoint, load_newest
 from common.checkpoint_check import check_tensors, checked_step
 from common.checkpoint_format import Checkpoint
@@ -13,6 +12,7 @@ from common.config import TrainConfig, differing_fields
 from common.contract import Weights
 from common.errors import UserError
 from common.initial_weights import initial_weights
+from common.layers import Architecture
 from common.records import (
     CHECKPOINTS,
     CONFIG_FILE,

@@ -5,8 +5,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from common.architectures import Architecture
 from common.errors import UserError
+from common.layers import Architecture
 from common.records import LOSSES_HEADER, NUM_PICTURES
 from common.untrusted import one_line, open_bounded, read_npz
 

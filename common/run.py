@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from common.architectures import Architecture, build_architecture, count_parameters
+from common.architectures import build_architecture, count_parameters
 from common.averaging import GeneratorAverage
 from common.config import TrainConfig, to_dict
 from common.contract import Trainer, Weights
@@ -19,6 +19,7 @@ from common.environment import describe_environment
 from common.errors import RunFailedError, UserError
 from common.evaluation import Evaluation, load_feature_network
 from common.initial_weights import initial_weights
+from common.layers import Architecture
 from common.loop import train
 from common.options import RunOptions
 from common.progress import ConsoleProgress

@@ -12,13 +12,13 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from common.architectures import Architecture
 from common.checkpoint import load_checkpoint, save_checkpoint
 from common.checkpoint_check import check_tensors
 from common.checkpoint_format import AVERAGE_PREFIX, Checkpoint
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.errors import UserError
+from common.layers import Architecture
 from common.options import parse_flags
 from common.run import PACKAGES
 from common.untrusted import one_line

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.architectures import Architecture, build_architecture
+from common.architectures import build_architecture
 from common.checkpoint_format import AVERAGE_PREFIX
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.environment import default_num_threads
 from common.errors import UserError
+from common.layers import Architecture
 from common.records import FRAMEWORK_NAMES
 from common.run import PACKAGES
 from comparison.parity.localise import Link, accumulation, first_divergence, sequence

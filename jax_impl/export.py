@@ -7,8 +7,9 @@
     generator_average                the same names as `generator`; the project draws its samples from this one
     generator_optimizer, discriminator_optimizer      for `nnx.Optimizer(network, optax.adam(...), wrt=nnx.Param)`
 
-Axes and names are those of `jax_impl/layers.py`: kernels are (K, K, in, out) of `nnx.Conv` and (K, K, out, in) of
-`nnx.ConvTranspose(transpose_kernel=True)`. Arrays are stored as NumPy's, so that no device is asked for.
+Axes and names are those of `jax_impl/layers.py`: kernels are (K, K, in, out) of `nnx.Conv`, (K, K, out, in) of
+`nnx.ConvTranspose(transpose_kernel=True)`, (in, out) of `nnx.Linear`, which takes an image and gives one, both
+flattened with the channels last, as `Linear` there has it. Arrays are NumPy's, so that no device is asked for.
 """
 
 import logging
@@ -20,12 +21,21 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from common.architectures import Architecture, BatchNorm, Conv, ConvTranspose
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.errors import UserError
+from common.layers import (
+    Architecture,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    LayerSpec,
+    Linear,
+    parameter_shapes,
+)
 from common.untrusted import one_line
-from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS, TO_CANONICAL, TO_NATIVE
+from jax_impl import weights as layout
+from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
 
 CONTENTS = ("generator", "discriminator", "generator_average", "generator_optimizer", "discriminator_optimizer")
 # Where nnx.Optimizer keeps what optax.adam remembers: canonical name -> path.
@@ -37,10 +47,10 @@ _NativePath = tuple[str, ...]
 
 
 class _Leaf(NamedTuple):
-    """One array's canonical name, and whether its axes are to be moved."""
+    """One array's canonical name, and the layer whose parameter it is, whose axes are to be moved."""
 
     key: str
-    is_kernel: bool
+    spec: LayerSpec | None
 
 
 def write_export(
@@ -113,7 +123,7 @@ def _optimizer_state(weights: Weights, name: str, architecture: Architecture) ->
 
 def _optimizer_weights(content: Any, name: str, architecture: Architecture) -> Weights:
     place = f"{name}_optimizer"
-    counters = {path: _Leaf(f"{name}.adam.step", is_kernel=False) for path in _COUNTERS}
+    counters = {path: _Leaf(f"{name}.adam.step", spec=None) for path in _COUNTERS}
     found: Weights = {}
     steps = []
     for leaf, array in _placed(content, counters | _moments(name, architecture), place):
@@ -132,16 +142,14 @@ def _parameters(name: str, architecture: Architecture) -> dict[_NativePath, _Lea
     leaves = {}
     for index, spec in enumerate(getattr(architecture, name)):
         for canonical, native in PARAMETERS.get(type(spec), {}).items():
-            is_convolution = isinstance(spec, Conv | ConvTranspose)
-            if canonical != "bias" or not is_convolution or spec.bias:
-                leaf = _Leaf(f"{name}.layers.{index}.{canonical}", is_convolution and canonical == "weight")
-                leaves["layers", str(index), native] = leaf
+            if canonical in dict(parameter_shapes(spec)):
+                leaves["layers", str(index), native] = _Leaf(f"{name}.layers.{index}.{canonical}", spec)
     return leaves
 
 
 def _buffers(name: str, architecture: Architecture) -> dict[_NativePath, _Leaf]:
     return {
-        ("layers", str(index), native): _Leaf(f"{name}.layers.{index}.{canonical}", is_kernel=False)
+        ("layers", str(index), native): _Leaf(f"{name}.layers.{index}.{canonical}", spec=None)
         for index, spec in enumerate(getattr(architecture, name))
         if isinstance(spec, BatchNorm)
         for canonical, native in BATCH_NORM_BUFFERS.items()
@@ -150,7 +158,7 @@ def _buffers(name: str, architecture: Architecture) -> dict[_NativePath, _Leaf]:
 
 def _moments(name: str, architecture: Architecture) -> dict[_NativePath, _Leaf]:
     return {
-        (*moment_path, *path): _Leaf(f"{leaf.key}.adam.{moment}", leaf.is_kernel)
+        (*moment_path, *path): _Leaf(f"{leaf.key}.adam.{moment}", leaf.spec)
         for moment, moment_path in _MOMENTS.items()
         for path, leaf in _parameters(name, architecture).items()
     }
@@ -190,10 +198,14 @@ def _entries(content: Any, name: str) -> Mapping[Any, Any]:
 
 
 def _to_native(array: np.ndarray, leaf: _Leaf) -> np.ndarray:
-    return np.ascontiguousarray(array.transpose(TO_NATIVE)) if leaf.is_kernel else array
+    return layout.to_native(array, leaf.spec) if leaf.spec else array
 
 
 def _to_canonical(array: np.ndarray, leaf: _Leaf) -> np.ndarray:
-    if leaf.is_kernel and array.ndim == len(TO_CANONICAL):  # one of another rank is refused by its shape
-        return np.ascontiguousarray(array.transpose(TO_CANONICAL))
-    return array
+    spec = leaf.spec
+    if isinstance(spec, Linear) and array.shape not in ((spec.in_features, spec.out_features), (spec.out_features,)):
+        # Turned round it could fit, with every number in the wrong place.
+        raise WeightsError(f"{leaf.key} has shape {array.shape}: a kernel here is (in, out), a bias (out,)")
+    if spec is None or (isinstance(spec, Conv | ConvTranspose) and array.ndim not in (1, 4)):
+        return array  # one of another rank is refused by its shape
+    return layout.to_canonical(array, spec)

@@ -1,6 +1,7 @@
 """One Flax NNX module for each layer spec. Mirrors torch_impl/layers.py."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from common import architectures as specs
+from common import layers as specs
 from jax_impl import convolution
 
 Layer = Callable[[Array], Array]
@@ -47,6 +48,8 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
                 param_dtype=param_dtype,
                 rngs=rngs,
             )
+        case specs.Linear():
+            return Linear(spec, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         case specs.BatchNorm():
             return BatchNorm(
                 spec.num_features,
@@ -86,6 +89,20 @@ class TunedConv(nnx.Module):
         kernel = self.kernel[...].astype(self.dtype)
         outputs = self.operation(images.astype(self.dtype), kernel, self.spec.stride, self.spec.padding)
         return outputs if self.bias is None else outputs + self.bias[...].astype(self.dtype)[None, None, None]
+
+
+class Linear(nnx.Linear):
+    """`nnx.Linear` from one image (N, S, S, C) to another; flattened, the channels come last (see weights.py)."""
+
+    def __init__(self, spec: specs.Linear, *, dtype: DTypeLike, param_dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+        super().__init__(
+            spec.in_features, spec.out_features, use_bias=spec.bias, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        )
+        self.out_shape = (spec.out_size, spec.out_size, spec.out_channels)
+
+    def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
+        outputs = super().__call__(inputs.reshape(len(inputs), -1), out_sharding)
+        return outputs.reshape(-1, *self.out_shape)
 
 
 class BatchNorm(nnx.BatchNorm):

@@ -4,7 +4,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from common.architectures import Architecture
+from common.layers import Architecture
 from jax_impl.layers import LeakyReLU, build_layer
 
 

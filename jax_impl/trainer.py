@@ -11,9 +11,9 @@ import optax
 from flax import nnx
 from jax import Array
 
-from common.architectures import Architecture
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
+from common.layers import Architecture
 from jax_impl.device import Device, compiler_options
 from jax_impl.model import Discriminator, Generator
 from jax_impl.steps import train_step

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from common.architectures import BatchNorm, Conv, ConvTranspose, LayerSpec
 from common.contract import Weights
+from common.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, Linear
 
 BATCH_NORM_BUFFERS = {"running_mean": "mean", "running_var": "var"}
 # Canonical (out, in, K, K) of Conv and (in, out, K, K) of ConvTranspose <-> Flax (K, K, in, out) and (K, K, out, in).
@@ -18,6 +17,7 @@ TO_NATIVE, TO_CANONICAL = (2, 3, 1, 0), (3, 2, 0, 1)
 PARAMETERS: dict[type, dict[str, str]] = {
     Conv: {"weight": "kernel", "bias": "bias"},
     ConvTranspose: {"weight": "kernel", "bias": "bias"},
+    Linear: {"weight": "kernel", "bias": "bias"},
     BatchNorm: {"weight": "scale", "bias": "bias"},
 }
 
@@ -29,10 +29,10 @@ def load_weights(
     adam = optimizer.opt_state[0]
     for key, variable in _buffers(name, network, specs):
         variable.set_value(jnp.array(weights[key]))
-    for key, path, variable in _parameters(name, network, specs):
-        variable.set_value(_to_native(weights[key]))
-        _at(adam.mu, path).set_value(_to_native(weights[f"{key}.adam.exp_avg"]))
-        _at(adam.nu, path).set_value(_to_native(weights[f"{key}.adam.exp_avg_sq"]))
+    for key, path, spec in _parameters(name, network, specs):
+        _at(network, path).set_value(jnp.array(to_native(weights[key], spec)))
+        _at(adam.mu, path).set_value(jnp.array(to_native(weights[f"{key}.adam.exp_avg"], spec)))
+        _at(adam.nu, path).set_value(jnp.array(to_native(weights[f"{key}.adam.exp_avg_sq"], spec)))
     step = weights[f"{name}.adam.step"]
     adam.count.set_value(jnp.array(step, adam.count[...].dtype))
     optimizer.step.set_value(jnp.array(step, optimizer.step[...].dtype))
@@ -42,23 +42,36 @@ def export_weights(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...],
     """The inverse of `load_weights`: copies in canonical axis order."""
     adam = optimizer.opt_state[0]
     weights = {key: np.array(variable[...]) for key, variable in _buffers(name, network, specs)}
-    for key, path, variable in _parameters(name, network, specs):
-        weights[key] = _to_canonical(variable[...])
-        weights[f"{key}.adam.exp_avg"] = _to_canonical(_at(adam.mu, path)[...])
-        weights[f"{key}.adam.exp_avg_sq"] = _to_canonical(_at(adam.nu, path)[...])
+    for key, path, spec in _parameters(name, network, specs):
+        weights[key] = to_canonical(np.asarray(_at(network, path)[...]), spec)
+        weights[f"{key}.adam.exp_avg"] = to_canonical(np.asarray(_at(adam.mu, path)[...]), spec)
+        weights[f"{key}.adam.exp_avg_sq"] = to_canonical(np.asarray(_at(adam.nu, path)[...]), spec)
     weights[f"{name}.adam.step"] = np.array(adam.count[...], np.int64)
     return weights
 
 
+def to_native(array: np.ndarray, spec: LayerSpec) -> np.ndarray:
+    """A parameter of `spec`, or a moment of it, in Flax's axis order."""
+    if isinstance(spec, Linear):
+        return _channels_last(array, spec)
+    return np.ascontiguousarray(array.transpose(TO_NATIVE)) if array.ndim == 4 else array
+
+
+def to_canonical(array: np.ndarray, spec: LayerSpec) -> np.ndarray:
+    """The inverse of `to_native`; a copy, since the step that comes next overwrites its arguments."""
+    if isinstance(spec, Linear):
+        return _channels_first(array, spec).copy()
+    return array.transpose(TO_CANONICAL).copy() if array.ndim == 4 else array.copy()
+
+
 def _parameters(
     name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]
-) -> Iterator[tuple[str, tuple[str | int, ...], nnx.Variable]]:
+) -> Iterator[tuple[str, tuple[str | int, ...], LayerSpec]]:
     for index, spec in enumerate(specs):
         for canonical, native in PARAMETERS.get(type(spec), {}).items():
             path = ("layers", index, native)
-            variable = _at(network, path)
-            if variable is not None:
-                yield f"{name}.layers.{index}.{canonical}", path, variable
+            if _at(network, path) is not None:
+                yield f"{name}.layers.{index}.{canonical}", path, spec
 
 
 def _buffers(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> Iterator[tuple[str, nnx.Variable]]:
@@ -74,9 +87,20 @@ def _at(node: Any, path: tuple[str | int, ...]) -> Any:
     return node
 
 
-def _to_native(array: np.ndarray) -> jax.Array:
-    return jnp.array(array.transpose(TO_NATIVE) if array.ndim == 4 else array)
+def _channels_last(array: np.ndarray, spec: Linear) -> np.ndarray:
+    """Canonical (out C S S, in C S S) or (out C S S,) to Flax's (in S S C, out S S C) or (out S S C,)."""
+    outputs = (spec.out_channels, spec.out_size, spec.out_size)
+    if array.ndim == 1:
+        return array.reshape(outputs).transpose(1, 2, 0).ravel()
+    inputs = (spec.in_channels, spec.in_size, spec.in_size)
+    kernel = array.reshape(*outputs, *inputs).transpose(4, 5, 3, 1, 2, 0)
+    return kernel.reshape(spec.in_features, spec.out_features)
 
 
-def _to_canonical(array: jax.Array) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(array).transpose(TO_CANONICAL)) if array.ndim == 4 else np.array(array)
+def _channels_first(array: np.ndarray, spec: Linear) -> np.ndarray:
+    outputs = (spec.out_size, spec.out_size, spec.out_channels)
+    if array.ndim == 1:
+        return array.reshape(outputs).transpose(2, 0, 1).ravel()
+    inputs = (spec.in_size, spec.in_size, spec.in_channels)
+    weight = array.reshape(*inputs, *outputs).transpose(5, 3, 4, 2, 0, 1)
+    return weight.reshape(spec.out_features, spec.in_features)

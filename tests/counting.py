@@ -6,12 +6,12 @@ import numpy as np
 
 import common.run
 import common.scoring
-from common.architectures import Architecture
 from common.command import standalone
 from common.config import TrainConfig
 from common.contract import StepMetrics, Weights
 from common.data import Dataset
 from common.initial_weights import initial_weights
+from common.layers import Architecture
 from common.run import Implementation
 
 STEPS_PER_EPOCH = 32  # two chunks

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from common.architectures import weight_shapes
-from common.config import PRESETS
 from common.contract import StepMetrics, WeightsError, expected_shapes
 from common.data import fit_images
 from common.initial_weights import initial_weights
 from common.randomness import evaluation_latents
-from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, small_config
+from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, build, chunk_of, small_architecture, small_config
 
 pytestmark = pytest.mark.parametrize("framework", FRAMEWORKS)
 
@@ -109,7 +108,7 @@ def test_generating_leaves_the_weights_alone_and_an_image_does_not_depend_on_its
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 @pytest.mark.parametrize("batch_size", [2, 5])
 def test_every_preset_trains_and_generates_at_its_own_size(framework, preset, batch_size, digits):
     config = small_config(preset, batch_size=batch_size)
@@ -171,7 +170,7 @@ def test_wrong_weights_are_refused_naming_the_tensor(framework):
         trainer.load_weights({**weights, name: weights[name].astype(np.float64)})
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 def test_exported_names_and_shapes_are_those_of_the_architecture(framework, preset):
     config = small_config(preset)
     architecture = small_architecture(config)

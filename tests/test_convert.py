@@ -14,16 +14,17 @@ import torch
 
 import jax_impl.export
 import torch_impl.export
-from common.architectures import Architecture, BatchNorm, Conv, ConvTranspose, Tanh, weight_shapes
+from common.architectures import weight_shapes
 from common.checkpoint import load_checkpoint, save_checkpoint
 from common.checkpoint_format import Checkpoint
 from common.command import report_errors
-from common.config import PRESETS, TrainConfig, to_dict
+from common.config import TrainConfig, to_dict
 from common.contract import Weights, expected_shapes
+from common.layers import Architecture, BatchNorm, Conv, ConvTranspose, Tanh
 from common.randomness import fixed_latents
 from comparison.command import PROGRAM, run_command
 from tests.test_boundaries import BLOCK, FRAMEWORK_MODULES, run_python
-from tests.trainers import FRAMEWORKS, build, small_architecture, small_config
+from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, build, small_architecture, small_config
 
 CONFIG = small_config()
 NUM_UPDATES = 1234
@@ -231,7 +232,7 @@ def fails(captured: Any, *words: object) -> str:
     return printed.err.strip()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_preset_comes_back_bit_for_bit(framework, preset, tmp_path):
     checkpoint = write_run(tmp_path / "run", small_config(preset))

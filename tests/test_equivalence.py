@@ -9,7 +9,7 @@ from common.architectures import build_architecture, count_parameters
 from common.config import PRESETS
 from common.initial_weights import initial_weights
 from common.randomness import fixed_latents
-from tests.trainers import FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
+from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
 
 RECIPES = {
     "default": {},
@@ -28,7 +28,7 @@ def relative_l2(measured: np.ndarray, reference: np.ndarray) -> float:
     return difference / scale if scale else difference
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 def test_float32_losses_of_the_first_step_agree_to_1e_5(preset, digits):
     config = small_config(preset)
     chunk = chunk_of(config, digits, num_steps=1)
@@ -66,7 +66,7 @@ def test_float64_training_agrees_to_rounding_in_every_tensor_after_three_steps(r
     assert {name: error for name, error in errors.items() if not error < 1e-11} == {}
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 def test_float64_images_in_eval_mode_agree_after_training(preset, digits):
     config = small_config(preset, precision="float64")
     chunk = chunk_of(config, digits, num_steps=2)
@@ -77,7 +77,7 @@ def test_float64_images_in_eval_mode_agree_after_training(preset, digits):
         trainer.train_chunk(*chunk)
         images.append(trainer.generate(latents))
     contrast = images[0].std()  # so early in training an image is nearly gray
-    assert contrast > 1e-5
+    assert contrast > 1e-6
     np.testing.assert_allclose(images[0], images[1], rtol=0, atol=1e-5 * contrast)  # the contract hands out float32
 
 
@@ -93,7 +93,7 @@ def test_the_tuned_and_the_idiomatic_variant_are_the_same_gan(framework, digits)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 def test_weights_go_from_torch_to_jax_and_back_bit_exact_with_optimizer_state(preset, precision, digits):
     config = small_config(preset, precision=precision)
     torch_trainer, jax_trainer = (build(framework, config) for framework in FRAMEWORKS)
@@ -133,7 +133,7 @@ def test_this_comparison_notices_a_small_difference_in_the_recipe(difference, di
     assert max(errors) > 1e-6
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 def test_both_frameworks_hold_as_many_parameters_as_the_architecture_says(preset):
     import jax
     from flax import nnx

@@ -25,6 +25,8 @@ EXTRA_NAMES = {
     "jax_impl/layers.py:LeakyReLU": "torch's own LeakyReLU is the convention; JAX's has another derivative at 0",
     "jax_impl/weights.py:TO_NATIVE": "torch's axis order is the canonical one",
     "jax_impl/weights.py:TO_CANONICAL": "torch's axis order is the canonical one",
+    "jax_impl/weights.py:to_native": "torch's axis order is the canonical one",
+    "jax_impl/weights.py:to_canonical": "torch's axis order is the canonical one",
     "jax_impl/weights.py:PARAMETERS": "torch's parameter names are the canonical ones",
 }
 SHARED_FILES = sorted(path.name for path in TORCH.glob("*.py"))

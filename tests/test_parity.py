@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from common import architectures as specs
+from common import layers as specs
 from comparison.parity import inputs, ladder, pieces, training
 from comparison.parity.certificate import certificate, identity_hash
 from comparison.parity.command import detection_matrix, line, parity

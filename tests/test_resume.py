@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from common.architectures import Architecture, build_architecture
+from common.architectures import build_architecture
 from common.averaging import is_averaged
 from common.checkpoint import (
     checkpoint_header,
@@ -26,6 +26,7 @@ from common.config import PRESETS, TrainConfig, to_dict
 from common.contract import Weights, expected_shapes
 from common.data import fit_images
 from common.errors import UserError
+from common.layers import Architecture
 from common.loop import train
 from common.options import RunOptions, parse
 from common.records import LOSSES_HEADER, RunFolder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from common.architectures import Conv, ConvTranspose
+from common.layers import Conv, ConvTranspose
 from tests.trainers import build, chunk_of, small_architecture, small_config
 
 

@@ -9,15 +9,18 @@ import jax_impl.device
 import jax_impl.trainer
 import torch_impl.device
 import torch_impl.trainer
-from common.architectures import Architecture, build_architecture
+from common.architectures import FAMILIES, build_architecture
 from common.config import PRESETS, TrainConfig
 from common.contract import Trainer
 from common.data import fit_images
 from common.initial_weights import initial_weights
+from common.layers import Architecture
 from common.randomness import training_latents
 
 FRAMEWORKS = ("torch", "jax")
 WIDTH = 4
+# One preset for each kind of network: others differ in width and recipe.
+DISTINCT_PRESETS = list({family: preset for preset, (family, _) in reversed(FAMILIES.items())}.values())[::-1]
 MODULES: dict[str, tuple[ModuleType, ModuleType]] = {
     "torch": (torch_impl.trainer, torch_impl.device),
     "jax": (jax_impl.trainer, jax_impl.device),

@@ -6,8 +6,9 @@
     generator_average                the same names as `generator`; the project draws its samples from this one
     generator_optimizer, discriminator_optimizer      for `torch.optim.Adam(network.parameters())`
 
-Axes and names are PyTorch's, which are the canonical ones (common/contract.py). `num_batches_tracked`, which strict
-loading asks for and a BatchNorm with a momentum never reads, is the number of updates.
+Axes and names are PyTorch's, which are the canonical ones (common/contract.py); an `nn.Linear` takes an image and gives
+one, both flattened with the channels first, as `Linear` in torch_impl/layers.py has it. `num_batches_tracked`, which
+strict loading asks for and a BatchNorm with a momentum never reads, is the number of updates.
 """
 
 import io
@@ -21,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from common.architectures import Architecture, batch_norms, weight_shapes
+from common.architectures import batch_norms, weight_shapes
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.errors import UserError
+from common.layers import Architecture
 from common.records import write_atomically
 from common.untrusted import one_line
 from torch_impl.weights import BATCH_NORM_BUFFERS

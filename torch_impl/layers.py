@@ -1,8 +1,8 @@
 """One PyTorch module for each layer spec. Mirrors jax_impl/layers.py."""
 
-from torch import nn
+from torch import Tensor, nn
 
-from common import architectures as specs
+from common import layers as specs
 
 
 def build_layer(spec: specs.LayerSpec) -> nn.Module:
@@ -26,6 +26,8 @@ def build_layer(spec: specs.LayerSpec) -> nn.Module:
                 padding=spec.padding,
                 bias=spec.bias,
             )
+        case specs.Linear():
+            return Linear(spec)
         case specs.BatchNorm():
             return nn.BatchNorm2d(spec.num_features, eps=spec.epsilon, momentum=spec.momentum)
         case specs.LeakyReLU():
@@ -34,3 +36,14 @@ def build_layer(spec: specs.LayerSpec) -> nn.Module:
             return nn.ReLU(inplace=True)
         case specs.Tanh():
             return nn.Tanh()
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` from one image (N, C, S, S) to another; flattened, the channels come first."""
+
+    def __init__(self, spec: specs.Linear) -> None:
+        super().__init__(spec.in_features, spec.out_features, bias=spec.bias)
+        self.out_shape = (spec.out_channels, spec.out_size, spec.out_size)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.flatten(1)).unflatten(1, self.out_shape)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from common.architectures import Architecture
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
+from common.layers import Architecture
 from torch_impl.device import Device
 from torch_impl.model import Discriminator, Generator
 from torch_impl.steps import train_step

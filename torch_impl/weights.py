@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from common.architectures import BatchNorm, LayerSpec
 from common.contract import Weights
+from common.layers import BatchNorm, LayerSpec
 
 BATCH_NORM_BUFFERS = ("running_mean", "running_var")
 

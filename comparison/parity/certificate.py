@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.architectures import Architecture, count_parameters
+from common.architectures import count_parameters
 from common.config import TrainConfig, to_dict
 from common.environment import describe_environment
+from common.layers import Architecture
 from comparison.certified import IDENTITY, ladder_hash
 from comparison.parity.ladder import RUNGS
 from comparison.parity.pair import Measurement, Pair

@@ -10,13 +10,14 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from common.architectures import Architecture, LayerSpec
 from common.cache import cache_dir
 from common.config import TrainConfig
 from common.contract import Weights
+from common.layers import Architecture, LayerSpec
 from comparison.parity.probe import LayerResult
 from jax_impl import device, layers, losses, trainer
-from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS, TO_CANONICAL, TO_NATIVE
+from jax_impl import weights as layout
+from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -80,7 +81,7 @@ class JaxProbe:
         module = layers.build_layer(spec, variant=config.variant, dtype=_dtype(config), param_dtype=_dtype(config))
         native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
         for name, array in weights.items():
-            getattr(module, native[name]).set_value(_native(config, array))
+            getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), _dtype(config)))
         if isinstance(module, nnx.Module):
             module.train() if train else module.eval()
         holder = Holder(module)
@@ -103,7 +104,7 @@ class JaxProbe:
             outputs=_array(outputs, TO_NCHW),
             input_gradient=_array(input_gradient, TO_NCHW),
             weight_gradients={
-                name: _array(gradients["layer"][native[name]][...])
+                name: layout.to_canonical(np.asarray(gradients["layer"][native[name]][...]), spec)
                 for name in weights
                 if not name.startswith("running_")
             },
@@ -173,7 +174,7 @@ class JaxProbe:
                 for canonical, native in PARAMETERS.get(type(spec), {}).items():
                     if native in state["layers"].get(index, {}):
                         key = f"{name}.layers.{index}.{canonical}"
-                        gradients[key] = _array(state["layers"][index][native][...])
+                        gradients[key] = layout.to_canonical(np.asarray(state["layers"][index][native][...]), spec)
         return gradients
 
     def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
@@ -236,9 +237,9 @@ def _dtype(config: TrainConfig) -> Any:
     return jnp.float64 if config.precision == "float64" else jnp.float32
 
 
-def _native(config: TrainConfig, array: np.ndarray, axes: tuple[int, ...] = TO_NATIVE) -> Array:
+def _native(config: TrainConfig, array: np.ndarray, axes: tuple[int, ...]) -> Array:
     return jnp.array(array.transpose(axes) if array.ndim == 4 else array, _dtype(config))
 
 
-def _array(array: Array, axes: tuple[int, ...] = TO_CANONICAL) -> np.ndarray:
+def _array(array: Array, axes: tuple[int, ...] = TO_NCHW) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(array).transpose(axes)) if array.ndim == 4 else np.array(array)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.architectures import Architecture
 from common.config import TrainConfig
 from common.contract import Weights
 from common.initial_weights import initial_weights
+from common.layers import Architecture
 from common.loop import CHUNK_STEPS, chunk_data
 from common.randomness import epoch_permutation
 from comparison.parity.probe import Probe

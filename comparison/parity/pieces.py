@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common import architectures as specs
+from common import layers as specs
 from common.contract import Weights
 from common.randomness import stream
 from comparison.parity.localise import first_divergence, sequence
@@ -18,6 +18,7 @@ from comparison.parity.pair import Measurement, Pair
 NUM_SHAPES = {
     specs.Conv: 4,
     specs.ConvTranspose: 4,
+    specs.Linear: 2,
     specs.BatchNorm: 2,
     specs.LeakyReLU: 1,
     specs.ReLU: 1,
@@ -77,6 +78,15 @@ def drawn_layer(
             (size - 1) * stride - 2 * padding + kernel if transposed else (size + 2 * padding - kernel) // stride + 1
         )
         out_shape = (batch, out_channels, out_size, out_size)
+    elif kind is specs.Linear:
+        # One way or the other it meets an image, whose flattened order is where the frameworks differ.
+        out_channels, out_size = int(draw.integers(2, 10)), 1 if usual else int(draw.integers(2, 5))
+        size = size if usual else 1
+        spec = specs.Linear(channels, out_channels, size, out_size, bias=bool(draw.integers(2)))
+        weights["weight"] = draw.standard_normal((spec.out_features, spec.in_features))
+        if spec.bias:
+            weights["bias"] = draw.standard_normal(spec.out_features)
+        out_shape = (batch, out_channels, out_size, out_size)
     else:
         spec = specs.BatchNorm(channels) if kind is specs.BatchNorm else kind()
         if kind is specs.BatchNorm:
@@ -84,7 +94,7 @@ def drawn_layer(
             weights["running_var"] = draw.uniform(0.5, 2, channels)
         out_shape = (batch, channels, size, size)
     inputs = draw.standard_normal((batch, channels, size, size))
-    if kind not in (specs.Conv, specs.ConvTranspose):
+    if kind not in (specs.Conv, specs.ConvTranspose, specs.Linear):
         inputs[:, :, 0] = 0  # where LeakyReLU's and ReLU's derivatives are a convention
     return spec, inputs, draw.standard_normal(out_shape), weights
 

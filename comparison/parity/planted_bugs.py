@@ -165,9 +165,14 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         "Adam's second moment not restored",
         "jax/weights",
         (
-            '_at(adam.nu, path).set_value(_to_native(weights[f"{key}.adam.exp_avg_sq"]))',
-            '_at(adam.nu, path).set_value(_to_native(0 * weights[f"{key}.adam.exp_avg_sq"]))',
+            'to_native(weights[f"{key}.adam.exp_avg_sq"], spec)',
+            'to_native(0 * weights[f"{key}.adam.exp_avg_sq"], spec)',
         ),
+    ),
+    _bug(
+        "a Linear layer's kernel in torch's flatten order",
+        "jax/weights",
+        ("        return _channels_last(array, spec)\n", "        return array.T.copy()\n"),
     ),
     _bug(
         "D on one batch of real and fake images",

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from common.architectures import Architecture, LayerSpec
 from common.config import TrainConfig
 from common.contract import Weights
+from common.layers import Architecture, LayerSpec
 
 
 class LayerResult(NamedTuple):

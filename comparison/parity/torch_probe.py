@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.architectures import Architecture, LayerSpec
 from common.config import TrainConfig
 from common.contract import Weights
+from common.layers import Architecture, LayerSpec
 from comparison.parity.probe import LayerResult
 from torch_impl import device, layers, losses, trainer
 
