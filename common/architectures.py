@@ -1,13 +1,17 @@
 """Which networks each preset has, and what tensors they hold."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from common import families
 from common.config import TrainConfig
 from common.errors import UserError
-from common.layers import Architecture, BatchNorm, parameter_shapes
+from common.layers import Architecture, BatchNorm, Conv, Linear, parameter_shapes
 
+IMAGE_CHANNELS = (1, 3)
+FIRST_WEIGHT = "discriminator.layers.0.weight"
 # Preset -> (family, width); a test builds every preset at an eighth of its width.
 FAMILIES: dict[str, tuple[Callable[..., Architecture], int]] = {
     "dcgan32": (families.dcgan32, 32),
@@ -39,6 +43,18 @@ def build_architecture(config: TrainConfig, *, image_channels: int = 1, width: i
             f"leave --image-size out or choose another --preset"
         )
     return architecture
+
+
+def architecture_of(config: TrainConfig, weights: Mapping[str, np.ndarray]) -> Architecture:
+    """The preset's networks at the width and with the channels that these tensors have, which may not fit otherwise."""
+    shape = weights.get(FIRST_WEIGHT, np.empty(())).shape
+    first = build_architecture(config, width=1).discriminator[0]
+    assert isinstance(first, Conv | Linear)
+    inputs = first.in_size**2 if isinstance(first, Linear) else 1
+    width, channels = (shape[0] // first.out_channels, shape[1] // inputs) if len(shape) > 1 else (0, 0)
+    if width < 1 or channels not in IMAGE_CHANNELS:
+        raise UserError(f"{FIRST_WEIGHT} is missing, or its shape {shape} is none of preset {config.preset}")
+    return build_architecture(config, width=width, image_channels=channels)
 
 
 def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ from common.config import TrainConfig, config_hash, to_dict
 from common.contract import Weights
 from common.environment import package_versions
 from common.errors import UserError
-from common.records import write_atomically
+from common.records import CHECKPOINTS, write_atomically
 from common.untrusted import one_line, open_bounded
 
 NUM_KEPT = 2
@@ -65,6 +65,19 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except UserError as error:
             damaged.append(str(error))
     return None, damaged
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint itself, or the newest of a run folder or of a folder of checkpoints; else UserError."""
+    try:
+        if not path.exists():
+            raise UserError(f"{path} does not exist: name a checkpoint, or a run folder like runs/NAME/torch")
+        found = [path] if path.is_file() else list_checkpoints(path / CHECKPOINTS) or list_checkpoints(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    if not found:
+        raise UserError(f"{path} holds no checkpoints: name a file, or a run folder like runs/NAME/torch")
+    return found[-1]
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Exit codes and one-line errors, the same for every command. Imports nothing heavy: Ctrl-C may come early."""
 
+import importlib
 import signal
 import sys
 import traceback
@@ -12,21 +13,36 @@ if TYPE_CHECKING:
     from common.run import Implementation
 
 
+# Command -> the module of common.outputs whose `main` is it.
+OUTPUTS = ("sample", "interpolate", "arithmetic", "animate", "features")
+
+
 def standalone(framework: str, load_implementation: "Callable[[], Implementation]", arguments: Sequence[str]) -> int:
-    """`python -m torch_impl` or `python -m jax_impl`: one framework's run; returns the exit code."""
+    """`python -m torch_impl` or `python -m jax_impl`: a run, or what a checkpoint can show; returns the exit code."""
     program = f"python -m {framework}_impl"
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+
+    def show() -> int:
+        output = importlib.import_module(f"common.outputs.{name}")
+        return output.main(arguments[1:], program=f"{program} {name}", load_implementation=load_implementation)
 
     def command() -> int:
         from rich.console import Console
 
+        if name not in ("", "train"):
+            raise UserError(f"{name} is unknown: choose train (the default), {', '.join(OUTPUTS)}")
+
         from common.options import parse_options
         from common.run import run_training
 
-        description = f"Train the DCGAN in {framework} alone; the same flags as compare.py."
-        options = parse_options(arguments, program=program, description=description)
+        description = (
+            f"Train the DCGAN in {framework} alone; the same flags as compare.py. "
+            f"Other commands, on a trained model: {', '.join(OUTPUTS)}; see {program} COMMAND --help."
+        )
+        options = parse_options(arguments[bool(name) :], program=program, description=description)
         return run_training(framework, load_implementation, options, Console())
 
-    return report_errors(program, command)
+    return report_errors(program, show if name in OUTPUTS else command)
 
 
 def report_errors(program: str, command: Callable[[], int]) -> int:

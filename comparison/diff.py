@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.architectures import build_architecture
+from common import architectures
 from common.checkpoint_format import AVERAGE_PREFIX
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
@@ -146,10 +146,10 @@ def runnable_config(side: Side) -> TrainConfig:
 
 def architecture_of(side: Side, config: TrainConfig) -> Architecture:
     """The preset's networks in the width and with the channels that the tensors have."""
-    kernel = side.tensors.get("discriminator.layers.0.weight", np.empty(0))
-    if kernel.ndim != 4:
-        raise UserError(f"{side.path} cannot be run: it lacks the kernel discriminator.layers.0.weight")
-    return build_architecture(config, width=kernel.shape[0], image_channels=kernel.shape[1])
+    try:
+        return architectures.architecture_of(config, side.tensors)
+    except UserError as error:
+        raise UserError(f"{side.path} cannot be run: {error}") from None
 
 
 def load_probe(framework: str) -> Probe:

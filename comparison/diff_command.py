@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.checkpoint import list_checkpoints, load_checkpoint
+from common.checkpoint import find_checkpoint, load_checkpoint
 from common.checkpoint_format import AVERAGE_PREFIX
 from common.config import TrainConfig
 from common.errors import UserError
@@ -74,7 +74,7 @@ def diff(arguments: Sequence[str]) -> int:
 
 def load_side(path: Path) -> Side:
     """A checkpoint, or the newest of a run folder; whatever is wrong with it raises UserError."""
-    path = _find_checkpoint(path)
+    path = find_checkpoint(path)
     try:
         weights, average, header = load_checkpoint(path)
         json.dumps(header, allow_nan=False)  # a NaN in it would surface only when --json writes it again
@@ -178,19 +178,6 @@ def as_json(found: Difference, latents: np.ndarray | None) -> dict[str, Any]:
             ],
         }
     return content
-
-
-def _find_checkpoint(path: Path) -> Path:
-    try:
-        if not path.exists():
-            raise UserError(f"{path} does not exist: name a checkpoint, or a run folder like runs/NAME/torch")
-        return path if path.is_file() else (list_checkpoints(path / "checkpoints") or list_checkpoints(path))[-1]
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except (IndexError, ValueError):  # none, or a step_X.safetensors whose X is no number
-        raise UserError(f"{path} holds no checkpoints: name a file, or a run folder like runs/NAME/torch") from None
 
 
 def _parting_lines(found: Difference) -> list[str]:
