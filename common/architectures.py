@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ FAMILIES: dict[str, tuple[Callable[..., Architecture], int]] = {
     "smoke": (families.dcgan32, 16),
     "seed000": (families.paper64, 64),
     "seed001": (families.three_layers32, 64),
+    "seed001-no-batchnorm": (partial(families.three_layers32, batch_norm=False), 64),
     "seed002": (families.paper64, 128),
     "seed003": (families.cropped28, 64),
     "seed004": (families.native28, 64),

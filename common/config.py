@@ -146,6 +146,7 @@ PRESETS: dict[str, TrainConfig] = {
     "smoke": TrainConfig(preset="smoke", batch_size=32, train_size=2048, epochs=1),
     "seed000": TrainConfig(preset="seed000", image_size=64, batch_size=128),
     "seed001": TrainConfig(preset="seed001", epochs=50, initialization="uniform"),
+    "seed001-no-batchnorm": TrainConfig(preset="seed001-no-batchnorm", epochs=50, initialization="uniform"),
     "seed002": TrainConfig(preset="seed002", image_size=64, batch_size=128, real_target=0.9, fake_target=0.1),
     "seed003": TrainConfig(preset="seed003", image_size=28, batch_size=128),
     "seed004": SEED004,

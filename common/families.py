@@ -87,28 +87,32 @@ def paper64(*, width: int, latent_dim: int, image_channels: int) -> Architecture
     )
 
 
-def three_layers32(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
+def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_norm: bool = True) -> Architecture:
     """Seed document 001: Linear stem and head, biases everywhere, BatchNorm on D's first layer but not on its third."""
     w = width
+
+    def norm(num_features: int) -> tuple[LayerSpec, ...]:
+        return (BatchNorm(num_features),) if batch_norm else ()
+
     return Architecture(
         generator=(
             Linear(latent_dim, 4 * w, out_size=4),  # 4x4
             LeakyReLU(),
             ConvTranspose(4 * w, 2 * w, 4, 2, 1, bias=True),  # 8x8
-            BatchNorm(2 * w),
+            *norm(2 * w),
             LeakyReLU(),
             ConvTranspose(2 * w, w, 4, 2, 1, bias=True),  # 16x16
-            BatchNorm(w),
+            *norm(w),
             LeakyReLU(),
             ConvTranspose(w, image_channels, 4, 2, 1, bias=True),  # 32x32
             Tanh(),
         ),
         discriminator=(
             Conv(image_channels, w, 4, 2, 1, bias=True),  # 16x16
-            BatchNorm(w),
+            *norm(w),
             LeakyReLU(),
             Conv(w, 2 * w, 4, 2, 1, bias=True),  # 8x8
-            BatchNorm(2 * w),
+            *norm(2 * w),
             LeakyReLU(),
             Conv(2 * w, 4 * w, 4, 2, 1, bias=True),  # 4x4
             LeakyReLU(),

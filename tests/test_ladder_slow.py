@@ -5,11 +5,19 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from common.architectures import FAMILIES
+from common.architectures import FAMILIES, build_architecture
+from common.config import PRESETS
+from comparison.parity.command import NUM_QUICK_STEPS, line
+from comparison.parity.jax_probe import JaxProbe
+from comparison.parity.ladder import climb
+from comparison.parity.pair import Pair
+from comparison.parity.torch_probe import TorchProbe
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -27,7 +35,22 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("presets", [("dcgan32", "smoke"), ("dcgan32-wide", "dcgan28")], ids="+".join)
+PAIRS = [
+    ("dcgan32", "smoke"),
+    ("dcgan32-wide", "dcgan28"),
+    ("seed000", "seed001"),
+    ("seed002", "seed001-no-batchnorm"),
+    ("seed003", "seed004"),
+    ("seed004-ttur", "seed004-smoothing"),
+    ("seed004-mlp", "seed004-mlp-ttur"),
+]
+
+
+def test_no_preset_is_left_out():
+    assert {preset for pair in PAIRS for preset in pair} | {"paper64-rgb"} == FAMILIES.keys()
+
+
+@pytest.mark.parametrize("presets", PAIRS, ids="+".join)
 def test_every_rung_holds_for_every_preset_at_an_eighth_of_its_width(presets, tmp_path):
     """Two at a time, one thread each: most of the time is compilation."""
     processes = [
@@ -47,6 +70,16 @@ def test_every_rung_holds_for_every_preset_at_an_eighth_of_its_width(presets, tm
         certificate = json.loads((tmp_path / f"{preset}.json").read_text())
         assert certificate["holds"]
         assert {rung["rung"] for rung in certificate["rungs"]} == set(range(13))
+
+
+def test_every_rung_holds_for_colour_images():
+    config = replace(PRESETS["paper64-rgb"], batch_size=16)
+    images = np.random.default_rng(0).integers(0, 256, (64, 64, 64, 3), dtype=np.uint8)
+    architecture = build_architecture(config, width=FAMILIES[config.preset][1] // 32, image_channels=3)
+    pair = Pair(TorchProbe(), JaxProbe(), config, architecture, images, num_steps=NUM_QUICK_STEPS)
+    measurements = list(climb(pair))
+    assert {measurement.rung for measurement in measurements} == set(range(13))
+    assert [line(measurement) for measurement in measurements if not measurement.holds] == []
 
 
 def test_every_planted_bug_is_caught_and_the_clean_code_passes(tmp_path):
