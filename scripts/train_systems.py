@@ -1,0 +1,110 @@
+"""python scripts/train_systems.py PRESET [--epochs N] ...: a seed document's system in both frameworks.
+
+Trains epoch by epoch, and scores 2,000 samples quickly after each, so that one sees what quality does while the losses
+do something else; after the last, all 10,000 by every metric. Leaves `record.json` in the run's folder, from which
+scripts/write_systems.py makes the tables of docs/systems.md. Run it alone: it times what it trains.
+"""
+
+import csv
+import itertools
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from common.command import report_errors
+from common.config import PRESETS
+from common.errors import RunFailedError, UserError
+from common.options import parse_flags
+from common.records import EPOCHS_FILE, FRAMEWORK_NAMES, METRICS_FILE, TIMING_FILE, write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is trained, and for how long."""
+
+    preset: Annotated[str, tyro.conf.Positional]
+    """The system."""
+    epochs: int = 5
+    """Passes over the training images."""
+    train_size: int = 0
+    """Train on the first so many images only; 0 is all of them."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of both networks."""
+    frameworks: tuple[str, ...] = tuple(FRAMEWORK_NAMES)
+    """Which of torch and jax."""
+    output: Path = Path("runs/systems")
+    """Where the folder named after the preset goes."""
+
+
+def main() -> int:
+    """Train, score, record; a framework that has its record already is left alone."""
+    options = parse_flags(
+        Options, sys.argv[1:], program="train_systems.py", description=(__doc__ or "").splitlines()[0]
+    )
+    if options.preset not in PRESETS:
+        raise UserError(f"{options.preset} is unknown: choose one of {', '.join(PRESETS)}")
+    for framework in options.frameworks:
+        folder = options.output / options.preset / framework
+        if not (folder / "record.json").exists():
+            record = train(framework, options, folder)
+            write_atomically(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())
+    return 0
+
+
+def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
+    """One framework, one process an epoch; the speed is the median over their steady chunks."""
+    speeds, quality = [], []
+    for epoch in range(1, options.epochs + 1):
+        if epoch == 1:
+            flags = [f"--preset={options.preset}", f"--train-size={options.train_size}", f"--output={folder.parent}"]
+            flags += [f"--precision={options.precision}"]
+        else:
+            flags = [f"--resume={folder}"]
+        call([sys.executable, "-m", f"{framework}_impl", *flags, f"--epochs={epoch}", "--quick-scoring"])
+        speeds.append(read(folder / TIMING_FILE)["steady_images_per_second"]["median"])
+        quality.append({name: metric["value"] for name, metric in read(folder / METRICS_FILE)["metrics"].items()})
+    scored = folder / "scored.json"
+    call([sys.executable, "-m", "common.evaluation", str(folder / "samples.npz"), f"--json={scored}"])
+    environment = read(folder / "environment.json")
+    with (folder / EPOCHS_FILE).open(encoding="utf-8", newline="") as file:
+        epochs = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return {
+        "config": read(folder / "config.json"),
+        "images_per_second": speeds,
+        "epochs": epochs,
+        "quick_quality": quality,
+        "metrics": read(scored)["metrics"],
+        "first_steps": first_steps(folder),
+        "num_parameters": environment["num_parameters"],
+        "num_threads": environment["num_threads"],
+        "packages": environment["packages"],
+        "cpu_flags": environment["cpu_flags"],
+    }
+
+
+def first_steps(folder: Path, *, num_steps: int = 200) -> list[dict[str, float]]:
+    """The beginning of the first epoch, where the discriminator is said to learn before the generator."""
+    with (folder / "losses.csv").open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return [{name: float(value) for name, value in row.items()} for row in itertools.islice(rows, num_steps)]
+
+
+def call(command: list[str]) -> None:
+    """Run to the end, or fail as it did."""
+    print(" ".join(command[1:]), flush=True)
+    if subprocess.run(command, check=False).returncode:
+        raise RunFailedError(f"{' '.join(command[1:])} failed")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file of the run."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors("train_systems.py", main))
