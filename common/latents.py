@@ -1,6 +1,13 @@
-"""Paths through the latent space."""
+"""Latents from a file, and paths through the latent space."""
+
+import zipfile
+import zlib
+from pathlib import Path
 
 import numpy as np
+
+from common.errors import UserError
+from common.untrusted import MAX_NPZ_BYTES, one_line, open_bounded
 
 
 def slerp(start: np.ndarray, end: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -19,3 +26,25 @@ def slerp(start: np.ndarray, end: np.ndarray, position: np.ndarray) -> np.ndarra
     shares = [np.where(is_parallel, share, np.sin(share * angle) / divisor) for share in (1 - position, position)]
     direction = shares[0] * directions[0] + shares[1] * directions[1]
     return (direction * ((1 - position) * lengths[0] + position * lengths[1])).astype(np.float32)
+
+
+def read_latents(path: Path, *, latent_dim: int) -> np.ndarray:
+    """What --latents names, a .npy file or the array `latents` of an .npz file: float32 (N, latent_dim)."""
+    name = one_line(path)
+    try:
+        with open_bounded(path, limit=MAX_NPZ_BYTES) as file:  # np.load would not close a damaged archive
+            loaded = np.load(file, allow_pickle=False)
+            loaded = loaded if isinstance(loaded, np.ndarray) else loaded["latents"]
+    except UserError as error:
+        raise UserError(f"--latents: {error}: pass a .npy or .npz file") from None
+    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
+        # NumPy's own words for it advise to unpickle the file.
+        raise UserError(
+            f"--latents: {name} is damaged or foreign: pass a .npy file, or a .npz file with an array `latents`"
+        ) from None
+    if loaded.dtype != np.float32 or loaded.ndim != 2 or loaded.shape[1] != latent_dim or not len(loaded):
+        wanted = f"float32 (N, {latent_dim})"
+        raise UserError(f"--latents: {name} holds {loaded.dtype} {loaded.shape}, but the generator takes {wanted}")
+    if not np.isfinite(loaded).all():
+        raise UserError(f"--latents: {name} holds NaN or infinity")
+    return loaded

@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from common.checkpoint import find_checkpoint, load_checkpoint
 from common.checkpoint_format import AVERAGE_PREFIX
 from common.config import TrainConfig
 from common.errors import UserError
+from common.latents import read_latents
 from common.options import check_result_file, parse_flags
 from common.randomness import fixed_latents
 from common.records import write_atomically
@@ -56,7 +55,7 @@ def diff(arguments: Sequence[str]) -> int:
     check_result_file(options.json)
     first, second = load_side(options.first), load_side(options.second)
     tensors = compare_tensors(first.tensors, second.tensors)
-    latents = None if options.latents is None else read_latents(options.latents, runnable_config(first))
+    latents = None if options.latents is None else choose_latents(options.latents, runnable_config(first))
     layers = [] if latents is None else compare_activations(first, second, latents)
     found = Difference(first, second, tensors, layers)
     console = Console()
@@ -91,29 +90,13 @@ def load_side(path: Path) -> Side:
     return side
 
 
-def read_latents(text: str, config: TrainConfig) -> np.ndarray:
+def choose_latents(text: str, config: TrainConfig) -> np.ndarray:
     """N latents of the seed's stream, or the first 256 of a file: float32 (N, latent_dim)."""
     if re.fullmatch(r"[+-]?\d{1,9}", text):
         if not 1 <= int(text) <= MAX_LATENTS:
             raise UserError(f"--latents is {text}: choose 1 to {MAX_LATENTS}, or name a .npy or .npz file")
         return fixed_latents(config.seed, num=int(text), latent_dim=config.latent_dim)
-    try:
-        with Path(text).open("rb") as file:  # np.load would not close a damaged archive
-            loaded = np.load(file, allow_pickle=False)
-            loaded = loaded if isinstance(loaded, np.ndarray) else loaded["latents"]
-    except OSError as error:
-        raise UserError(f"--latents: {text} cannot be read ({error.strerror}): pass a number or a file") from None
-    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
-        # NumPy's own words for it advise to unpickle the file.
-        raise UserError(
-            f"--latents: {text} is damaged or foreign: pass a .npy file, or a .npz file with an array `latents`"
-        ) from None
-    if loaded.dtype != np.float32 or loaded.ndim != 2 or loaded.shape[1] != config.latent_dim or not len(loaded):
-        wanted = f"float32 (N, {config.latent_dim})"
-        raise UserError(f"--latents: {text} holds {loaded.dtype} {loaded.shape}, but A's generator takes {wanted}")
-    if not np.isfinite(loaded).all():
-        raise UserError(f"--latents: {text} holds NaN or infinity")
-    return loaded[:MAX_LATENTS]
+    return read_latents(Path(text), latent_dim=config.latent_dim)[:MAX_LATENTS]
 
 
 def print_tensors(found: Difference, console: Console) -> None:
