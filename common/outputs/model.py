@@ -21,6 +21,7 @@ from common.contract import Trainer, Weights
 from common.environment import default_num_threads
 from common.errors import UserError
 from common.layers import Architecture
+from common.records import FRAMEWORK_NAMES
 from common.resume import config_of
 from common.untrusted import one_line
 
@@ -39,6 +40,19 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class StoredModel:
+    """What was read and checked before a framework is loaded, which takes seconds."""
+
+    checkpoint: Checkpoint
+    config: TrainConfig
+    architecture: Architecture
+
+    def open(self, load_implementation: "Callable[[], Implementation]") -> "Model":
+        """The same, ready to generate."""
+        return build_model(self.checkpoint, self.config, self.architecture, load_implementation)
+
+
+@dataclass(frozen=True)
 class Model:
     """A trainer in float64 whose generator is the average that samples are drawn from."""
 
@@ -50,6 +64,11 @@ class Model:
 
 def open_model(options: ModelOptions, load_implementation: "Callable[[], Implementation]") -> Model:
     """The model that the options name; whatever is wrong with it raises UserError."""
+    return read_model(options).open(load_implementation)
+
+
+def read_model(options: ModelOptions) -> StoredModel:
+    """The tensors of the model that the options name; whatever is wrong with them raises UserError."""
     path = _path_of(options)
     checkpoint = load_checkpoint(path)
     config = config_of(checkpoint.header, path)
@@ -58,7 +77,7 @@ def open_model(options: ModelOptions, load_implementation: "Callable[[], Impleme
         check_tensors(checkpoint.weights, checkpoint.average, architecture, config)
     except ValueError as error:
         raise UserError(f"{path} is no model of preset {config.preset} ({one_line(error)})") from None
-    return build_model(checkpoint, config, architecture, load_implementation)
+    return StoredModel(checkpoint, config, architecture)
 
 
 def build_model(
@@ -68,13 +87,19 @@ def build_model(
     load_implementation: "Callable[[], Implementation]",
 ) -> Model:
     """A trainer that holds a checkpoint's tensors, which were checked."""
-    implementation = load_implementation()
+    try:
+        implementation = load_implementation()
+    except ImportError as error:
+        raise UserError(f"the framework is not installed ({error}): install it, or use the other twin") from None
     implementation.configure(num_threads=default_num_threads())
     exact = replace(config, precision="float64", variant="tuned")
     trainer = implementation.create_trainer(exact, architecture, implementation.select_device("cpu"))
     trainer.load_weights(_in_float64(checkpoint.weights | checkpoint.average))
-    step, framework = checkpoint.header.get("step"), checkpoint.header.get("framework")
-    return Model(f"{config.preset}, step {step}, trained in {framework}", exact, architecture, trainer)
+    step, framework = checkpoint.header.get("step"), str(checkpoint.header.get("framework"))
+    # Anyone may have written the header, and what a picture says must stay one line.
+    counted = f"step {step:,}" if isinstance(step, int) else "unknown step"
+    name = f"{config.preset}, {counted}, trained in {FRAMEWORK_NAMES.get(framework, 'an unknown framework')}"
+    return Model(name, exact, architecture, trainer)
 
 
 def _path_of(options: ModelOptions) -> Path:
