@@ -1,0 +1,58 @@
+"""Pictures as files: where one may go is checked before anything is drawn, and equal pictures are equal bytes."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from common.errors import UserError
+from common.records import write_atomically
+from common.untrusted import one_line
+
+FRAME_MILLISECONDS = 60
+REST_MILLISECONDS = 700  # at both ends of the way
+
+
+def check_out(path: Path, *suffixes: str) -> None:
+    """Raise UserError for an --out that could not be written once there is a picture."""
+    name = one_line(path)
+    try:
+        if path.suffix.lower() not in suffixes:
+            raise UserError(f"--out: {name} must end in {' or '.join(suffixes)}")
+        if path.is_dir():
+            raise UserError(f"--out: {name} is a folder: name a file in it")
+        if not path.parent.is_dir():
+            raise UserError(f"--out: there is no folder {one_line(path.parent)}: make it first, or name another")
+        if not os.access(path.parent, os.W_OK):
+            raise UserError(f"--out: {one_line(path.parent)} cannot be written: name a file in another folder")
+    except (OSError, ValueError) as error:
+        raise UserError(f"--out: {name} cannot be written ({one_line(error)}): choose another name") from None
+
+
+def write_out(path: Path, content: bytes) -> None:
+    """Write a whole file and say so on the console; UserError if the disk refuses."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UserError(f"--out: {one_line(path)} cannot be written ({error.strerror}): choose another place") from None
+    print(f"wrote {path}")
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A uint8 picture (H, W) or (H, W, 3)."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, format="PNG")
+    return content.getvalue()
+
+
+def gif(frames: Sequence[np.ndarray]) -> bytes:
+    """Grey uint8 frames (H, W) there and back, over and over, with a rest at both ends."""
+    images = [Image.fromarray(frame) for frame in (*frames, *frames[-2:0:-1])]
+    durations = [FRAME_MILLISECONDS] * len(images)
+    durations[0] = durations[len(frames) - 1] = REST_MILLISECONDS
+    content = io.BytesIO()
+    images[0].save(content, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return content.getvalue()
