@@ -1,0 +1,127 @@
+"""`interpolate CHECKPOINT --from-class 6 --to-class 9`: the way from one digit to another, and what is read on it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.errors import UserError
+from common.latents import slerp
+from common.options import parse_flags
+from common.outputs.digit_reader import DigitReader, Reading, check_digit, check_digits_model
+from common.outputs.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge
+from common.outputs.files import check_out, gif, write_out
+from common.outputs.model import ModelOptions, read_model
+
+if TYPE_CHECKING:
+    from common.run import Implementation
+
+DESCRIPTION = (
+    "Draw the way through the latent space from one digit to another, as a strip of images (PNG) and as a GIF beside "
+    "it, and say which digits a classifier reads on the way."
+)
+NUM_COLUMNS = 10
+MAX_FRAMES = 100
+NUM_ANIMATED = 30  # one way
+ANIMATION_PIXELS = 256
+MARGIN = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateOptions(ModelOptions):
+    """Between which digits, in how many steps, and where to."""
+
+    out: Path
+    """A .png file; the animation goes beside it, as .gif."""
+    from_class: int
+    """The digit to begin at."""
+    to_class: int
+    """The digit to end at."""
+    num_frames: int = 10
+    """Images in the strip, 2 to 100, both ends among them."""
+    seed: int = 0
+    """Of the 2,000 latents from which the clearest image of either digit is chosen."""
+
+
+def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+    """Draw the strip and the animation; returns the exit code 0."""
+    options = parse_flags(InterpolateOptions, arguments, program=program, description=DESCRIPTION)
+    animation = _check(options)
+    stored = read_model(options)
+    check_digits_model(stored.config, stored.architecture)
+    model = stored.open(load_implementation)
+    reader = DigitReader(model)
+    clearest = reader.clearest({options.from_class, options.to_class}, num=1, seed=options.seed)
+    start, end = clearest[options.from_class], clearest[options.to_class]
+
+    images = reader.draw(_way(start, end, num=options.num_frames))
+    moving = reader.draw(_way(start, end, num=NUM_ANIMATED))
+    write_out(options.out, _strip(images, reader.read(images), options, model_name=model.name))
+    write_out(animation, gif(list(enlarge(moving, ANIMATION_PIXELS))))
+    digits = [digit for digit, _ in groupby(reading.digit for reading in reader.read(moving))]
+    print(f"on the way from {options.from_class} to {options.to_class} the classifier reads {_in_words(digits)}")
+    return 0
+
+
+def _check(options: InterpolateOptions) -> Path:
+    """Where the animation goes; UserError for what can be known to be wrong before a model is read."""
+    check_out(options.out, ".png")
+    animation = options.out.with_suffix(".gif")
+    check_out(animation, ".gif")
+    check_digit("--from-class", options.from_class)
+    check_digit("--to-class", options.to_class)
+    if options.from_class == options.to_class:
+        raise UserError(f"--from-class and --to-class are both {options.to_class}: choose two digits")
+    if not 2 <= options.num_frames <= MAX_FRAMES:
+        raise UserError(f"--num-frames is {options.num_frames}: pass 2 to {MAX_FRAMES}")
+    return animation
+
+
+def _way(start: np.ndarray, end: np.ndarray, *, num: int) -> np.ndarray:
+    """Latents (num, Z) at equal distances, from `start` (1, Z) to `end`."""
+    return slerp(start.repeat(num, axis=0), end.repeat(num, axis=0), np.linspace(0, 1, num))
+
+
+def _strip(images: np.ndarray, readings: list[Reading], options: InterpolateOptions, *, model_name: str) -> bytes:
+    cells = enlarge(images)
+    side = cells.shape[1]
+    row_height = side + 3 * LINE
+    head = MARGIN + 4 * LINE
+    num_rows = -(-len(cells) // NUM_COLUMNS)
+    sheet = Drawing(2 * MARGIN + NUM_COLUMNS * (side + GAP) - GAP, head + num_rows * row_height + MARGIN // 2)
+    ends = (options.from_class, options.to_class)
+    sheet.words(
+        f"From a {ends[0]} to a {ends[1]} through the latent space", MARGIN, MARGIN, size=11, bold=True, color=DARK
+    )
+    sheet.words(f"Spherical interpolation. Model: {model_name}. Seed {options.seed}.", MARGIN, MARGIN + 1.5 * LINE)
+    sheet.words(
+        f"Below each image: the digit a classifier reads and its probability, coloured if neither {ends[0]} nor "
+        f"{ends[1]}.",
+        MARGIN,
+        MARGIN + 2.5 * LINE,
+    )
+    for index, (cell, reading) in enumerate(zip(cells, readings, strict=True)):
+        row, column = divmod(index, NUM_COLUMNS)
+        left, top = MARGIN + column * (side + GAP), head + row * row_height
+        color = DARK if reading.digit in ends else ACCENT
+        sheet.image(cell, left, top)
+        sheet.words(
+            str(reading.digit),
+            left + side / 2,
+            top + side + LINE * 0.8,
+            size=10,
+            bold=True,
+            color=color,
+            align="center",
+        )
+        sheet.words(
+            f"{100 * reading.probability:.0f} %", left + side / 2, top + side + 1.8 * LINE, color=color, align="center"
+        )
+    return sheet.png()
+
+
+def _in_words(digits: list[int]) -> str:
+    return ", then ".join(map(str, digits))
