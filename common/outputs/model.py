@@ -21,6 +21,7 @@ from common.contract import Trainer, Weights
 from common.environment import default_num_threads
 from common.errors import UserError
 from common.layers import Architecture
+from common.outputs.pretrained import FOLDER, WEIGHTS_FILE, read_pretrained
 from common.records import FRAMEWORK_NAMES
 from common.resume import config_of
 from common.untrusted import one_line
@@ -70,7 +71,7 @@ def open_model(options: ModelOptions, load_implementation: "Callable[[], Impleme
 def read_model(options: ModelOptions) -> StoredModel:
     """The tensors of the model that the options name; whatever is wrong with them raises UserError."""
     path = _path_of(options)
-    checkpoint = load_checkpoint(path)
+    checkpoint = read_pretrained() if options.pretrained else load_checkpoint(path)
     config = config_of(checkpoint.header, path)
     try:
         architecture = architecture_of(config, checkpoint.weights)
@@ -103,8 +104,12 @@ def build_model(
 
 
 def _path_of(options: ModelOptions) -> Path:
+    if options.pretrained and options.checkpoint is not None:
+        raise UserError(f"{one_line(options.checkpoint)} and --pretrained are two models: name one of them")
+    if options.pretrained:
+        return FOLDER / WEIGHTS_FILE
     if options.checkpoint is None:
-        raise UserError("name a checkpoint, or a run folder like runs/NAME/torch")
+        raise UserError("name a checkpoint or a run folder like runs/NAME/torch, or pass --pretrained")
     return find_checkpoint(options.checkpoint)
 
 

@@ -1,0 +1,89 @@
+"""python scripts/make_pretrained.py RUN: make the newest model of a finished run the one that --pretrained names.
+
+Writes common/pretrained/dcgan.safetensors (the generator's average and the discriminator in float16, without Adam's
+moments) and dcgan.json: the file's SHA-256, where it comes from, and its metrics. Those of the float16 weights are
+measured here, on 10,000 samples, and stand beside the run's own. RUN is a run folder like runs/NAME/torch, of either
+framework, on MNIST; commit both files together.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.architectures import architecture_of
+from common.checkpoint import find_checkpoint, load_checkpoint
+from common.command import report_errors
+from common.config import to_dict
+from common.errors import UserError
+from common.evaluation import evaluate_samples
+from common.outputs.digit_reader import check_digits_model
+from common.outputs.model import Model, build_model
+from common.outputs.pretrained import DESCRIPTION_FILE, FOLDER, WEIGHTS_FILE, pack, unpack, whole
+from common.records import METRICS_FILE, read_status, write_atomically
+from common.resume import config_of
+from common.scoring import sample
+from common.untrusted import MAX_JSON_BYTES, parse_json, read_bounded
+from torch_impl.__main__ import load_implementation
+
+Metrics = Mapping[str, Mapping[str, Any]]
+
+
+def measure(model: Model) -> Metrics:
+    """What the evaluator finds in the first draw of 10,000 samples."""
+    return evaluate_samples(sample(model.trainer, model.config).images).metrics
+
+
+def make_pretrained(run: Path, folder: Path, *, measure: Callable[[Model], Metrics] = measure) -> dict[str, Any]:
+    """Write both files into `folder` and return what dcgan.json says."""
+    if read_status(run)["status"] != "finished":
+        raise UserError(f"{run} is no finished run: its model has not been scored")
+    path = find_checkpoint(run)
+    checkpoint = load_checkpoint(path)
+    config = config_of(checkpoint.header, path)
+    check_digits_model(config, architecture_of(config, checkpoint.weights))
+    of_run: Metrics = parse_json(read_bounded(run / METRICS_FILE, limit=MAX_JSON_BYTES))["metrics"]
+    description = {
+        "config": to_dict(config),
+        "step": checkpoint.header["step"],
+        "framework": checkpoint.header["framework"],
+        "metrics_of_run": {name: metric["value"] for name, metric in of_run.items()},
+    }
+    content = pack(checkpoint, description)
+    halves, header = unpack(content)
+    packed = whole(halves, header)
+    of_halves = measure(build_model(packed, config, architecture_of(config, halves), load_implementation))
+    described = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "num_bytes": len(content),
+        "command": "python scripts/make_pretrained.py RUN",
+        **{name: description[name] for name in ("config", "step", "framework")},
+        "metrics": {
+            name: {
+                "float16": metric["value"],
+                "run": of_run.get(name, {}).get("value"),
+                "run_spread": of_run.get(name, {}).get("spread"),
+                "floor": metric["floor"],
+            }
+            for name, metric in of_halves.items()
+        },
+    }
+    write_atomically(folder / WEIGHTS_FILE, content)
+    write_atomically(folder / DESCRIPTION_FILE, (json.dumps(described, indent=2, allow_nan=False) + "\n").encode())
+    return described
+
+
+def main() -> int:
+    """Ship the model of the run named on the command line."""
+    described = make_pretrained(Path(sys.argv[1]), FOLDER)
+    print(json.dumps(described["metrics"], indent=2))
+    print(f"wrote {described['num_bytes']:,} bytes: commit common/pretrained")
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python scripts/make_pretrained.py RUN")
+    sys.exit(report_errors("make_pretrained.py", main))
