@@ -34,7 +34,7 @@ NOISE = 0.25  # of the paper, whose latents were uniform in [-1, 1]
 class ArithmeticOptions(ModelOptions):
     """What to compute, and where to."""
 
-    equation: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="EQUATION")] = None
+    equation: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EQUATION")] = ""
     """Up to eight digits with + or - between them, in quotes: "9 - 4 + 6"."""
     out: Path
     """A .png file."""
@@ -45,7 +45,7 @@ class ArithmeticOptions(ModelOptions):
 def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
     """Draw the terms and their result; returns the exit code 0."""
     options = _sorted_out(parse_flags(ArithmeticOptions, arguments, program=program, description=DESCRIPTION))
-    if options.equation is None:
+    if not options.equation:
         raise UserError(f"there is no arithmetic: {EXAMPLE}, in quotes, after the checkpoint")
     terms = parse_equation(options.equation)
     check_out(options.out, ".png")
@@ -91,6 +91,6 @@ def to_known_length(latent: np.ndarray) -> np.ndarray:
 
 def _sorted_out(options: ArithmeticOptions) -> ArithmeticOptions:
     """With --pretrained the only word is the equation, though the checkpoint's place comes first."""
-    if options.pretrained and options.equation is None and options.checkpoint is not None:
+    if options.pretrained and not options.equation and options.checkpoint is not None:
         return replace(options, checkpoint=None, equation=str(options.checkpoint))
     return options

@@ -28,9 +28,10 @@ MEND = "reinstall the package, restore the file from git, or name a checkpoint"
 def pack(checkpoint: Checkpoint, description: Mapping[str, Any]) -> bytes:
     """The file of a checkpoint: the generator's average and the discriminator in float16, and nothing of Adam."""
     tensors = {name: array for name, array in (checkpoint.weights | checkpoint.average).items() if ".adam." not in name}
+    for name, array in tensors.items():
+        if not (np.abs(array) <= np.finfo(np.float16).max).all():
+            raise UserError(f"{name} does not fit into float16, whose largest number is 65504: take another run")
     halves = {name: array.astype(np.float16) for name, array in sorted(tensors.items())}
-    if any(not np.isfinite(array).all() for array in halves.values()):
-        raise UserError("a tensor does not fit into float16, whose largest number is 65504: take another run")
     return save(halves, metadata={METADATA_KEY: json.dumps(description)})
 
 
