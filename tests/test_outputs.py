@@ -22,11 +22,12 @@ from common.images import image_grid
 from common.latents import slerp
 from common.outputs import digit_reader, pretrained
 from common.outputs.arithmetic import compute, to_known_length
-from common.outputs.digit_reader import NUM_CANDIDATES, DigitReader
+from common.outputs.digit_reader import NUM_CANDIDATES, DigitReader, Reading
 from common.outputs.drawing import enlarge
 from common.outputs.equation import Term, parse_equation, written
 from common.outputs.files import gif
 from common.outputs.model import Model, ModelOptions, open_model
+from common.outputs.passage import NUM_POSITIONS, others_on_ways
 from common.randomness import fixed_latents
 from common.run import Implementation
 from scripts.make_pretrained import make_pretrained
@@ -139,7 +140,7 @@ def test_a_colour_model_is_sampled_in_colour(folder):
 
 def test_the_way_leads_from_the_one_digit_to_the_other_and_the_words_say_what_is_read(folder, capsys):
     assert show("interpolate", "run", *WAY, "--num-frames=12", "--out=out.png") == 0
-    line = capsys.readouterr().out.splitlines()[-1]
+    line = capsys.readouterr().out.splitlines()[-2]
     reader = DigitReader(opened(folder / "run"))
     clearest = reader.clearest({6, 9}, num=1, seed=0)
     way = slerp(clearest[6].repeat(30, axis=0), clearest[9].repeat(30, axis=0), np.linspace(0, 1, 30))
@@ -147,6 +148,16 @@ def test_the_way_leads_from_the_one_digit_to_the_other_and_the_words_say_what_is
     assert (digits[0], digits[-1]) == (6, 9)
     passed = [digit for place, digit in enumerate(digits) if place == 0 or digit != digits[place - 1]]
     assert line == f"on the way from 6 to 9 the classifier reads {', then '.join(map(str, passed))}"
+
+
+def test_many_ways_are_counted_by_the_other_digits_they_pass(folder, monkeypatch):
+    reader = DigitReader(opened(folder / "run"))
+    ways = [[6, 9], [6, 8, 9], [6, 8, 4, 8, 9], [6, 4, 9], [6, 8, 9]]
+    digits = [digit for way in ways for digit in [*way, *[way[-1]] * (NUM_POSITIONS - len(way))]]
+    monkeypatch.setattr(reader, "read", lambda _: [Reading(digit, 1.0) for digit in digits])
+    latents = fixed_latents(0, num=5, latent_dim=LATENT_DIM)
+    said = others_on_ways(latents, latents[::-1], reader)
+    assert said == "On 5 ways between such pairs other digits are read this often: 8 on 3, 4 on 2; none on 1."
 
 
 def test_strip_and_animation_show_the_digits_at_a_whole_number_of_pixels(folder):
@@ -217,6 +228,9 @@ def test_exemplars_are_those_the_classifier_is_surest_of(folder, monkeypatch):
     np.testing.assert_array_equal(found, candidates[np.argsort(certainty)[:-4:-1]])
     with pytest.raises(UserError, match="of 2,000 samples none is clearly a 4 to the classifier, 3 needed"):
         reader.clearest({3, 4}, num=3, seed=5)
+    assert len(reader.clearest({3}, num=3, most=40, seed=5)[3]) == 40
+    probabilities[7:] *= 0.5
+    assert len(reader.clearest({3}, num=3, most=40, seed=5)[3]) == 7
 
 
 def test_the_classifier_reads_real_digits_with_a_border_as_their_labels(folder, monkeypatch, digits):
@@ -366,6 +380,7 @@ BAD = {
         "a file that is no checkpoint": (["text.txt", "--out=o.png"], "cannot be read as a checkpoint"),
         "a checkpoint of another architecture": (["other", "--out=o.png"], "is no model of preset dcgan32"),
         "an unknown suffix": (["run", "--out=o.jpg"], "o.jpg must end in .png or .npz"),
+        "an empty --out": (["run", "--out="], "must end in .png or .npz"),
         "no suffix": (["run", "--out=o"], "o must end in .png or .npz"),
         "an --out in no folder": (["run", "--out=no/o.png"], "there is no folder no"),
         "an --out that is a folder": (["run", "--out=folder.png"], "folder.png is a folder"),

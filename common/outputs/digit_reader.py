@@ -51,23 +51,24 @@ class DigitReader:
         probabilities = self.probabilities(images)
         return [Reading(int(row.argmax()), float(row.max())) for row in probabilities]
 
-    def clearest(self, digits: set[int], *, num: int, seed: int) -> dict[int, np.ndarray]:
-        """For each digit the `num` of the candidates (num, Z) in which it is most probable; UserError if it is in none.
+    def clearest(self, digits: set[int], *, num: int, seed: int, most: int = 0) -> dict[int, np.ndarray]:
+        """For each digit the `num` candidates (num, Z) in which it is most probable; UserError if fewer are clear.
 
-        The candidates are the seed's first latents: the ones that `sample --seed` shows.
+        If more are clear, up to `most` are returned, the clearest first. The candidates are the seed's first latents:
+        the ones that `sample --seed` shows.
         """
         candidates = fixed_latents(seed, num=NUM_CANDIDATES, latent_dim=self.model.config.latent_dim)
         probabilities = self.probabilities(self.draw(candidates))
         found = {}
         for digit in sorted(digits):
-            order = np.argsort(-probabilities[:, digit], kind="stable")[:num]
+            order = np.argsort(-probabilities[:, digit], kind="stable")
             num_clear = int((probabilities[:, digit] >= CLEAR).sum())
             if num_clear < num:
                 raise UserError(
                     f"of {NUM_CANDIDATES:,} samples {num_clear or 'none'} {'is' if num_clear < 2 else 'are'} clearly "
                     f"a {digit} to the classifier, {num} needed: choose another digit, --seed or a model trained longer"
                 )
-            found[digit] = candidates[order]
+            found[digit] = candidates[order[: max(num, min(num_clear, most))]]
         return found
 
 

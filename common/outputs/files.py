@@ -28,8 +28,8 @@ def check_out(path: Path, *suffixes: str) -> None:
             raise UserError(f"--out: there is no folder {one_line(path.parent)}: make it first, or name another")
         if not os.access(path.parent, os.W_OK):
             raise UserError(f"--out: {one_line(path.parent)} cannot be written: name a file in another folder")
-    except (OSError, ValueError) as error:
-        raise UserError(f"--out: {name} cannot be written ({one_line(error)}): choose another name") from None
+    except OSError as error:  # of a name too long
+        raise UserError(f"--out: {name} cannot be written ({error.strerror}): choose another name") from None
 
 
 def write_out(path: Path, content: bytes) -> None:

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import UserError
-from common.latents import slerp
 from common.options import parse_flags
 from common.outputs.digit_reader import DigitReader, Reading, check_digit, check_digits_model
 from common.outputs.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge
 from common.outputs.files import check_out, gif, write_out
 from common.outputs.model import ModelOptions, read_model
+from common.outputs.passage import NUM_POSITIONS, NUM_WAYS, in_turn, others_on_ways, way
 
 if TYPE_CHECKING:
     from common.run import Implementation
@@ -25,7 +24,6 @@ DESCRIPTION = (
 )
 NUM_COLUMNS = 10
 MAX_FRAMES = 100
-NUM_ANIMATED = 30  # one way
 ANIMATION_PIXELS = 256
 MARGIN = 40
 
@@ -54,15 +52,18 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
     check_digits_model(stored.config, stored.architecture)
     model = stored.open(load_implementation)
     reader = DigitReader(model)
-    clearest = reader.clearest({options.from_class, options.to_class}, num=1, seed=options.seed)
-    start, end = clearest[options.from_class], clearest[options.to_class]
+    ends = (options.from_class, options.to_class)
+    clearest = reader.clearest(set(ends), num=1, most=NUM_WAYS, seed=options.seed)
+    starts, stops = (clearest[digit] for digit in ends)
 
-    images = reader.draw(_way(start, end, num=options.num_frames))
-    moving = reader.draw(_way(start, end, num=NUM_ANIMATED))
-    write_out(options.out, _strip(images, reader.read(images), options, model_name=model.name))
+    images = reader.draw(way(starts[0], stops[0], num=options.num_frames))
+    moving = reader.draw(way(starts[0], stops[0], num=NUM_POSITIONS))
+    others = others_on_ways(starts, stops, reader)
+    write_out(options.out, _strip(images, reader.read(images), options, model_name=model.name, others=others))
     write_out(animation, gif(list(enlarge(moving, ANIMATION_PIXELS))))
-    digits = [digit for digit, _ in groupby(reading.digit for reading in reader.read(moving))]
-    print(f"on the way from {options.from_class} to {options.to_class} the classifier reads {_in_words(digits)}")
+    digits = ", then ".join(map(str, in_turn([reading.digit for reading in reader.read(moving)])))
+    print(f"on the way from {ends[0]} to {ends[1]} the classifier reads {digits}")
+    print(others)
     return 0
 
 
@@ -80,16 +81,13 @@ def _check(options: InterpolateOptions) -> Path:
     return animation
 
 
-def _way(start: np.ndarray, end: np.ndarray, *, num: int) -> np.ndarray:
-    """Latents (num, Z) at equal distances, from `start` (1, Z) to `end`."""
-    return slerp(start.repeat(num, axis=0), end.repeat(num, axis=0), np.linspace(0, 1, num))
-
-
-def _strip(images: np.ndarray, readings: list[Reading], options: InterpolateOptions, *, model_name: str) -> bytes:
+def _strip(
+    images: np.ndarray, readings: list[Reading], options: InterpolateOptions, *, model_name: str, others: str
+) -> bytes:
     cells = enlarge(images)
     side = cells.shape[1]
     row_height = side + 3 * LINE
-    head = MARGIN + 4 * LINE
+    head = MARGIN + 5 * LINE
     num_rows = -(-len(cells) // NUM_COLUMNS)
     sheet = Drawing(2 * MARGIN + NUM_COLUMNS * (side + GAP) - GAP, head + num_rows * row_height + MARGIN // 2)
     ends = (options.from_class, options.to_class)
@@ -103,6 +101,7 @@ def _strip(images: np.ndarray, readings: list[Reading], options: InterpolateOpti
         MARGIN,
         MARGIN + 2.5 * LINE,
     )
+    sheet.words(others, MARGIN, MARGIN + 3.5 * LINE)
     for index, (cell, reading) in enumerate(zip(cells, readings, strict=True)):
         row, column = divmod(index, NUM_COLUMNS)
         left, top = MARGIN + column * (side + GAP), head + row * row_height
@@ -121,7 +120,3 @@ def _strip(images: np.ndarray, readings: list[Reading], options: InterpolateOpti
             f"{100 * reading.probability:.0f} %", left + side / 2, top + side + 1.8 * LINE, color=color, align="center"
         )
     return sheet.png()
-
-
-def _in_words(digits: list[int]) -> str:
-    return ", then ".join(map(str, digits))
