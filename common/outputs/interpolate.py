@@ -26,6 +26,7 @@ NUM_COLUMNS = 10
 MAX_FRAMES = 100
 ANIMATION_PIXELS = 256
 MARGIN = 40
+MIN_WIDTH = 1400  # for the sentences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,8 @@ def _strip(
     row_height = side + 3 * LINE
     head = MARGIN + 5 * LINE
     num_rows = -(-len(cells) // NUM_COLUMNS)
-    sheet = Drawing(2 * MARGIN + NUM_COLUMNS * (side + GAP) - GAP, head + num_rows * row_height + MARGIN // 2)
+    width = max(MIN_WIDTH, 2 * MARGIN + NUM_COLUMNS * (side + GAP) - GAP)
+    sheet = Drawing(width, head + num_rows * row_height + MARGIN // 2)
     ends = (options.from_class, options.to_class)
     sheet.words(
         f"From a {ends[0]} to a {ends[1]} through the latent space", MARGIN, MARGIN, size=11, bold=True, color=DARK
