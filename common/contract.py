@@ -49,6 +49,14 @@ class Trainer(Protocol):
         """What each LeakyReLU of D returns in eval mode for uint8 images (N, S, S[, 3]): float32 (N, C, H, W)."""
         ...
 
+    def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
+        """What in each uint8 image n excites channel `channels[n]` of D's LeakyReLU `layer`: float32 (N, S, S[, 3]).
+
+        It is the guided gradient (Springenberg et al. 2015) of the channel's strongest activation, in eval mode, with
+        respect to the image in [-1, 1].
+        """
+        ...
+
     def load_weights(self, weights: Weights) -> None:
         """Replace parameters, BatchNorm statistics, Adam moments and step counts."""
         ...

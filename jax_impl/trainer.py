@@ -15,6 +15,7 @@ from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
 from common.layers import Architecture
 from jax_impl.device import Device, compiler_options
+from jax_impl.features import guided_gradients
 from jax_impl.model import Discriminator, Generator
 from jax_impl.steps import train_step
 from jax_impl.weights import export_weights, load_weights
@@ -58,6 +59,7 @@ class DCGANTrainer:
         )
         self._jit_generate = nnx.jit(self._generate)
         self._jit_activations = nnx.jit(self._activations)
+        self._jit_gradients = nnx.jit(self._gradients, static_argnums=2)
         self._jit_take = jax.jit(lambda chunk, index: chunk[index])
 
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
@@ -74,14 +76,21 @@ class DCGANTrainer:
             for start in range(0, len(latents), GENERATE_BATCH_SIZE)
         ]
         self.generator.train()
-        images = np.concatenate(jax.device_get(batches))  # (N, S, S, C)
-        return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images, np.float32)
+        return self._from_network(np.concatenate(jax.device_get(batches)))
 
     def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
         self.discriminator.eval()
         activations = self._jit_activations(self.discriminator, jax.device_put(images, self.device))
         self.discriminator.train()
         return [np.ascontiguousarray(np.moveaxis(jax.device_get(activation), -1, 1)) for activation in activations]
+
+    def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
+        self.discriminator.eval()
+        images_on_device = jax.device_put(images, self.device)
+        channels_on_device = jax.device_put(channels, self.device)
+        gradients = self._jit_gradients(self.discriminator, images_on_device, layer, channels_on_device)
+        self.discriminator.train()
+        return self._from_network(jax.device_get(gradients))
 
     def load_weights(self, weights: Weights) -> None:
         check_weights(weights, self.architecture, self.config)
@@ -173,9 +182,17 @@ class DCGANTrainer:
         images = images[..., None] if images.ndim == 3 else images  # (B, S, S, C)
         return images.astype(self.dtype) / 127.5 - 1
 
+    @staticmethod
+    def _from_network(images: np.ndarray) -> np.ndarray:
+        images = images[..., 0] if images.shape[-1] == 1 else images  # (N, S, S[, 3])
+        return np.ascontiguousarray(images, np.float32)
+
     def _activations(self, discriminator: Discriminator, images: Array) -> list[Array]:
         activations = discriminator.activations(self._to_network(images))
         return [activation.astype(jnp.float32) for activation in activations]  # (N, H, W, C)
+
+    def _gradients(self, discriminator: Discriminator, images: Array, layer: int, channels: Array) -> Array:
+        return guided_gradients(discriminator, self._to_network(images), layer, channels)
 
     @staticmethod
     def _generate(generator: Generator, latents: Array) -> Array:

@@ -39,6 +39,9 @@ class CountingTrainer:
     def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
         return []
 
+    def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
+        return np.zeros(images.shape, np.float32)
+
     def load_weights(self, weights: Weights) -> None:
         self.weights = dict(weights)
 

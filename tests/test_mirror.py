@@ -79,7 +79,7 @@ def test_each_twin_names_the_other_in_its_first_line(file):
         assert first_line.endswith(f"Mirrors {other.name}/{file}.")
 
 
-@pytest.mark.parametrize("file", ["losses.py", "steps.py", "trainer.py", "model.py"])
+@pytest.mark.parametrize("file", ["losses.py", "steps.py", "trainer.py", "model.py", "features.py"])
 def test_shared_functions_are_described_in_the_same_words(file):
     torch_docs, jax_docs = docstrings(TORCH / file), docstrings(JAX / file)
     for name in torch_docs.keys() & jax_docs.keys():

@@ -12,6 +12,7 @@ from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
 from common.layers import Architecture
 from torch_impl.device import Device
+from torch_impl.features import guided_gradients
 from torch_impl.model import Discriminator, Generator
 from torch_impl.steps import train_step
 from torch_impl.weights import export_weights, load_weights
@@ -57,8 +58,7 @@ class DCGANTrainer:
             batches = torch.from_numpy(latents).to(self.device, self.dtype).split(GENERATE_BATCH_SIZE)
             images = torch.cat([self.generator(batch).float().cpu() for batch in batches])
         self.generator.train()
-        images = images.permute(0, 2, 3, 1)  # (N, S, S, C)
-        return (images[..., 0] if images.shape[-1] == 1 else images).contiguous().numpy()
+        return self._from_network(images)
 
     def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
         self.discriminator.eval()
@@ -67,6 +67,15 @@ class DCGANTrainer:
             activations = self.discriminator.activations(images_on_device)
         self.discriminator.train()
         return [activation.float().contiguous().cpu().numpy() for activation in activations]
+
+    def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
+        self.discriminator.eval()
+        with self._autocast():
+            images_on_device = self._to_network(torch.from_numpy(images).to(self.device))
+            channels_on_device = torch.from_numpy(channels).to(self.device)
+            gradients = guided_gradients(self.discriminator, images_on_device, layer, channels_on_device)
+        self.discriminator.train()
+        return self._from_network(gradients)
 
     def load_weights(self, weights: Weights) -> None:
         check_weights(weights, self.architecture, self.config)
@@ -102,6 +111,11 @@ class DCGANTrainer:
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, S, S)
         images = images.to(self.dtype).div_(127.5).sub_(1)
         return images.contiguous(memory_format=self.memory_format)
+
+    @staticmethod
+    def _from_network(images: Tensor) -> np.ndarray:
+        images = images.permute(0, 2, 3, 1)  # (N, S, S, C)
+        return (images[..., 0] if images.shape[-1] == 1 else images).float().contiguous().cpu().numpy()
 
     def _autocast(self) -> AbstractContextManager:
         if self.config.precision != "bfloat16":
