@@ -78,7 +78,9 @@ def _carry_out(run: "Run", started: float) -> int:
             run.train()
             run.stop.at_once = True  # the last checkpoint is written: nothing is left to save first
             if not run.stop:
-                run.sample_and_score()
+                samples = run.sample()
+                run.draw(samples)
+                run.score(samples)
                 run.timing["total_seconds"] = time.perf_counter() - started
                 run.close("finished", "")
                 return 0
@@ -222,11 +224,24 @@ class Run:
         # Before scoring, whose arrays would count as the framework's.
         self.timing["peak_memory_bytes"] = self.implementation.peak_memory_bytes(self.device)
 
-    def sample_and_score(self) -> None:
-        """Generate the images that are scored, in eval mode, and score them if they are digits."""
+    def sample(self) -> Samples:
+        """Generate the images that are scored, in eval mode."""
         with self.average.applied(self.trainer):
             samples = self._timed("generate_seconds", lambda: sample(self.trainer, self.config))
         self.folder.write_npz("samples.npz", **samples._asdict())
+        return samples
+
+    def draw(self, samples: Samples) -> None:
+        """The pictures of the folder, of finished runs alone: an interrupted one is resumed first."""
+        from common.run_pictures import draw_run  # matplotlib takes a second: not for --help
+
+        images = self.dataset.train_images
+        self._timed(
+            "drawing_seconds", lambda: draw_run(self.folder, self.config, self.log.losses, samples.images, images)
+        )
+
+    def score(self, samples: Samples) -> None:
+        """Score the samples if they are digits."""
         if not is_scored(self.dataset):
             message = f"{self.dataset.name} is not scored: the metrics know only the digits of MNIST"
             self.console.print(message, highlight=False)

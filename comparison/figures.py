@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from common.data import load_dataset
+from common.loss_curves import COLOURS as LOSS_COLOURS
+from common.loss_curves import smoothing_window
 from comparison.image_panels import DPI, classes_figure, neighbours_figure, progress_figure, samples_figure
 from comparison.recorded_run import FRAMEWORK_NAMES, RecordedRun
 from comparison.summary import LOSS_COLUMNS, PARTED_AT, Runs, first_step_above, relative_difference
 
 COLOURS = {"torch": "#d1491a", "jax": "#1f5fbf", "real": "#8a8f98"}
 LINE_STYLES = {"torch": "-", "jax": (0, (4, 1.5))}  # where the curves coincide, both colours stay visible
-LOSS_COLOURS = {"discriminator_loss": "#3d4451", "generator_loss": "#128a63"}
 TRACE_TITLES = {
     "discriminator_loss": "Discriminator loss",
     "generator_loss": "Generator loss",
@@ -71,11 +72,6 @@ def draw_figures(runs: Runs, real_images: np.ndarray) -> dict[str, bytes]:
 def _showing(runs: Runs, field: str) -> dict[str, RecordedRun]:
     """Runs whose evaluation names samples in this field, and that still have them."""
     return {name: run for name, run in runs.items() if run.shown_samples and any(run.evaluation.get(field, ()))}
-
-
-def smoothing_window(num_steps: int) -> int:
-    """Steps in the moving average drawn over the raw losses."""
-    return max(1, num_steps // 100)
 
 
 def _plot(title: str, *, width: float = 5.2) -> tuple[Figure, Axes]:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.animation import ANIMATION_FILE
 from common.errors import UserError
 from common.records import write_atomically
 from comparison import sentences, tables
 from comparison.quality_table import quality_rows
 from comparison.report_context import present_frameworks
 
-COPIED = ("report.md", "report.html", "comparison.json", "figures")
+COPIED = ("report.md", "report.html", "comparison.json", "figures", ANIMATION_FILE)
 README_METRICS = ("coverage", "mnist_score", "class_kl", "frechet_distance")
 BLOCK = re.compile(r"(<!-- results: .*? -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -24,6 +25,8 @@ def publish(folder: Path, docs: Path, readme: Path) -> None:
     fresh = docs.with_name(f"{docs.name}.new")
     fresh.mkdir(parents=True)
     for name in COPIED:
+        if not (folder / name).exists():
+            continue  # a run without sample grids has no animation
         copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
         copy(folder / name, fresh / name)
     if docs.exists():

@@ -120,6 +120,7 @@ OPTIONAL_TIMING: dict[str, Check] = {
     "data_seconds": or_none(non_negative),
     "evaluation_seconds": or_none(non_negative),
     "generate_seconds": or_none(non_negative),
+    "drawing_seconds": or_none(non_negative),
     "scoring_seconds": or_none(non_negative),
     "total_seconds": or_none(non_negative),
 }

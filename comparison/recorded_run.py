@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from common.config import MAX_IMAGE_SIZE
+from common.animation import read_progress
 from common.errors import UserError
 from common.records import FRAMEWORK_NAMES, LOSSES_HEADER
-from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded, read_npz
+from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded
 from comparison.metrics_schema import METRICS, OPTIONAL_METRICS
 from comparison.record_schema import (
     ENVIRONMENT,
@@ -93,7 +93,7 @@ def _read_run(folder: Path, framework: str) -> RecordedRun | None:
     check_timing(timing := read_json(folder / "timing.json"))
     if evaluation := read_json(folder / "metrics.json"):
         check_fields(evaluation, "metrics.json", METRICS, OPTIONAL_METRICS)
-    progress_epochs, progress_images = read_progress(folder / "progress.npz")
+    progress = read_progress(folder / "progress.npz")
     return RecordedRun(
         framework=framework,
         config=config,
@@ -102,8 +102,8 @@ def _read_run(folder: Path, framework: str) -> RecordedRun | None:
         timing=timing,
         losses=read_losses(folder / "losses.csv"),
         epochs=read_epochs(folder / "epochs.csv"),
-        progress_epochs=progress_epochs,
-        progress_images=progress_images,
+        progress_epochs=progress.epochs,
+        progress_images=progress.images,
         evaluation=evaluation,
         shown_samples=read_shown_samples(folder / "samples.npz", evaluation),
     )
@@ -135,19 +135,6 @@ def read_epochs(path: Path) -> dict[str, np.ndarray]:
     if columns and not ("num_images" in columns and _are_counts(columns["num_images"])):
         raise ValueError(f"{path.name} has no column num_images, or no counts in it")
     return columns
-
-
-def read_progress(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs (P,) and images, uint8 (P, 64, S, S[, 3]), S at most 256; damage raises ValueError."""
-    if not path.exists():
-        return np.zeros(0, np.int64), np.zeros((0, 64, 1, 1), np.uint8)
-    arrays = read_npz(path, {"epochs": np.integer, "images": np.uint8})
-    epochs, images = arrays["epochs"], arrays["images"]
-    side = images.shape[2:3]
-    is_picture = images.shape[1:] in ((64, *side, *side), (64, *side, *side, 3)) and 1 <= side[0] <= MAX_IMAGE_SIZE
-    if epochs.shape != images.shape[:1] or not is_picture:
-        raise ValueError(f"{path.name} has epochs {epochs.shape} and images {images.shape}")
-    return epochs, images
 
 
 def _read_columns(path: Path) -> dict[str, np.ndarray]:

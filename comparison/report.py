@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.animation import ANIMATION_FILE, Progress, animate, shared_epochs
 from common.errors import UserError
 from common.records import write_atomically
 from common.untrusted import printable
@@ -52,9 +53,11 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     (comparison_dir / "figures").mkdir(exist_ok=True)
     for name, png in figures.items():
         write_atomically(comparison_dir / "figures" / name, png)
+    animation = _write_animation(comparison_dir, runs)
     context = report_context(comparison_dir, results, runs)
-    embedded = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in figures.items()}
-    linked = {name: f"figures/{name}" for name in figures}
+    embedded = {name: _data_url(png, "png") for name, png in figures.items()}
+    embedded |= {name: _data_url(gif, "gif") for name, gif in animation.items()}
+    linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}
     write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
     write_atomically(comparison_dir / "report.md", _render("report.md.jinja", {**context, "figures": linked}))
     write_atomically(comparison_dir / "comparison.json", json.dumps(results, indent=2, allow_nan=False).encode())
@@ -78,6 +81,21 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     ratio = sentences.ratio(results)
     console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))
     console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)
+
+
+def _write_animation(comparison_dir: Path, runs: Runs) -> dict[str, bytes]:
+    """The sample grids of all epochs side by side, as progress.gif beside the report, if there are any."""
+    progress = {run.name: Progress(run.progress_epochs, run.progress_images) for run in runs.values()}
+    progress = {name: recorded for name, recorded in progress.items() if len(recorded.epochs)}
+    if not progress or not shared_epochs(progress):
+        return {}
+    content = animate(progress)
+    write_atomically(comparison_dir / ANIMATION_FILE, content)
+    return {ANIMATION_FILE: content}
+
+
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:

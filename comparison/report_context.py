@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.animation import ANIMATION_FILE
+from common.loss_curves import smoothing_window
 from comparison import sentences, tables
-from comparison.figures import COLOURS, smoothing_window
+from comparison.figures import COLOURS
 from comparison.quality_context import quality_context
 from comparison.recorded_run import FRAMEWORK_NAMES
 from comparison.summary import Runs
@@ -17,6 +19,7 @@ FILES = {  # pattern in the comparison folder: what it holds
     "report.html": "this report in one file",
     "report.md": "this report for a repository page",
     "figures": "the figures as PNG",
+    ANIMATION_FILE: "the sample grids of every epoch as an animation, side by side",
     "*/config.json": "the configuration of a run",
     "*/environment.json": "versions, device, threads, flags, command",
     "*/losses.csv": "losses and scores, one row a step",
@@ -24,7 +27,11 @@ FILES = {  # pattern in the comparison folder: what it holds
     "*/timing.json": "every timed chunk and phase",
     "*/samples": "grids from fixed latents, one an epoch",
     "*/progress.npz": "the same grids as arrays",
+    f"*/{ANIMATION_FILE}": "the same as an animation",
     "*/samples.npz": "the generated digits that were scored",
+    "*/samples_100.png": "the first hundred of them",
+    "*/real_and_generated.png": "64 of them beside as many training images",
+    "*/losses.png": "both losses of a run over its steps",
     "*/checkpoints": "weights and optimizer state, framework-neutral",
     "*/metrics.json": "quality metrics with protocol, spread and floor",
     "*/error.txt": "the traceback of a run that failed",

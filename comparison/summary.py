@@ -33,6 +33,7 @@ COPIED_TIMINGS = (
     "data_seconds",
     "evaluation_seconds",
     "generate_seconds",
+    "drawing_seconds",
     "scoring_seconds",
     "total_seconds",
 )

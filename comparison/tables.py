@@ -92,6 +92,7 @@ def phase_rows(frameworks: Mapping[str, Any]) -> list[Row]:
         "data_seconds": ("Preparing data", "batches and latents"),
         "evaluation_seconds": ("After each epoch", "sample grids, checkpoints, files"),
         "generate_seconds": ("Generate for scoring", "after training"),
+        "drawing_seconds": ("Drawing", "the pictures of the run folder"),
         "scoring_seconds": ("Scoring", "after training"),
         "total_seconds": ("Total", "from loading the dataset to scoring"),
     }

@@ -255,6 +255,7 @@ def _write_timing(folder: Path, framework: str, config: dict[str, Any], steps_pe
             "evaluation_seconds": evaluation_seconds * config["epochs"],
             "loop_overhead_fraction": 0.0078,
             "generate_seconds": 3.9,
+            "drawing_seconds": 1.2,
             "peak_memory_bytes": 812_000_000 if framework == "torch" else 1_240_000_000,
             "total_seconds": training_seconds + 9.4,
         },

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from common.animation import read_progress
 from common.architectures import build_architecture
 from common.averaging import is_averaged
 from common.checkpoint import save_checkpoint
@@ -34,7 +35,7 @@ from common.initial_weights import initial_weights
 from common.resume import check_same_config, find_origin, start_of
 from common.untrusted import one_line, parse_json
 from comparison.certified import parity_of
-from comparison.recorded_run import read_losses, read_progress, read_run
+from comparison.recorded_run import read_losses, read_run
 from comparison.report import print_summary, write_report
 from comparison.shown_samples import read_shown_samples
 from tests.synthetic_runs import NUM_SAMPLES, real_digits, write_comparison, write_json, write_run
@@ -407,10 +408,10 @@ def test_the_sample_grids_of_a_run_are_read_or_refused(folder: Path):
 
     def read() -> None:
         try:
-            epochs, images = read_progress(path)
+            progress = read_progress(path)
         except ValueError as error:
             raise UserError(one_line(error)) from None
-        assert len(epochs) == len(images)
+        assert len(progress.epochs) == len(progress.images)
 
     fuzz(path, lambda source: damaged_npz(source, arrays), read)
 

@@ -34,7 +34,8 @@ def test_publishing_replaces_the_old_report_and_the_readmes_table_alone(tmp_path
     docs.mkdir(parents=True)
     (docs / "stale.txt").write_text("old")
     publish(folder, docs, readme)
-    assert {path.name for path in docs.iterdir()} == {"report.md", "report.html", "comparison.json", "figures"}
+    written = {"report.md", "report.html", "comparison.json", "figures", "progress.gif"}
+    assert {path.name for path in docs.iterdir()} == written
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("# title\n<!-- results: made by hand -->\n|")
     assert text.endswith("<!-- end of results -->\nthe rest\n")

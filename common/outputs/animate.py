@@ -1,0 +1,50 @@
+"""`animate RUN`: training as a GIF, from the grids of fixed latents that a run recorded; asks no framework."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from common.errors import UserError
+from common.options import parse_flags
+from common.records import write_atomically
+from common.untrusted import one_line, unreadable_is_named
+
+if TYPE_CHECKING:
+    from common.run import Implementation
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnimateOptions:
+    """Which run is shown, and where the animation goes."""
+
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None
+    """A run folder like runs/NAME/torch, or a comparison like runs/NAME, whose halves are shown side by side."""
+    out: Path | None = None
+    """The file, ending in .gif; RUN/progress.gif if not given."""
+
+
+def main(
+    arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation] | None" = None
+) -> int:
+    """Write the GIF; returns the exit code."""
+    description = "One frame an epoch: what the same 64 latents give after each, from the run's progress.npz."
+    options = parse_flags(AnimateOptions, arguments, program=program, description=description)
+    if options.run is None:
+        raise UserError(f"name a run folder like runs/NAME/torch, or a comparison like runs/NAME: {program} RUN")
+    if options.out is not None:
+        with unreadable_is_named(options.out):
+            if options.out.suffix.lower() != ".gif" or options.out.is_dir():
+                raise UserError(f"--out is {one_line(options.out)}: name a file that ends in .gif")
+            if not options.out.parent.is_dir():
+                raise UserError(f"--out: there is no folder {one_line(options.out.parent)}: make it first")
+
+    from common.animation import ANIMATION_FILE, animate, find_progress
+
+    content = animate(find_progress(options.run))
+    path = options.out or options.run / ANIMATION_FILE
+    write_atomically(path, content)
+    print(f"{one_line(path)}: {len(content) / 1e3:,.0f} kB")
+    return 0
