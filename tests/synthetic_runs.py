@@ -27,6 +27,7 @@ CONFIG: dict[str, Any] = {
     "generator_updates": 1,
     "generator_latents": "reuse",
     "generator_average": 0.998,
+    "initialization": "normal",
     "precision": "float32",
     "variant": "tuned",
     "train_size": 0,
