@@ -1,5 +1,6 @@
 """The report says what the run folders say, refuses what cannot be compared, and shows what is missing."""
 
+import base64
 import io
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from common.animation import animate, find_progress
 from common.errors import UserError
 from comparison.certified import ladder_hash
 from comparison.image_panels import tile
@@ -109,6 +111,15 @@ def test_all_figures_are_made_embedded_and_linked(finished: Path) -> None:
     for name in FIGURES:
         with Image.open(finished / "figures" / name) as image:
             assert min(image.size) > 200
+
+
+def test_the_animation_stands_beside_the_report_in_the_html_and_linked_from_the_markdown(finished: Path) -> None:
+    content = (finished / "progress.gif").read_bytes()
+    assert content == animate(find_progress(finished))
+    html, markdown = (finished / "report.html").read_text(), (finished / "report.md").read_text()
+    assert html.count(f'src="data:image/gif;base64,{base64.b64encode(content).decode()}"') == 1
+    assert "](progress.gif)" in markdown
+    assert "| progress.gif |" in markdown.replace("`", "")
 
 
 def test_the_html_is_one_small_file_that_loads_nothing(finished: Path) -> None:
