@@ -734,6 +734,7 @@ def test_no_text_of_a_run_becomes_a_tag_of_the_report(certified: bool, tmp_path:
     kept = (
         "precision",
         "variant",
+        "initialization",
         "generator_latents",
         "num_parameters",
         "metrics",
