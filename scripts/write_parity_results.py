@@ -1,10 +1,14 @@
-"""python scripts/write_parity_results.py BUGS.json CERTIFICATE.json ...: the recorded part of the parity page."""
+"""python scripts/write_parity_results.py BUGS.json [CERTIFICATE.json ...]: the recorded part of the parity page.
+
+A climb that is recorded already stays unless a certificate of the same preset and variant is named.
+"""
 
 import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.command import report_errors
 from common.errors import UserError
@@ -13,49 +17,66 @@ from comparison.parity.ladder import RUNGS
 from comparison.tables import parity_rows
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "parity.md"
+SUMMARY_HEAD = (
+    "| preset | variant | parameters (G / D) | batch | ladder | measurements | verdict |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+)
 START, END = "<!-- recorded: made by scripts/write_parity_results.py, do not edit -->", "<!-- end of recorded -->"
+
+
+class Climb(NamedTuple):
+    """One certificate on the page: its line in the summary, and its section."""
+
+    summary: str
+    section: str
 
 
 def main() -> int:
     """Replace the recorded part of the page; what is written around it by hand stays."""
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 2:
         raise UserError(f"name the files: {(__doc__ or '').split(':')[0]}")
     bugs, *certificates = (json.loads(Path(argument).read_text(encoding="utf-8")) for argument in sys.argv[1:])
     page = RESULTS.read_text(encoding="utf-8")
     before, rest = page.split(START)
-    _, after = rest.split(END)
-    recorded = "\n\n".join([climbs(certificates), *map(climb, certificates), matrix(bugs)])
+    old, after = rest.split(END)
+    climbs = old_climbs(old) | {_title(found): Climb(summary(found), climb(found)) for found in certificates}
+    head = "\n".join([*SUMMARY_HEAD, *(found.summary for found in climbs.values())])
+    recorded = "\n\n".join([head, *(found.section for found in climbs.values()), matrix(bugs)])
     RESULTS.write_text(f"{before}{START}\n\n{recorded}\n\n{END}{after}", encoding="utf-8")
     return 0
 
 
-def climbs(certificates: Sequence[Mapping[str, Any]]) -> str:
-    """One line a certificate."""
-    lines = [
-        "| preset | variant | parameters (G / D) | batch | ladder | measurements | verdict |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+def old_climbs(recorded: str) -> dict[str, Climb]:
+    """What the page has, by its headings."""
+    summaries = {
+        ", ".join(line.split(" | ")[:2]).removeprefix("| "): line
+        for line in recorded.splitlines()
+        if line.startswith("| ") and line.count(" | ") == SUMMARY_HEAD[0].count(" | ") and line not in SUMMARY_HEAD
+    }
+    sections = re.findall(r"^### (.+?)\n\n(.+?)(?=\n\n#)", recorded, re.MULTILINE | re.DOTALL)
+    return {title: Climb(summaries[title], f"### {title}\n\n{text}") for title, text in sections}
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """A certificate in one line."""
+    config, counts = found["config"], found["num_parameters"]
+    failed = sum(not rung["holds"] for rung in found["rungs"])
+    cells = [
+        config["preset"],
+        config["variant"],
+        f"{counts['generator']:,} / {counts['discriminator']:,}",
+        str(config["batch_size"]),
+        "quick" if found["quick"] else "whole",
+        str(len(found["rungs"])),
+        "every rung holds" if not failed else f"**{failed} do not hold**",
     ]
-    for found in certificates:
-        config, counts = found["config"], found["num_parameters"]
-        failed = sum(not rung["holds"] for rung in found["rungs"])
-        cells = [
-            config["preset"],
-            config["variant"],
-            f"{counts['generator']:,} / {counts['discriminator']:,}",
-            str(config["batch_size"]),
-            "quick" if found["quick"] else "whole",
-            str(len(found["rungs"])),
-            "every rung holds" if not failed else f"**{failed} do not hold**",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return f"| {' | '.join(cells)} |"
 
 
 def climb(found: Mapping[str, Any]) -> str:
     """The measurement with the least head-room of each rung."""
-    config = found["config"]
     rows = parity_rows(worst_of_each_rung(found["rungs"]))
-    lines = [f"### {config['preset']}, {config['variant']}", "", "| rung | float64 | float32 |", "| --- | --- | --- |"]
+    lines = [f"### {_title(found)}", "", "| rung | float64 | float32 |", "| --- | --- | --- |"]
     return "\n".join([*lines, *(f"| {row.label} | {' | '.join(row.cells)} |" for row in rows)])
 
 
@@ -87,6 +108,10 @@ def matrix(bugs: Mapping[str, Any]) -> str:
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"
         lines.append(f"- {found['bug']}: {edits}{config if found['config'] else ''}")
     return "\n".join(lines)
+
+
+def _title(found: Mapping[str, Any]) -> str:
+    return f"{found['config']['preset']}, {found['config']['variant']}"
 
 
 def _one_line(code: str) -> str:

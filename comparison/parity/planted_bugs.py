@@ -248,7 +248,10 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "generator left in eval mode after sampling",
         "torch/trainer",
-        ("        self.generator.train()\n        images = images.permute", "        images = images.permute"),
+        (
+            "        self.generator.train()\n        return self._from_network",
+            "        return self._from_network",
+        ),
     ),
     _bug("float32 training in bfloat16", "torch/trainer", ('!= "bfloat16":', '== "float64":')),
     _bug(
