@@ -17,7 +17,7 @@ from rich.text import Text
 from common.data import load_dataset
 from common.errors import UserError
 from common.evaluation import digit_images, read_samples
-from common.evaluation.samples import DIGIT_SIZE, NUM_STANDARD, round_trip
+from common.evaluation.samples import DIGIT_SIZE, NUM_STANDARD, round_trip, some_of
 from common.options import check_result_file, parse_flags
 from common.records import write_atomically
 from comparison.runs import FRAMEWORKS
@@ -47,7 +47,9 @@ class InceptionOptions:
     inception_weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """torch-fidelity's weights-inception-2015-12-05-6726825d.pth; if not given, torch-fidelity's own download."""
     num: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Score the first N samples only, against N test digits: a quick look that compares with nothing published."""
+    """Score N of the samples only, against N test digits: a quick look that compares with nothing published."""
+    resized: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Images of 29 to 35 px are of a model of enlarged digits: resize them to 28 px instead of cropping a border."""
     precision: Literal["float32", "float64"] = "float32"
     """float64 makes the features independent of the batch size, and takes two to three times as long."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -76,7 +78,7 @@ def inception(arguments: Sequence[str]) -> int:
         raise UserError(f"Inception features need what is not installed ({error}): pip install '{EXTRA}'") from None
     extractor = load_extractor(options.inception_weights, options.precision)
     console = Console()
-    scores = score(samples, extractor, console)
+    scores = score(samples, extractor, console, resized=options.resized)
     show(scores, extractor, console)
     if options.json is not None:
         content = json.dumps(as_json(scores, extractor, options.precision), indent=2, allow_nan=False) + "\n"
@@ -97,13 +99,15 @@ def find_samples(path: Path) -> list[Path]:
     return found
 
 
-def score(samples: dict[Path, np.ndarray], extractor: "Extractor", console: Console) -> list[Score]:
+def score(
+    samples: dict[Path, np.ndarray], extractor: "Extractor", console: Console, *, resized: bool = False
+) -> list[Score]:
     """Real digits take the way of the samples through their size, so that resizing alone costs nothing."""
     from comparison.inception_features import compute_distances
 
     test_digits = load_dataset("mnist").test_images
     shapes = {images.shape[:2] for images in samples.values()}
-    real_digits = {(num, size): round_trip(test_digits[:num], size) for num, size in shapes}
+    real_digits = {(num, size): round_trip(some_of(test_digits, num), size, resized=resized) for num, size in shapes}
     total = sum(len(images) for images in (*samples.values(), *real_digits.values()))
     _say(console, f"Features of {total:,} images on the CPU ...")
     scores = []
@@ -117,7 +121,7 @@ def score(samples: dict[Path, np.ndarray], extractor: "Extractor", console: Cons
         for path, images in samples.items():
             key = num_images, image_size = len(images), images.shape[1]
             is_standard = num_images == NUM_STANDARD and np.array_equal(real_digits[key], test_digits)
-            distances = compute_distances(extract(digit_images(images)), real[key])
+            distances = compute_distances(extract(digit_images(images, resized=resized)), real[key])
             scores.append(Score(path, num_images, image_size, is_standard, distances))
     return scores
 
@@ -183,7 +187,7 @@ def as_json(scores: Sequence[Score], extractor: "Extractor", precision: str) -> 
 def _first(images: np.ndarray, num: int | None) -> np.ndarray:
     if num is not None and not MIN_NUM <= num <= len(images):
         raise UserError(f"--num is {num}: choose {MIN_NUM} to {len(images):,}, or leave it out for all samples")
-    return images[:num]
+    return images if num is None else some_of(images, num)
 
 
 def _warning(extractor: "Extractor") -> str:

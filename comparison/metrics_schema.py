@@ -72,6 +72,7 @@ PROTOCOL = fields(
         "batch_norm": or_none(text),
         "weights": or_none(text),
         "checkpoint": or_none(text),
+        "warnings": list_of(text),
     },
 )
 METRICS: dict[str, Check] = {

@@ -8,14 +8,13 @@ from comparison.tables import Row
 
 CAPTIONS = {
     "classes": (
-        "The first ten samples that the classifier takes for each digit, not chosen by looks. "
+        "Of the first draw, the first ten samples that the classifier takes for each digit, not chosen by looks. "
         "A gray cell: there were no more."
     ),
     "neighbours": (
-        "Above, the samples that are nearest to a training digit; below, that digit; under each pair, their distance "
-        "over the training digit's distance to its own nearest neighbour. These are the ten nearest of all: a third of "
-        "real test digits are below 1, too. "
-        "This is screening, not proof: a copy that the features do not see would be missed."
+        "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
+        "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
+        "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
     ),
     "discriminator": (
         "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
@@ -32,7 +31,9 @@ def protocol(frameworks: Mapping[str, Any]) -> list[str]:
         return []
     first = protocols[0]
     sentences = [_sets(first), _features(first), _generator(first), _draws(first.get("num_draws"))]
-    return [*filter(None, sentences), *([f"Floor: {first['floor']}."] if "floor" in first else [])]
+    sentences += [f"Floor: {first['floor']}."] if "floor" in first else []
+    warned = dict.fromkeys(warning for each in protocols for warning in each.get("warnings", ()))
+    return [*filter(None, sentences), *(f"Warning: {warning}." for warning in warned)]
 
 
 def not_comparable(frameworks: Mapping[str, Any]) -> str:
@@ -41,7 +42,8 @@ def not_comparable(frameworks: Mapping[str, Any]) -> str:
     sentences = []
     if not all(protocol.get("comparable", True) for protocol in protocols):
         sentences.append("Scores not comparable: these are not the standard sets. Compare only within this page.")
-    if fields := differing_fields(*protocols) if len(protocols) == 2 else []:
+    fields = differing_fields(*protocols) if len(protocols) == 2 else []
+    if fields := [field for field in fields if field != "warnings"]:
         names = ", ".join(field.replace("_", " ") for field in fields)
         sentences.append(f"The two runs were not scored by the same protocol; different: {names}.")
     return " ".join(sentences)
@@ -53,8 +55,9 @@ def reading(rows: Sequence[Row]) -> str:
     if any("±" in cell for row in rows for cell in row.cells):
         sentences.append("± is the standard deviation over the draws.")
     sentences.append(
-        "The last column is the floor: real digits scored as if they were generated. The classifier was trained on "
-        "most of them, so a perfect generator may come out a little better."
+        "The last column is the floor: real digits scored as if they were generated. These are training digits, "
+        "another population than the test digits and known to the classifier: a perfect generator may come out a "
+        "little better."
     )
     if any(row.small_print and row.small_print[-1] for row in rows):
         sentences.append("In small print: its range, and how each value relates to its mean.")

@@ -29,7 +29,7 @@ METRICS = {
         "Fréchet distance, infinite N",
         DISTRIBUTION,
         "down",
-        "extrapolated, without the bias of few samples",
+        "extrapolated in the generated samples; the real side's bias stays",
     ),
     "kid": Metric("KID", DISTRIBUTION, "down", "unbiased, so that it may fall below 0"),
     "mnist_score": Metric("MNIST score", DISTRIBUTION, "up", "confident and evenly spread classes; 10 at most"),
@@ -47,7 +47,9 @@ METRICS = {
     ),
     "class_chi_square": Metric("Chi-square of classes", CLASSES, "down", "distance of the two class histograms"),
     "smallest_class": Metric("Smallest class", CLASSES, "up", "share of the rarest digit class"),
-    "num_missing_classes": Metric("Missing classes", CLASSES, "down", "digit classes that are never generated"),
+    "num_missing_classes": Metric(
+        "Missing classes", CLASSES, "down", "digit classes that the classifier never recognises"
+    ),
     "mean_confidence": Metric(
         "Mean confidence", CLASSES, "", "of the classifier; noise has 1.00 too, so nothing by itself"
     ),

@@ -21,11 +21,24 @@ def main() -> int:
     print(f"Seeds {', '.join(map(str, seeds))}: mean (lowest to highest).\n")
     print(f"| metric | {' | '.join(FRAMEWORK_NAMES.values())} | real digits |\n| --- | --- | --- | --- |")
     everywhere = [name for name in METRICS if all(name in scores for runs in scored.values() for scores in runs)]
+    apart = []
     for metric in everywhere:
         cells = [mean_and_range([scores[metric]["value"] for scores in runs]) for runs in scored.values()]
+        if is_apart(*([scores[metric]["value"] for scores in runs] for runs in scored.values())):
+            apart.append(METRICS[metric].title)
         floor = number(scored["torch"][0][metric]["floor"])
         print(f"| {METRICS[metric].title} | {' | '.join(cells)} | {floor} |")
+    print(
+        f"\nThe means of the two frameworks differ by no more than the standard deviation over seeds (the larger of "
+        f"both frameworks') in {len(everywhere) - len(apart)} of {len(everywhere)} metrics; by more in "
+        f"{', '.join(apart) or 'none'}."
+    )
     return 0
+
+
+def is_apart(first: list[float], second: list[float]) -> bool:
+    """Whether two means differ by more than either side's standard deviation over seeds."""
+    return bool(abs(np.mean(first) - np.mean(second)) > max(np.std(first, ddof=1), np.std(second, ddof=1)))
 
 
 def check_configs(folders: list[Path]) -> list[int]:

@@ -42,8 +42,9 @@ from common.evaluation.floors import load_floors
 from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.kernel_distance import kernel_distance
 from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
+from common.evaluation.plausibility import warnings_about
 from common.evaluation.reference import Reference, shuffled_indices
-from common.evaluation.samples import round_trip
+from common.evaluation.samples import round_trip, some_of
 from common.evaluation.table import table
 from common.evaluation.training_digits import load_training_digits
 
@@ -353,6 +354,47 @@ def test_digits_enlarged_to_a_size_that_is_else_padded_are_resized_if_one_says_s
     np.testing.assert_array_equal(round_trip(digits, 32), digits)
 
 
+def test_what_looks_like_a_mistake_of_preparation_is_warned_of(mnist: Dataset):
+    digits, real = mnist.train_images[:1000], mnist.test_images
+    assert warnings_about(digits, real, was_cropped=True) == []
+    mistakes = {
+        "grey level 255": (255 - digits, False),
+        "grey level 128": ((digits.astype(int) // 2 + 128).astype(np.uint8), False),
+        "brighter than 1 of 255": ((digits > 127).astype(np.uint8), False),
+        "were enlarged": (digit_images(resize_images(digits, 32)), True),
+        "1,000 samples are copies": (real[:1000], False),
+    }
+    for words, (images, was_cropped) in mistakes.items():
+        (warning,) = warnings_about(images, real, was_cropped=was_cropped)
+        assert words in warning
+
+
+def test_quick_samples_of_a_sorted_file_are_of_every_class(mnist: Dataset):
+    order = np.argsort(mnist.test_labels, kind="stable")
+    chosen = some_of(mnist.test_labels[order], 2000)
+    shares = np.bincount(chosen, minlength=10) / np.bincount(mnist.test_labels)
+    assert len(chosen) == 2000
+    assert np.abs(shares - 0.2).max() < 0.06
+    np.testing.assert_array_equal(some_of(order, len(order)), order)  # all of them stay as they are
+
+
+@pytest.mark.parametrize("content", ["{}", '{"kid": {"mean": 1}}', "NaN"])
+def test_damaged_floors_in_the_cache_are_computed_again(content: str, mnist: Dataset, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    reference = Reference(load_feature_network(), mnist, split="test", num_images=1000, image_size=28)
+    whole = load_floors(reference, quick=True)
+    (path,) = tmp_path.rglob("quick_floors_test_1000_28.json")
+    path.write_text(path.read_text().replace(f"{whole['kid'].mean}", "NaN") if content == "NaN" else content)
+    assert load_floors(reference, quick=True) == whole
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "gan"}', "no JSON", "[]"])
+def test_a_foreign_config_beside_the_samples_is_of_no_interest(content: str, tmp_path: Path, mnist: Dataset):
+    np.savez(tmp_path / "samples.npz", images=mnist.test_images[:1000])
+    (tmp_path / "config.json").write_text(content)
+    assert len(read_samples(tmp_path / "samples.npz")) == 1000
+
+
 @pytest.mark.slow
 def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
     enlarged = fit_images(mnist.test_images[shuffled_indices(mnist, "test")[:1000]], 56)
@@ -374,7 +416,7 @@ def test_enlarged_digits_are_measured_against_enlarged_digits(mnist: Dataset):
         (np.zeros((1000, 28, 28, 3), np.uint8), "RGB is not scored"),
         (np.zeros((999, 28, 28), np.uint8), "got 999 samples: 1,000 to 10,000 are needed"),
         (np.zeros((10_001, 1, 1), np.uint8), "got 10,001 samples"),
-        (np.zeros((1000, 7, 7), np.uint8), "images of 7 px show no digits"),
+        (np.zeros((1000, 7, 7), np.uint8), "images of 7 px: 8 to 256 px are scored"),
         (np.full((1000, 28, 28), np.nan), "must be uint8, got float64"),
         (np.zeros((1000, 28, 28), np.uint8), "every image is of one grey level"),
         (
@@ -433,7 +475,7 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, mnist: Datas
 
 def test_the_command_says_how_samples_of_another_size_came_to_28_px(tmp_path: Path, mnist: Dataset):
     np.savez(tmp_path / "samples.npz", images=fit_images(mnist.train_images[:2000], 32))
-    for flags, words in {(): "crop of the border", ("--resized",): "antialiased resize"}.items():
+    for flags, words in {(): "crop of the border", ("--resized",): "antialiased bilinear resize"}.items():
         result = run_command(tmp_path / "samples.npz", "--quick", *flags)
         assert f"32 px images scored at 28 px, as: {words}" in result.stdout
         assert "k =" not in result.stdout  # no neighbours were asked for
@@ -447,7 +489,7 @@ def test_the_table_shows_each_value_against_its_floor_and_beside_bad_samples(eva
     assert distance["floor"] is not None
     assert kl["floor"] is not None
     assert f"{distance['value'] / distance['floor']:.2f} x" in rows["frechet_distance"]
-    assert f"{kl['value'] - kl['floor']:+.4f}" in rows["class_kl"]
+    assert f"{kl['value'] - kl['floor']:+.3g}" in rows["class_kl"]
     assert {"real digits (the floor)", "these samples", *stored_calibration()} <= rows.keys()
     assert "uniform noise" not in table(evaluation)  # N is 1,000: other numbers would stand beside it
 
@@ -508,6 +550,16 @@ def test_a_json_file_in_no_folder_is_refused_before_the_work(
     with pytest.raises(SystemExit, match="2"):
         main()
     assert "name a file in a folder that exists" in capsys.readouterr().err
+
+
+def test_the_result_does_not_take_the_place_of_the_samples(tmp_path: Path, mnist: Dataset):
+    samples = tmp_path / "samples.npz"
+    np.savez(samples, images=mnist.test_images[:1000])
+    before = samples.read_bytes()
+    result = run_command(samples, "--quick", "--json", samples)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "holds the samples: name another file" in result.stderr
+    assert samples.read_bytes() == before
 
 
 def test_the_evaluator_imports_neither_framework():

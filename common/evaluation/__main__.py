@@ -22,11 +22,11 @@ class Arguments:
     samples: tyro.conf.Positional[list[Path]]
     """.npz files with an array `images`: uint8, (N, S, S), 1,000 to 10,000 of them. Several are draws of one model."""
     reference: Literal["test", "train"] = "test"
-    """The real digits to compare with: the test digits (the standard protocol), or the first training digits."""
+    """The real digits to compare with: the test digits (the standard protocol), or as many training digits."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the result to this file as well."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Fréchet distance, KID and MNIST score of the first 2,000 samples: seconds, but not comparable with 10,000."""
+    """Fréchet distance, KID and MNIST score of 2,000 of the samples: seconds, but not comparable with 10,000."""
     resized: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Images of 29 to 35 px are of a model of enlarged digits: resize them to 28 px instead of cropping a border."""
 
@@ -44,6 +44,8 @@ def main() -> None:
 def run(arguments: Arguments) -> None:
     """Evaluates, prints a table, writes the JSON file."""
     check_result_file(arguments.json)  # known before the work starts
+    if arguments.json is not None and arguments.json.resolve() in [path.resolve() for path in arguments.samples]:
+        raise UserError(f"--json: {arguments.json} holds the samples: name another file")
     draws = [read_samples(path) for path in arguments.samples]  # a wrong file is better found before the work
     evaluation = evaluate_samples(
         draws, reference=arguments.reference, quick=arguments.quick, resized=arguments.resized

@@ -11,7 +11,7 @@ from common.data import load_dataset
 from common.evaluation import kernel_distance
 from common.evaluation.classes import class_examples, class_histogram
 from common.evaluation.feature_network import default_threads, load_feature_network
-from common.evaluation.floors import Floor, load_floors
+from common.evaluation.floors import Floor, floor_in_words, load_floors
 from common.evaluation.memorisation import closest_to_training
 from common.evaluation.metrics import (
     SEED,
@@ -22,8 +22,9 @@ from common.evaluation.metrics import (
     nearest_of,
     quick_scores,
 )
+from common.evaluation.plausibility import warnings_about
 from common.evaluation.reference import K, Reference
-from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD, check_draws, digit_images
+from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD, check_draws, digit_images, some_of
 
 
 class Metric(TypedDict):
@@ -81,9 +82,10 @@ def evaluate_samples(
     image_size = 0
     scored: list[Scores] = []
     first: dict[str, Any] = {}
+    warnings: list[str] = []
     with threadpool_limits(threads or default_threads()):
         for images in check_draws(draws):
-            images = images[:NUM_QUICK] if quick else images
+            images = some_of(images, NUM_QUICK) if quick else images
             if found is None:
                 image_size = images.shape[1]
                 found = Reference(
@@ -94,12 +96,16 @@ def evaluate_samples(
                     image_size=image_size,
                     resized=resized,
                 )
-            draw = make_draw(digit_images(images, resized=resized), found)
+            digits = digit_images(images, resized=resized)
+            draw = make_draw(digits, found)
             scores = quick_scores(draw, found) if quick else full_scores(draw, found)
             nearest = None if quick else nearest_of(draw, found)
             if nearest is not None:
                 scores = Scores(scores.values | memorisation_scores(draw, nearest, found), scores.standard_errors)
             scored.append(scores)
+            if not first:
+                was_cropped = image_size != digits.shape[1] and not found.is_resized
+                warnings = warnings_about(digits, found.images, was_cropped=was_cropped)
             first = first or {
                 "class_histogram": {
                     "generated": class_histogram(draw.logits).tolist(),
@@ -113,7 +119,7 @@ def evaluate_samples(
         assert found is not None
         floors = load_floors(found, quick=quick)
     return Evaluation(
-        protocol=_protocol(found, num_draws=len(scored), image_size=image_size, quick=quick),
+        protocol=_protocol(found, num_draws=len(scored), image_size=image_size, quick=quick) | {"warnings": warnings},
         metrics={name: _metric(name, scored, floors[name]) for name in scored[0].values},
         **first,
     )
@@ -143,10 +149,7 @@ def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: b
         "num_real": reference.num_images,
         "num_draws": num_draws,
         "reference": {"test": "MNIST test digits", "train": "MNIST training digits"}[reference.split],
-        "floor": (
-            "six disjoint blocks of training digits in place of generated ones; the real digits themselves for score, "
-            "confidence and classes; the test digits for memorisation"
-        ),
+        "floor": floor_in_words(reference.split, quick=quick),
         "image_size": image_size,
         "brought_to_28_px": _restoration(reference, image_size),
         "network_sha256": reference.network.sha256,
@@ -170,4 +173,4 @@ def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: b
 def _restoration(reference: Reference, image_size: int) -> str:
     if image_size == DIGIT_SIZE:
         return "they are"
-    return "antialiased resize" if reference.is_resized else "crop of the border"
+    return "antialiased bilinear resize (PIL)" if reference.is_resized else "crop of the border"

@@ -1,6 +1,7 @@
 """Floors: what the metrics say of real digits that take the place of generated ones."""
 
 import json
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,11 @@ from common.evaluation.metrics import (
     quick_scores,
 )
 from common.evaluation.reference import Reference, shuffled_indices
+from common.evaluation.relations import RELATIONS
 from common.evaluation.stored import stored
 
 MAX_BLOCKS = 6
+QUICK_METRICS = ("frechet_distance", "kid", "mnist_score")
 # Of one set alone: their floor is what the real digits of the comparison score themselves.
 SINGLE_SET_METRICS = ("mnist_score", "mean_confidence", "smallest_class", "num_missing_classes")
 
@@ -33,7 +36,19 @@ def load_floors(reference: Reference, *, quick: bool) -> dict[str, Floor]:
         floors_name(reference, quick=quick),
         reference.network,
         compute=lambda: encode(compute_floors(reference, quick=quick)),
-        decode=decode,
+        decode=lambda content: _complete(decode(content), quick=quick),
+    )
+
+
+def floor_in_words(split: str, *, quick: bool) -> str:
+    """What stands in the floors' place, for those who read the numbers."""
+    blocks = "training digits" if split == "test" else "real digits, five other training ones and one of test digits,"
+    words = f"six disjoint blocks of {blocks} in place of generated ones"
+    if quick:
+        return f"{words}; for the score, the real digits themselves"
+    return (
+        f"{words}; for score, confidence, smallest class and missing classes, the real digits themselves; for the "
+        "memorised fraction and C_T, the test digits"
     )
 
 
@@ -75,6 +90,17 @@ def decode(content: bytes) -> dict[str, Floor]:
         return {name: Floor(**floor) for name, floor in json.loads(content).items()}
     except (TypeError, AttributeError) as error:
         raise ValueError(str(error)) from None
+
+
+def _complete(floors: dict[str, Floor], *, quick: bool) -> dict[str, Floor]:
+    """ValueError if one is missing or no number: a damaged cache is computed again."""
+    names = QUICK_METRICS if quick else {*RELATIONS, "mean_confidence"}
+    if floors.keys() != set(names):
+        raise ValueError(f"the floors are of {', '.join(floors)}")
+    for name, floor in floors.items():
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in floor if value is not None):
+            raise ValueError(f"the floor of {name} is {floor}")
+    return floors
 
 
 def _blocks(reference: Reference) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from common.evaluation.samples import DIGIT_SIZE, round_trip
 from common.evaluation.training_digits import TrainingDigits, load_training_digits
 from common.randomness import stream
 
+BATCH_SIZE = 5_000
 K = 5  # nearest neighbours, as in the prdc paper
 
 
@@ -53,7 +54,8 @@ class Reference:
 
     def round_trip(self, images: np.ndarray) -> np.ndarray:
         """Digits at the size of the samples and back."""
-        return round_trip(images, self.image_size, resized=self.resized)
+        parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]  # they can be large
+        return np.concatenate([round_trip(part, self.image_size, resized=self.resized) for part in parts])
 
     @cached_property
     def gaussian(self) -> Gaussian:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,7 @@ from common.evaluation.feature_network import ASSETS, FeatureNetwork, read_asset
 from common.records import write_atomically
 
 MANIFEST_PATH = ASSETS / "stored.json"
+LOGGER = logging.getLogger(__name__)
 RECOMPUTE = "run python -m common.evaluation.recompute"
 Value = TypeVar("Value")
 
@@ -32,6 +34,7 @@ def stored(
     try:
         return decode(path.read_bytes())
     except (OSError, ValueError, KeyError):  # not there, or damaged: it is only a cache
+        LOGGER.warning("computing %s, once: this can take two minutes", name)
         content = compute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

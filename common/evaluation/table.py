@@ -12,7 +12,10 @@ NOTHING = "-"
 def table(evaluation: Evaluation) -> str:
     """What was measured and how, then every metric beside its floor, then what bad samples score."""
     lines = [*_protocol(evaluation), "", *_metrics(evaluation), ""]
-    lines.append(f"samples of each digit  {evaluation.class_histogram['generated']}")
+    if (error := evaluation.metrics["kid"].get("standard_error")) is not None:
+        lines.append(f"standard error of the first draw's KID  {_number(error)}")
+    first = " of the first draw" if evaluation.protocol["num_draws"] > 1 else ""
+    lines.append(f"samples{first} of each digit  {evaluation.class_histogram['generated']}")
     if evaluation.protocol["comparable"]:
         lines += ["", *_calibration(evaluation)]
     return "\n".join(lines)
@@ -30,6 +33,7 @@ def _protocol(evaluation: Evaluation) -> list[str]:
         f"feature network {protocol['network_sha256'][:12]}, {neighbours}"
         f"KID over {kid['num_subsets']} subsets of {kid['subset_size']} (seed {kid['seed']})",
         f"floor: {protocol['floor']}",
+        *(f"WARNING: {warning}" for warning in protocol["warnings"]),
     ]
 
 
@@ -66,11 +70,11 @@ def _against_floor(name: str, metric: Metric) -> str:
         return NOTHING
     if RELATIONS[name] == RATIO:
         return f"{value / floor:.2f} x" if floor > 0 else NOTHING
-    return f"{value - floor:+.4f}"
+    return f"{value - floor:+.3g}"
 
 
 def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.4f}"
+    return NOTHING if value is None else f"{value:#.4g}".rstrip(".")
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
