@@ -25,7 +25,7 @@ needs_prepared_tfds = pytest.mark.skipif(
 def sorted_by_content(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Images and labels in one array (N, 785), its rows in a fixed order."""
     rows = np.column_stack([images.reshape(len(images), -1), labels.astype(np.uint8)])
-    return rows[np.lexsort(rows.T)]
+    return rows[np.argsort(np.ascontiguousarray(rows).view(f"S{rows.shape[1]}").ravel(), kind="stable")]
 
 
 @pytest.fixture(scope="module")

@@ -207,6 +207,7 @@ def evaluation(mnist: Dataset) -> Evaluation:
     return evaluate_samples([mnist.train_images[FIRST], mnist.train_images[SECOND]])
 
 
+@pytest.mark.slow
 def test_real_digits_score_close_to_their_floors(evaluation: Evaluation):
     assert not evaluation.protocol["comparable"]  # N is 1,000
     for name in ("precision", "recall", "density", "coverage", "pixel_precision", "pixel_coverage"):
@@ -236,10 +237,12 @@ def test_two_evaluations_are_equal_to_the_last_bit(mnist: Dataset, evaluation: E
     assert evaluate_samples(draws).to_json() == evaluation.to_json()
 
 
+@pytest.mark.slow
 def test_an_evaluation_survives_json_and_has_only_finite_numbers(evaluation: Evaluation):
     assert json.loads(json.dumps(evaluation.to_json(), allow_nan=False)) == evaluation.to_json()
 
 
+@pytest.mark.slow
 def test_the_first_draw_is_shown_by_class_and_by_its_nearest_training_digits(mnist: Dataset, evaluation: Evaluation):
     examples = evaluation.class_examples
     labels = mnist.train_labels[FIRST]
@@ -458,7 +461,7 @@ def test_samples_of_a_run_on_other_images_are_refused(mnist: Dataset, tmp_path: 
 
 def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "common.evaluation", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, mnist: Dataset):
@@ -473,14 +476,20 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, mnist: Datas
     assert sum(written["class_histogram"]["generated"]) == 2000
 
 
-def test_the_command_says_how_samples_of_another_size_came_to_28_px(tmp_path: Path, mnist: Dataset):
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [((), "crop of the border"), pytest.param(("--resized",), "antialiased bilinear resize", marks=pytest.mark.slow)],
+)
+def test_the_command_says_how_samples_of_another_size_came_to_28_px(
+    flags: tuple[str, ...], words: str, tmp_path: Path, mnist: Dataset
+):
     np.savez(tmp_path / "samples.npz", images=fit_images(mnist.train_images[:2000], 32))
-    for flags, words in {(): "crop of the border", ("--resized",): "antialiased bilinear resize"}.items():
-        result = run_command(tmp_path / "samples.npz", "--quick", *flags)
-        assert f"32 px images scored at 28 px, as: {words}" in result.stdout
-        assert "k =" not in result.stdout  # no neighbours were asked for
+    result = run_command(tmp_path / "samples.npz", "--quick", *flags)
+    assert f"32 px images scored at 28 px, as: {words}" in result.stdout
+    assert "k =" not in result.stdout  # no neighbours were asked for
 
 
+@pytest.mark.slow
 def test_the_table_shows_each_value_against_its_floor_and_beside_bad_samples(evaluation: Evaluation):
     standard = replace(evaluation, protocol={**evaluation.protocol, "comparable": True})
     lines = table(standard).splitlines()
@@ -502,14 +511,17 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path, mnist: Dataset):
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
-def test_the_command_needs_no_network(tmp_path: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("flags", [["--quick"], pytest.param([], marks=pytest.mark.slow)])
+def test_the_command_needs_no_network(
+    flags: list[str], tmp_path: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+):
     def refuse(*arguments: object, **options: object):
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    np.savez(tmp_path / "samples.npz", images=mnist.train_images[:1000])
-    monkeypatch.setattr(sys, "argv", ["evaluation", str(tmp_path / "samples.npz")])
+    np.savez(tmp_path / "samples.npz", images=mnist.train_images[:2000])
+    monkeypatch.setattr(sys, "argv", ["evaluation", str(tmp_path / "samples.npz"), *flags])
     main()
 
 
