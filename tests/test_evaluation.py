@@ -30,6 +30,7 @@ from common.evaluation import (
     digit_images,
     evaluate_samples,
     feature_network,
+    floors,
     load_feature_network,
     read_samples,
     stored,
@@ -382,13 +383,17 @@ def test_quick_samples_of_a_sorted_file_are_of_every_class(mnist: Dataset):
 
 
 @pytest.mark.parametrize("content", ["{}", '{"kid": {"mean": 1}}', "NaN"])
-def test_damaged_floors_in_the_cache_are_computed_again(content: str, mnist: Dataset, tmp_path: Path, monkeypatch):
+def test_damaged_floors_in_the_cache_are_computed_again(
+    content: str, reference: Reference, tmp_path: Path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    reference = Reference(load_feature_network(), mnist, split="test", num_images=1000, image_size=28)
-    whole = load_floors(reference, quick=True)
-    (path,) = tmp_path.rglob("quick_floors_test_1000_28.json")
-    path.write_text(path.read_text().replace(f"{whole['kid'].mean}", "NaN") if content == "NaN" else content)
-    assert load_floors(reference, quick=True) == whole
+    computed = {name: floors.Floor(0.5, 0.25, 1.0) for name in floors.QUICK_METRICS}
+    monkeypatch.setattr(floors, "compute_floors", lambda *_, **__: computed)
+    assert load_floors(reference, quick=True) == computed
+    (path,) = tmp_path.rglob("quick_floors_*.json")
+    path.write_text(path.read_text().replace("0.25", "NaN") if content == "NaN" else content)
+    assert load_floors(reference, quick=True) == computed
+    assert json.loads(path.read_text()).keys() == computed.keys()
 
 
 @pytest.mark.parametrize("content", ['{"model_type": "gan"}', "no JSON", "[]"])
