@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
+from common.architectures import batch_norms
 from common.contract import StepMetrics, Weights
 from common.images import to_uint8
 from common.randomness import fixed_latents
@@ -58,7 +59,10 @@ def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
 
 
 def running_statistics(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """BatchNorm's running mean and variance."""
+    """BatchNorm's running mean and variance, if there is any."""
+    if not batch_norms(pair.architecture):
+        yield Measurement(9, "there is no BatchNorm", precision, 0, 0)
+        return
     for step in (1, 10, 50) if precision == "float64" else (1,):
         reference, found = (_running(pair.trajectory(probe, precision).at(step).weights) for probe in pair.probes)
         yield against_noise(
