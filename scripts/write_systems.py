@@ -26,7 +26,7 @@ def main() -> int:
         raise UserError(f"name one folder: {(__doc__ or '').split(':')[0]}")
     if len(sys.argv) == 2:
         collect(Path(sys.argv[1]))
-    records = json.loads(RECORDS.read_text(encoding="utf-8"))
+    records = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
     text = PAGE.read_text(encoding="utf-8")
     for name, table in tables(records).items():
         block = re.compile(rf"(<!-- {name}: .*?-->\n).*?(\n<!-- end of {name} -->)", re.DOTALL)
@@ -38,8 +38,10 @@ def main() -> int:
 
 def tables(records: systems.Records) -> dict[str, str]:
     """Marker to Markdown."""
-    return {
-        "networks": systems.networks_table(PRESET_NAMES),
+    networks = {"networks": systems.networks_table(PRESET_NAMES)}
+    if not records:
+        return networks
+    return networks | {
         "results": systems.results_table(records),
         "GAN against DCGAN": systems.gan_against_dcgan_table(records),
         "epochs": systems.trajectory_table(records, [name for name in WATCHED if name in records]),
