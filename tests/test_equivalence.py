@@ -76,7 +76,8 @@ def test_float64_images_in_eval_mode_agree_after_training(preset, digits):
         trainer = build(framework, config)
         trainer.train_chunk(*chunk)
         images.append(trainer.generate(latents))
-    contrast = images[0].std()  # so early in training an image is nearly gray
+    # So early in training an image is nearly gray; seed003, whose last kernel is a single pixel, has the least: 6e-6.
+    contrast = images[0].std()
     assert contrast > 1e-6
     np.testing.assert_allclose(images[0], images[1], rtol=0, atol=1e-5 * contrast)  # the contract hands out float32
 
