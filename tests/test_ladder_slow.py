@@ -1,4 +1,4 @@
-"""The whole ladder for the presets that hold it, every planted bug, and a certified comparison: `make test-long` runs these."""
+"""The ladder for the presets that hold it, every planted bug, and a certified comparison: `make test-long`."""
 
 import json
 import os
