@@ -67,9 +67,13 @@ def png(picture: np.ndarray) -> bytes:
 def gif(frames: Sequence[np.ndarray], *, milliseconds: Sequence[int]) -> bytes:
     """uint8 pictures of one shape as an animation that repeats, each shown for so long; in 17 levels of each colour."""
     in_palette = _in_one_palette if frames[0].ndim == 3 else _in_greys
-    first, *others = in_palette(frames)
+    return animation(in_palette(frames), milliseconds=milliseconds)
+
+
+def animation(images: Sequence[Image.Image], *, milliseconds: Sequence[int]) -> bytes:
+    """The file of an animation that repeats, its colours as they are."""
     content = io.BytesIO()
-    first.save(content, format="GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
+    images[0].save(content, format="GIF", save_all=True, append_images=images[1:], duration=list(milliseconds), loop=0)
     return content.getvalue()
 
 

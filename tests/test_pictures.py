@@ -173,7 +173,7 @@ def test_animate_writes_the_gif_into_the_run_or_where_it_is_told(tmp_path, capsy
     folder = write_progress(tmp_path / "runs" / "torch", progress_of([0, 255]))
     assert animate_command(folder) == 0
     assert animate_command(folder, "--out", tmp_path / "elsewhere.gif") == 0
-    assert "progress.gif: " in capsys.readouterr().out
+    assert f"wrote {tmp_path / 'elsewhere.gif'}" in capsys.readouterr().out
     content = (folder / "progress.gif").read_bytes()
     assert content == (tmp_path / "elsewhere.gif").read_bytes() == animate({"": progress_of([0, 255])})
 
@@ -200,9 +200,9 @@ def test_what_is_wrong_with_an_animation_is_one_line(tmp_path, capsys):
         (folder / "progress.npz",): "holds no progress.npz",
         (damaged,): "cannot be read",
         (tmp_path / "disjoint",): "no epoch to show",
-        (folder, "--out", tmp_path / "x.png"): "ends in .gif",
+        (folder, "--out", tmp_path / "x.png"): "must end in .gif",
         (folder, "--out", tmp_path / "nowhere" / "x.gif"): "there is no folder",
-        (folder, "--out", tmp_path / ("x" * 300) / "x.gif"): "cannot be read",
+        (folder, "--out", tmp_path / ("x" * 300) / "x.gif"): "cannot be written",
         (folder, "--speed", 3): "--speed",
     }
     for arguments, reason in wrong.items():

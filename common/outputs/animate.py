@@ -9,8 +9,7 @@ import tyro
 
 from common.errors import UserError
 from common.options import parse_flags
-from common.records import write_atomically
-from common.untrusted import one_line, unreadable_is_named
+from common.outputs.files import check_out, write_out
 
 if TYPE_CHECKING:
     from common.run import Implementation
@@ -35,16 +34,9 @@ def main(
     if options.run is None:
         raise UserError(f"name a run folder like runs/NAME/torch, or a comparison like runs/NAME: {program} RUN")
     if options.out is not None:
-        with unreadable_is_named(options.out):
-            if options.out.suffix.lower() != ".gif" or options.out.is_dir():
-                raise UserError(f"--out is {one_line(options.out)}: name a file that ends in .gif")
-            if not options.out.parent.is_dir():
-                raise UserError(f"--out: there is no folder {one_line(options.out.parent)}: make it first")
+        check_out(options.out, ".gif")
 
     from common.animation import ANIMATION_FILE, animate, find_progress
 
-    content = animate(find_progress(options.run))
-    path = options.out or options.run / ANIMATION_FILE
-    write_atomically(path, content)
-    print(f"{one_line(path)}: {len(content) / 1e3:,.0f} kB")
+    write_out(options.out or options.run / ANIMATION_FILE, animate(find_progress(options.run)))
     return 0

@@ -1,6 +1,5 @@
 """Pictures as files: where one may go is checked before anything is drawn, and equal pictures are equal bytes."""
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UserError
+from common.pictures import animation
 from common.records import write_atomically
 from common.untrusted import one_line
 
@@ -41,18 +41,9 @@ def write_out(path: Path, content: bytes) -> None:
     print(f"wrote {path}")
 
 
-def png(picture: np.ndarray) -> bytes:
-    """A uint8 picture (H, W) or (H, W, 3)."""
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, format="PNG")
-    return content.getvalue()
-
-
 def gif(frames: Sequence[np.ndarray]) -> bytes:
     """Grey uint8 frames (H, W) there and back, over and over, with a rest at both ends."""
     images = [Image.fromarray(frame) for frame in (*frames, *frames[-2:0:-1])]
     durations = [FRAME_MILLISECONDS] * len(images)
     durations[0] = durations[len(frames) - 1] = REST_MILLISECONDS
-    content = io.BytesIO()
-    images[0].save(content, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
-    return content.getvalue()
+    return animation(images, milliseconds=durations)

@@ -14,8 +14,9 @@ from common.errors import UserError
 from common.images import image_grid, to_uint8
 from common.latents import read_latents
 from common.options import parse_flags
-from common.outputs.files import check_out, png, write_out
+from common.outputs.files import check_out, write_out
 from common.outputs.model import ModelOptions, read_model
+from common.pictures import png
 from common.randomness import fixed_latents
 
 if TYPE_CHECKING:
