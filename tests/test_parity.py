@@ -292,3 +292,38 @@ def test_the_command_exits_with_1_when_a_planted_bug_is_missed(monkeypatch, tmp_
         path = tmp_path / "bugs.json"
         assert parity(["--planted-bugs", f"--json={path}"]) == code
         assert json.loads(path.read_text())["holds"] is (code == 0)
+
+
+def test_without_batch_norm_there_are_no_statistics_to_differ_and_the_rung_says_so(digits):
+    config = small_config("seed001-no-batchnorm")
+    pair = Pair(
+        TorchProbe(), JaxProbe(), config, small_architecture(config), np.pad(digits, ((0, 0), (2, 2), (2, 2))), 10
+    )
+    (measurement,) = training.running_statistics(pair, "float64")
+    assert measurement.holds
+    assert measurement.name == "there is no BatchNorm"
+
+
+@pytest.mark.parametrize(("factor", "holds"), [(1.0, True), (1.001, False)])
+def test_finite_differences_notice_a_wrong_gradient_of_any_tensor(factor, holds, clean_pair, monkeypatch):
+    """Also of those whose slopes are small: the tolerance for what the loss's rounding hides must hide nothing else."""
+    gradients = TorchProbe.gradients
+    smallest = min(
+        gradients(TorchProbe(), clean_pair.trainer(clean_pair.torch, "float64"), *first_batch(clean_pair)).items(),
+        key=lambda item: float(np.linalg.norm(item[1])),
+    )[0]
+
+    def wrong(self: TorchProbe, *arguments: Any) -> Any:
+        found = gradients(self, *arguments)
+        return {name: factor * array if name == smallest else array for name, array in found.items()}
+
+    monkeypatch.setattr(TorchProbe, "gradients", wrong)
+    measured = [
+        m for m in pieces.gradients(clean_pair, "float64") if m.name == "torch against central finite differences"
+    ]
+    assert [m.holds for m in measured] == [holds]
+
+
+def first_batch(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    images, latents = pair.data(0, 1)
+    return images[0], latents[0, 0]

@@ -12,6 +12,7 @@ from common.architectures import build_architecture, count_parameters
 from common.config import PRESETS
 from common.initial_weights import initial_weights
 from common.layers import BatchNorm, Linear
+from comparison.parity.measure import relative_l2
 from jax_impl.weights import to_canonical, to_native
 from tests.trainers import FRAMEWORKS, build, small_config
 from torch_impl.layers import build_layer
@@ -30,10 +31,6 @@ DOCUMENTED_COUNTS = {
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def relative_l2(measured: np.ndarray, reference: np.ndarray) -> float:
-    return float(np.linalg.norm(measured - reference) / (np.linalg.norm(reference) or 1))
 
 
 @pytest.mark.parametrize("preset", DOCUMENTED_COUNTS)
