@@ -136,4 +136,6 @@ def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
 
 def _small_print(relation: str, metric: Mapping[str, Any]) -> list[str]:
     related, error = relation_to_floor(relation, metric["value"], metric.get("floor")), metric.get("standard_error")
-    return ([related] if related else []) + ([] if error is None else [f"standard error {number(error, digits=2)}"])
+    return ([related] if related else []) + (
+        [] if error is None else [f"standard error of a draw {number(error, digits=2)}"]
+    )

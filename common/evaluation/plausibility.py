@@ -18,8 +18,8 @@ def warnings_about(digits: np.ndarray, reference_digits: np.ndarray, *, was_crop
         found.append("no pixel is brighter than 1 of 255: images of [0, 1] were cast to uint8 without scaling")
     elif np.median(edges) > DARK_BACKGROUND:
         found.append(
-            f"the background has grey level {np.median(edges):.0f}, but MNIST is white on black: were images of [0, 1] "
-            "taken for [-1, 1], or inverted?"
+            f"the background has grey level {np.median(edges):.0f}, but MNIST is white on black: the model has not "
+            "learnt that, or images of [0, 1] were taken for [-1, 1], or inverted"
         )
     elif was_cropped and (size := typical_digit_size(digits)) > MAX_DIGIT_SIZE:
         found.append(
