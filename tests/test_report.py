@@ -154,7 +154,7 @@ def test_every_metric_stands_beside_its_floor(finished: Path) -> None:
     for torch_value, jax_value, _, floor, *_ in METRICS.values():
         cells = [re.escape(number(value)) + r"(?: ± [^ <|]+)?" for value in (torch_value, jax_value, floor)]
         assert re.search(r"(?:<br>[^|]*)? \| ".join(cells), markdown)
-        assert re.search(r" (?:[^±]*(?:floor|standard error [\d.]+))? *".join(cells), re.sub(" +", " ", html))
+        assert re.search(r" (?:[^±]*(?:floor|standard error of a draw [\d.]+))? *".join(cells), re.sub(" +", " ", html))
 
 
 def test_without_a_certificate_both_speeds_but_no_ratio_are_shown(finished: Path) -> None:

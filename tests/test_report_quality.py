@@ -126,7 +126,7 @@ def test_relation_range_and_standard_error_stand_below_the_cells(tmp_path: Path)
     html, markdown = reported(write_comparison(tmp_path, epochs=1))
     assert f"<small>11.7 {TIMES_FLOOR}</small>" in html
     assert "<small>0.0531 to 0.0598</small>" in html
-    assert "<small>0.0182 above floor</small><small>standard error 0.00060</small>" in html
+    assert "<small>0.0182 above floor</small><small>standard error of a draw 0.00060</small>" in html
     assert f"0.658 ± 0.004<br><sub>11.7 {TIMES_FLOOR}</sub> |" in markdown
     assert "Memorisation: screening, not proof" in html
 
