@@ -247,9 +247,8 @@ class Run:
             self.console.print(message, highlight=False)
             return
         self.console.print(f"{self.name}: scoring the samples", highlight=False)
-        (self.folder.path / METRICS_FILE).unlink(
-            missing_ok=True
-        )  # those of an earlier scoring, whatever comes of this one
+        # Those of an earlier scoring are not this one's, whatever comes of it.
+        (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
         try:
             evaluation = self._timed("scoring_seconds", lambda: self._score(samples))
         except UserError as error:  # of samples that show nothing
