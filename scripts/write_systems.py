@@ -40,7 +40,7 @@ def tables(records: systems.Records) -> dict[str, str]:
     """Marker to Markdown."""
     networks = {"networks": systems.networks_table(PRESET_NAMES)}
     if not records:
-        return networks
+        return networks | dict.fromkeys(("results", "GAN against DCGAN", "epochs", "first steps"), "Not measured yet.")
     return networks | {
         "results": systems.results_table(records),
         "GAN against DCGAN": systems.gan_against_dcgan_table(records),
