@@ -31,8 +31,9 @@ def test_a_chunk_returns_one_finite_value_of_each_metric_a_step(framework, digit
     assert all((values > 0).all() and (values < 1).all() for values in (metrics.real_score, metrics.fake_score))
 
 
-def test_two_chunks_are_the_same_as_one(framework, digits):
-    config = small_config()
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_chunks_are_the_same_as_one(precision, framework, digits):
+    config = small_config(precision=precision)
     images, latents = chunk_of(config, digits, num_steps=4)
     whole, halves = build(framework, config), build(framework, config)
     whole.train_chunk(images, latents)
@@ -134,6 +135,17 @@ def test_float64_weights_stay_float64_through_training(framework, digits):
     trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
     kinds = {name: array.dtype for name, array in trainer.export_weights().items() if not name.endswith("step")}
     assert set(kinds.values()) == {np.dtype(np.float64)}, kinds
+
+
+def test_the_generator_meets_the_updated_discriminator_in_bfloat16_too(framework, digits):
+    """Autocast may keep bfloat16 copies of weights: of those the discriminator had before its update."""
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        config = small_config(precision=precision, learning_rate_discriminator=0.05)
+        losses[precision] = build(framework, config).train_chunk(*chunk_of(config, digits, num_steps=1)).generator_loss
+    before_the_update = np.log(2)
+    assert abs(losses["float32"] - before_the_update) > 0.1
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.1)
 
 
 def test_bfloat16_trains_float32_weights(framework, digits):

@@ -98,6 +98,10 @@ class DCGANTrainer:
             self.discriminator_optimizer,
         )
 
+    def compile(self) -> None:
+        self.generator.compile()
+        self.discriminator.compile()
+
     def wait(self) -> None:
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
@@ -120,7 +124,8 @@ class DCGANTrainer:
     def _autocast(self) -> AbstractContextManager:
         if self.config.precision != "bfloat16":
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        # The cache would keep bfloat16 copies of weights that a step has updated since.
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 def create_optimizer(network: nn.Module, config: TrainConfig, learning_rate: float) -> Adam:
