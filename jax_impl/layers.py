@@ -1,6 +1,7 @@
 """One Flax NNX module for each layer spec. Mirrors torch_impl/layers.py."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -13,6 +14,21 @@ from common import layers as specs
 from jax_impl import convolution
 
 Layer = Callable[[Array], Array]
+
+
+def build_layers(
+    network: tuple[specs.LayerSpec, ...], *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike
+) -> list[Layer]:
+    """The modules of one network; a bias that BatchNorm follows keeps its initial value.
+
+    BatchNorm subtracts the mean, and the bias with it: the bias's gradient is 0, and what floating point makes of it
+    is rounding, of which Adam, dividing a gradient by its own size, would make whole steps.
+    """
+    layers: list[Any] = [build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype) for spec in network]
+    for layer, following in pairwise(layers):
+        if isinstance(following, BatchNorm) and isinstance(bias := getattr(layer, "bias", None), nnx.Param):
+            layer.bias = Constant(bias[...])
+    return layers
 
 
 def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike) -> Layer:
@@ -66,6 +82,13 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
             return jax.nn.relu
         case specs.Tanh():
             return jnp.tanh
+
+
+class Constant(nnx.Param):
+    """A parameter like the others, but for its gradient, which is 0."""
+
+    def get_value(self, **kwargs: Any) -> Any:
+        return jax.lax.stop_gradient(super().get_value(**kwargs))
 
 
 class TunedConv(nnx.Module):

@@ -5,7 +5,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from common.layers import Architecture
-from jax_impl.layers import LeakyReLU, build_layer
+from jax_impl.layers import LeakyReLU, build_layers
 
 
 class Generator(nnx.Module):
@@ -13,10 +13,7 @@ class Generator(nnx.Module):
 
     def __init__(self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike) -> None:
         self.layers = nnx.List(
-            [
-                build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype)
-                for spec in architecture.generator
-            ]
+            build_layers(architecture.generator, variant=variant, dtype=dtype, param_dtype=param_dtype)
         )
 
     def __call__(self, latents: Array) -> Array:
@@ -31,10 +28,7 @@ class Discriminator(nnx.Module):
 
     def __init__(self, architecture: Architecture, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike) -> None:
         self.layers = nnx.List(
-            [
-                build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype)
-                for spec in architecture.discriminator
-            ]
+            build_layers(architecture.discriminator, variant=variant, dtype=dtype, param_dtype=param_dtype)
         )
 
     def __call__(self, images: Array) -> Array:

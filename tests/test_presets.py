@@ -1,6 +1,7 @@
 """The seed documents' systems: their networks, their initial weights, and what is particular about each."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from common.architectures import build_architecture, count_parameters
+from common.architectures import build_architecture, count_parameters, weight_shapes
 from common.config import PRESETS
 from common.initial_weights import initial_weights
 from common.layers import BatchNorm, Linear
 from comparison.parity.measure import relative_l2
 from jax_impl.weights import to_canonical, to_native
-from tests.trainers import FRAMEWORKS, build, small_config
+from tests.trainers import FRAMEWORKS, build, chunk_of, small_config
 from torch_impl.layers import build_layer
 
 # Of the generator and the discriminator, as the documents print them or their layers imply.
@@ -112,6 +113,27 @@ def test_the_padding_of_the_last_layer_of_seed003_crops_32_pixels_to_28(rng):
     kernel = generator.layers[-2].weight[:, 0, 0, 0]
     expected = torch.tanh(torch.einsum("nchw,c->nhw", maps, kernel))[:, 2:30, 2:30]
     torch.testing.assert_close(images[:, 0], expected)
+
+
+@pytest.mark.parametrize("variant", ["tuned", "idiomatic"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("preset", ["seed001", "seed004"])
+def test_only_a_bias_that_batchnorm_takes_away_keeps_its_initial_value(preset, framework, variant, digits):
+    config = small_config(preset, variant=variant)
+    trainer = build(framework, config)
+    before = trainer.export_weights()
+    trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
+    after = trainer.export_weights()
+    architecture = build_architecture(config)
+    taken_away = {
+        f"{network}.layers.{index}.bias"
+        for network in ("generator", "discriminator")
+        for index, (_, following) in enumerate(pairwise(getattr(architecture, network)))
+        if isinstance(following, BatchNorm)
+    }
+    kept = {name for name in weight_shapes(architecture) if np.array_equal(before[name], after[name])}
+    assert kept == taken_away
+    assert not any(after[f"{name}.adam.exp_avg_sq"].any() for name in taken_away)
 
 
 @pytest.mark.parametrize("preset", ["paper64-rgb", "seed004-mlp"])

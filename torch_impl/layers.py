@@ -1,8 +1,24 @@
 """One PyTorch module for each layer spec. Mirrors jax_impl/layers.py."""
 
+from itertools import pairwise
+
+import torch
 from torch import Tensor, nn
 
 from common import layers as specs
+
+
+def build_layers(network: tuple[specs.LayerSpec, ...]) -> list[nn.Module]:
+    """The modules of one network; a bias that BatchNorm follows keeps its initial value.
+
+    BatchNorm subtracts the mean, and the bias with it: the bias's gradient is 0, and what floating point makes of it
+    is rounding, of which Adam, dividing a gradient by its own size, would make whole steps.
+    """
+    layers = [build_layer(spec) for spec in network]
+    for layer, following in pairwise(layers):
+        if isinstance(following, nn.BatchNorm2d) and isinstance(layer.bias, nn.Parameter):
+            layer.bias.register_hook(torch.zeros_like)
+    return layers
 
 
 def build_layer(spec: specs.LayerSpec) -> nn.Module:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from common.layers import Architecture
-from torch_impl.layers import build_layer
+from torch_impl.layers import build_layers
 
 
 class Generator(nn.Module):
@@ -11,7 +11,7 @@ class Generator(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*map(build_layer, architecture.generator))
+        self.layers = nn.Sequential(*build_layers(architecture.generator))
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.layers(latents[:, :, None, None])  # (N, Z, 1, 1) -> (N, C, S, S)
@@ -22,7 +22,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*map(build_layer, architecture.discriminator))
+        self.layers = nn.Sequential(*build_layers(architecture.discriminator))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()  # (N, 1, 1, 1) -> (N,)
