@@ -3,8 +3,8 @@
 An activation that rounding carries over the kink of a LeakyReLU changes a gradient by 0.1 %, and Adam's first step
 is the sign of a gradient, however small: at full width, where a layer has half a million activations, most tensors
 of a step meet one or the other. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does.
-Losses, scores, layers and generated images have no such excuse; in float64 only running statistics have, once 50
-steps went into them.
+A deep network's activations exceed a fixed tolerance by rounding alone. Losses, scores, layers by themselves and
+generated images have no such excuse; in float64 only running statistics have, once 50 steps went into them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from comparison.parity.measure import Distance, errors, relative_l2
 from comparison.parity.pair import Measurement, Pair, Trajectory
 from comparison.parity.probe import Probe
 
-NUM_NUDGES = 5
+NUM_NUDGES, MAX_NUDGES = 5, 50
 NOISE_FACTOR = 2.0
 
 
@@ -39,9 +39,9 @@ class Nudge(NamedTuple):
         return moved
 
 
-def nudges(pair: Pair) -> list[Nudge]:
+def nudges(pair: Pair, start: int = 0, stop: int = NUM_NUDGES) -> list[Nudge]:
     """Five of them: one alone can lag behind by a factor of a thousand until it, too, meets a kink."""
-    return [Nudge(pair.config.seed, number) for number in range(NUM_NUDGES)]
+    return [Nudge(pair.config.seed, number) for number in range(start, stop)]
 
 
 def disturbed_trajectories(pair: Pair, probe: Probe, precision: str) -> Iterator[Trajectory]:
@@ -50,6 +50,31 @@ def disturbed_trajectories(pair: Pair, probe: Probe, precision: str) -> Iterator
         yield pair.trajectory(probe, precision, nudge=nudge)
     if probe is pair.torch and precision == "float32":
         yield pair.trajectory(probe, precision, variant=pair.other_variant)
+
+
+def activations(
+    pair: Pair,
+    probe: Probe,
+    precision: str,
+    network: str,
+    inputs: np.ndarray,
+    *,
+    train: bool,
+    weights: Weights | None = None,
+    variant: str | None = None,
+) -> Weights:
+    """Every layer's output for given inputs, by canonical name, in the order of execution."""
+    trainer = pair.trainer(probe, precision, weights=weights, variant=variant)
+    outputs = probe.activations(trainer, network, inputs.astype(np.float64), train=train)
+    return {f"{network}.layers.{index}": output for index, output in enumerate(outputs)}
+
+
+def disturbed_activations(pair: Pair, network: str, inputs: np.ndarray, *, train: bool) -> Iterator[Weights]:
+    """PyTorch's float32 activations, disturbed in the same ways as its trajectories."""
+    arguments, start = (pair, pair.torch, "float32", network, inputs), pair.initial_weights("float32")
+    for nudge in nudges(pair):
+        yield activations(*arguments, train=train, weights=nudge(start))
+    yield activations(*arguments, train=train, variant=pair.other_variant)
 
 
 def disturbed_gradients(pair: Pair) -> Iterator[Weights]:
