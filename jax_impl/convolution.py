@@ -22,8 +22,9 @@ MIN_SIZE_FOR_SUBPIXEL = 8
 
 def _down(images: Array, kernel: Array, stride: int, padding: int) -> Array:
     """Strided convolution of images (N, H, H, C) with kernel (K, K, C, D) to (N, h, h, D)."""
-    if _covers_image(images.shape, kernel.shape, padding):
-        return jnp.einsum("nhwc,hwcd->nd", images, kernel)[:, None, None]
+    kernel_size = kernel.shape[0]
+    if _map_size(images.shape[1], kernel_size, stride, padding) == 1:
+        return jnp.einsum("nhwc,hwcd->nd", _padded(images, padding, kernel_size), kernel)[:, None, None]
     return lax.conv_general_dilated(
         images, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=DIMENSIONS
     )
@@ -31,20 +32,28 @@ def _down(images: Array, kernel: Array, stride: int, padding: int) -> Array:
 
 def _up(maps: Array, kernel: Array, stride: int, padding: int) -> Array:
     """Transpose of `_down`: maps (N, h, h, D) with the same kernel (K, K, C, D) to (N, H, H, C)."""
-    size, out_channels = maps.shape[1], kernel.shape[2]
-    if size == 1 and padding == 0:
-        return jnp.einsum("nd,hwcd->nhwc", maps[:, 0, 0], kernel)
-    if (kernel.shape[0], stride, padding) == (4, 2, 1) and jax.default_backend() == "cpu":
+    return _up_to_size(maps, kernel, stride, padding, spare=0)
+
+
+def _up_to_size(maps: Array, kernel: Array, stride: int, padding: int, *, spare: int) -> Array:
+    """`_up` to images that had so many spare rows: an odd size, say 7 -> 3, has one that no output reached."""
+    size, kernel_size, out_channels = maps.shape[1], kernel.shape[0], kernel.shape[2]
+    if size == 1:
+        return _cropped(jnp.einsum("nd,hwcd->nhwc", maps[:, 0, 0], kernel), padding, spare)
+    if kernel_size % stride == 0 and stride > 1 and jax.default_backend() == "cpu":
         if out_channels <= MAX_CHANNELS_FOR_MATMUL or size < MIN_SIZE_FOR_SUBPIXEL:
-            return _up_by_matmul(maps, kernel)
-        return _up_by_subpixel(maps, kernel)
-    return _up_by_dilation(maps, kernel, stride, padding)
+            return _up_by_matmul(maps, kernel, stride, padding, spare)
+        if (kernel_size, stride, padding, spare) == (4, 2, 1, 0):
+            return _up_by_subpixel(maps, kernel)
+    return _up_by_dilation(maps, kernel, stride, padding, spare)
 
 
 def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, padding: int) -> Array:
     """d/d kernel of <down(images, kernel), maps>: (K, K, C, D), as a convolution that sums over the batch."""
-    if _covers_image(images.shape, (kernel_size,), padding):
-        return jnp.einsum("nhwc,nd->hwcd", images, maps[:, 0, 0])
+    if maps.shape[1] == 1:
+        return jnp.einsum("nhwc,nd->hwcd", _padded(images, padding, kernel_size), maps[:, 0, 0])
+    if kernel_size == 1 and stride == 1:
+        return jnp.einsum("nhwc,nhwd->cd", _padded(images, padding, maps.shape[1]), maps)[None, None]
     spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, stride, padding)
     gradient = lax.conv_general_dilated(
         images.transpose(3, 1, 2, 0),  # (C, H, H, N)
@@ -64,10 +73,7 @@ def _down_forward(images: Array, kernel: Array, stride: int, padding: int) -> tu
 def _down_backward(stride: int, padding: int, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     images, kernel = saved
     spare = _spare_rows(images.shape[1], cotangent.shape[1], kernel.shape[0], stride, padding)
-    if spare:  # an odd size, say 7 -> 3: the symmetric crop of `up` would cut rows that do have a gradient
-        images_gradient = _up_by_dilation(cotangent, kernel, stride, padding, spare)
-    else:
-        images_gradient = up(cotangent, kernel, stride, padding)
+    images_gradient = _up_to_size(cotangent, kernel, stride, padding, spare=spare)
     return images_gradient, kernel_gradient(images, cotangent, kernel.shape[0], stride, padding)
 
 
@@ -86,8 +92,22 @@ down.defvjp(_down_forward, _down_backward)
 up.defvjp(_up_forward, _up_backward)
 
 
-def _covers_image(image_shape: tuple[int, ...], kernel_shape: tuple[int, ...], padding: int) -> bool:
-    return padding == 0 and image_shape[1] == kernel_shape[0]
+def _map_size(size: int, kernel_size: int, stride: int, padding: int) -> int:
+    return (size + 2 * padding - kernel_size) // stride + 1
+
+
+def _padded(images: Array, padding: int, size: int) -> Array:
+    """The first `size` rows and columns of the padded images."""
+    padded = jnp.pad(images, [(0, 0), (padding, padding), (padding, padding), (0, 0)]) if padding else images
+    return padded[:, :size, :size]
+
+
+def _cropped(images: Array, padding: int, spare: int) -> Array:
+    """Images without the rows and columns that the padding added, but with the spare ones at their end."""
+    end = images.shape[1] - padding + spare
+    missing = max(end - images.shape[1], 0)  # rows beyond what any output reached: their gradient is 0
+    images = jnp.pad(images, [(0, 0), (0, missing), (0, missing), (0, 0)]) if missing else images
+    return images[:, padding:end, padding:end]
 
 
 def _spare_rows(size: int, map_size: int, kernel_size: int, stride: int, padding: int) -> int:
@@ -95,7 +115,7 @@ def _spare_rows(size: int, map_size: int, kernel_size: int, stride: int, padding
     return size + 2 * padding - kernel_size - stride * (map_size - 1)
 
 
-def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int, spare: int = 0) -> Array:
+def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int, spare: int) -> Array:
     # cuDNN's backward-data kernel is recognised only when `rev` is the direct operand of the convolution.
     flipped = lax.rev(kernel.swapaxes(2, 3), (0, 1))
     border = kernel.shape[0] - 1 - padding
@@ -131,27 +151,25 @@ def _up_by_subpixel(maps: Array, kernel: Array) -> Array:
     return jnp.stack(rows, axis=2).reshape(batch, 2 * size, 2 * size, kernel.shape[3])
 
 
-def _up_by_matmul(maps: Array, kernel: Array) -> Array:
-    """For k4 s2 p1: one matrix multiply gives every tap's contribution, then overlapping ones are added."""
-    taps = jnp.einsum("nhwd,abcd->nhwabc", maps, kernel)  # (N, h, h, 4, 4, C)
-    batch, size, *_ = maps.shape
-    taps = _overlap_add(taps, axis=1)  # (N, 2h, h, 4, C)
-    return _overlap_add(taps, axis=2).reshape(batch, 2 * size, 2 * size, kernel.shape[2])
+def _up_by_matmul(maps: Array, kernel: Array, stride: int, padding: int, spare: int) -> Array:
+    """One matrix multiply gives every tap's contribution, then overlapping ones are added; stride divides K."""
+    taps = jnp.einsum("nhwd,abcd->nhwabc", maps, kernel)  # (N, h, h, K, K, C)
+    taps = _overlap_add(taps, stride, axis=1)  # (N, s (h + K / s - 1), h, K, C)
+    return _cropped(_overlap_add(taps, stride, axis=2), padding, spare)
 
 
-def _overlap_add(taps: Array, axis: int) -> Array:
-    """Fold the first tap axis (4 taps, right after the image's axes) of (..., h, ...) into 2h along `axis`."""
+def _overlap_add(taps: Array, stride: int, axis: int) -> Array:
+    """Fold the first tap axis (right after the image's axes) of (..., h, ...) into `axis`: each tap a row further."""
     tap_axis = 3
-    first, second, third, fourth = (lax.index_in_dim(taps, tap, tap_axis, keepdims=False) for tap in range(4))
-    size = taps.shape[axis]
-    no_padding = [(0, 0)] * first.ndim
+    num_overlaps = taps.shape[tap_axis] // stride
 
-    def shifted(array: Array, offset: int) -> Array:
-        width = list(no_padding)
-        width[axis] = (max(offset, 0), max(-offset, 0))
-        return lax.slice_in_dim(jnp.pad(array, width), max(-offset, 0), max(-offset, 0) + size, axis=axis)
+    def shifted(tap: int) -> Array:
+        rows = [(0, 0)] * (taps.ndim - 1)
+        rows[axis] = (tap // stride, num_overlaps - 1 - tap // stride)
+        return jnp.pad(lax.index_in_dim(taps, tap, tap_axis, keepdims=False), rows)
 
-    even, odd = second + shifted(fourth, 1), third + shifted(first, -1)
-    shape = [*even.shape]
-    shape[axis] = 2 * size
-    return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
+    # Of the output rows, every stride-th is of one phase.
+    phases = [sum(shifted(phase + stride * index) for index in range(num_overlaps)) for phase in range(stride)]
+    shape = [*phases[0].shape]
+    shape[axis] *= stride
+    return jnp.stack(phases, axis=axis + 1).reshape(shape)

@@ -110,5 +110,12 @@ def test_each_form_of_the_doubling_transposed_convolution_is_torchs(form):
     check_down(2, 2 * size, large_channels, 3, 4, 2, 1)
 
 
+def test_odd_sizes_of_the_seed_documents_are_torch_s():
+    check_down(2, 7, 9, 5, 4, 2, 1)  # seeds 003 and 004: 7 -> 3, one row that no output reaches
+    check_down(2, 3, 5, 1, 4, 2, 1)  # seed 003's head: a kernel larger than its image
+    check_down(2, 8, 1, 3, 1, 1, 0)
+    check_up(2, 7, 2, 3, 6, 3, 1)  # another stride and kernel, by matrix multiply
+
+
 def test_a_crop_by_padding_beyond_the_kernel_is_torchs():
     check_up(2, 8, 1, 3, 1, 1, 2)  # seed 003's last layer: 1x1, padding 2
