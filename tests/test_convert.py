@@ -30,7 +30,7 @@ CONFIG = small_config()
 NUM_UPDATES = 1234
 FORMATS = {"torch": "pytorch-state-dict", "jax": "orbax"}
 EXPORTS = {"torch": torch_impl.export, "jax": jax_impl.export}
-FAMILIES = ("dcgan32", "dcgan28")
+FAMILIES = ("dcgan32", "dcgan28", "seed001")
 
 # What somebody writes who has PyTorch and the file: width 4, latents of 16.
 PLAIN_TORCH = """
@@ -50,6 +50,17 @@ first_up = up(16, 16, 4, 1, 0) + up(16, 8) if preset == "dcgan32" else up(16, 8,
 last_down = down(8, 16) + [nn.Conv2d(16, 1, 4, bias=False)] if preset == "dcgan32" else [nn.Conv2d(8, 1, 7, bias=False)]
 discriminator = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1, bias=False), nn.LeakyReLU(0.2), *down(4, 8), *last_down)
 generator = nn.Sequential(*first_up, *up(8, 4), nn.ConvTranspose2d(4, 1, 4, 2, 1, bias=False), nn.Tanh())
+if preset == "seed001":
+    slope, up, down = nn.LeakyReLU(0.2), nn.ConvTranspose2d, nn.Conv2d
+    spread, gather = nn.Sequential(slope, nn.Unflatten(1, (16, 4, 4))), nn.Sequential(slope, nn.Flatten())
+    generator = nn.Sequential(
+        nn.Linear(16, 256), spread, up(16, 8, 4, 2, 1), nn.BatchNorm2d(8), slope,
+        up(8, 4, 4, 2, 1), nn.BatchNorm2d(4), slope, up(4, 1, 4, 2, 1), nn.Tanh(),
+    )
+    discriminator = nn.Sequential(
+        down(1, 4, 4, 2, 1), nn.BatchNorm2d(4), slope, down(4, 8, 4, 2, 1), nn.BatchNorm2d(8), slope,
+        down(8, 16, 4, 2, 1), gather, nn.Linear(256, 1),
+    )
 average = copy.deepcopy(generator)
 optimizer = torch.optim.Adam(generator.parameters())
 discriminator_optimizer = torch.optim.Adam(discriminator.parameters())
@@ -67,7 +78,8 @@ for name, part in parts.items():
 torch.save({name: part.state_dict() for name, part in parts.items()}, "again")
 
 with torch.inference_mode():
-    images = average.eval()(torch.from_numpy(np.load("latents.npy"))[:, :, None, None])
+    latents = torch.from_numpy(np.load("latents.npy"))
+    images = average.eval()(latents if preset == "seed001" else latents[:, :, None, None])
     logits = discriminator.eval()(images)
 for parameter in generator.parameters():
     parameter.grad = torch.ones_like(parameter)
@@ -101,6 +113,17 @@ first_up = up(16, 16, 4, 1, "VALID") + up(16, 8) if large else up(16, 8, 7, 1, "
 last_down = down(8, 16) + [convolution(16, 1, (4, 4), **valid)] if large else [convolution(8, 1, (7, 7), **valid)]
 discriminator = nnx.Sequential(convolution(1, 4, (4, 4), strides=2), leaky_relu, *down(4, 8), *last_down)
 generator = nnx.Sequential(*first_up, *up(8, 4), transposed(4, 1, (4, 4), strides=2), jnp.tanh)
+if preset == "seed001":
+    linear, normal = partial(nnx.Linear, kernel_init=zeros, rngs=rngs), partial(nnx.BatchNorm, rngs=rngs)
+    up = partial(transposed, kernel_size=(4, 4), strides=2, use_bias=True)
+    down = partial(convolution, kernel_size=(4, 4), strides=2, use_bias=True)
+    spread, gather = lambda x: leaky_relu(x).reshape(-1, 4, 4, 16), lambda x: leaky_relu(x).reshape(len(x), -1)
+    generator = nnx.Sequential(
+        linear(16, 256), spread, up(16, 8), normal(8), leaky_relu, up(8, 4), normal(4), leaky_relu, up(4, 1), jnp.tanh
+    )
+    discriminator = nnx.Sequential(
+        down(1, 4), normal(4), leaky_relu, down(4, 8), normal(8), leaky_relu, down(8, 16), gather, linear(256, 1)
+    )
 average = nnx.clone(generator)
 optimizer = nnx.Optimizer(generator, optax.adam(2e-4, 0.5, 0.999), wrt=nnx.Param)
 discriminator_optimizer = nnx.Optimizer(discriminator, optax.adam(2e-4, 0.5, 0.999), wrt=nnx.Param)
@@ -121,7 +144,8 @@ with ocp.StandardCheckpointer() as checkpointer:
 
 average.eval()
 discriminator.eval()
-images = nnx.jit(average)(np.load("latents.npy")[:, None, None, :])
+latents = np.load("latents.npy")
+images = nnx.jit(average)(latents if preset == "seed001" else latents[:, None, None, :])
 logits = nnx.jit(discriminator)(images)
 gradients = jax.tree.map(jnp.ones_like, nnx.state(generator, nnx.Param))
 nnx.jit(lambda optimizer, generator: optimizer.update(generator, gradients))(optimizer, generator)
@@ -129,6 +153,8 @@ canonical = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 updated = {}
 for (_, index, name), parameter in nnx.to_flat_state(nnx.state(generator, nnx.Param)):
     array = np.array(parameter[...])
+    if preset == "seed001" and index == 0:  # Flax flattens with the channels last, PyTorch with the channels first
+        array = np.moveaxis(array.reshape(-1, 4, 4, 16), -1, 1).reshape(-1, 256).T.squeeze()
     updated[f"generator.layers.{index}.{canonical[name]}"] = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
 np.savez("results.npz", images=images[..., 0], logits=logits.ravel(), **updated)
 """
