@@ -5,91 +5,130 @@ nest 60 times slower than its other convolutions (jax#31662, xla#34273). Here th
 gradients, and the kernel gradient is a dilated convolution in the canonical layout, which XLA does well.
 
 Images are NHWC. Both directions take the kernel of the convolution: (K, K, C, D), C channels on its larger side
-(`images`), D on its smaller one (`maps`). No forward-mode or second derivatives: a custom VJP has none.
+(`images`), D on its smaller one (`maps`). `dtype` is that of the operands of every product; arrays are held, and sums
+are taken, in their own. No forward-mode or second derivatives: a custom VJP has none.
 """
+
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 # Up to this many output channels, one matrix multiply and an overlap-add beat a convolution on a CPU.
 MAX_CHANNELS_FOR_MATMUL = 8
-# Below this input size the same holds; from it on, four small convolutions win (docs/decisions/0003).
+# Below this input size the same holds; from it on, four small convolutions win (docs/decisions/0003), but not in
+# bfloat16, where a matrix multiply is several times faster and a convolution is not.
 MIN_SIZE_FOR_SUBPIXEL = 8
 
 
-def _down(images: Array, kernel: Array, stride: int, padding: int) -> Array:
+def _down(images: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> Array:
     """Strided convolution of images (N, H, H, C) with kernel (K, K, C, D) to (N, h, h, D)."""
     kernel_size = kernel.shape[0]
     if _map_size(images.shape[1], kernel_size, stride, padding) == 1:
-        return jnp.einsum("nhwc,hwcd->nd", _padded(images, padding, kernel_size), kernel)[:, None, None]
-    return lax.conv_general_dilated(
-        images, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=DIMENSIONS
-    )
+        return _product("nhwc,hwcd->nd", _padded(images, padding, kernel_size), kernel, dtype)[:, None, None]
+    return _convolution(images, kernel, dtype, stride=stride, padding=[(padding, padding)] * 2)
 
 
-def _up(maps: Array, kernel: Array, stride: int, padding: int) -> Array:
+def _up(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> Array:
     """Transpose of `_down`: maps (N, h, h, D) with the same kernel (K, K, C, D) to (N, H, H, C)."""
-    return _up_to_size(maps, kernel, stride, padding, spare=0)
+    return _up_to_size(maps, kernel, stride, padding, dtype, spare=0)
 
 
-def _up_to_size(maps: Array, kernel: Array, stride: int, padding: int, *, spare: int) -> Array:
+def _up_to_size(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike, *, spare: int) -> Array:
     """`_up` to images that had so many spare rows: an odd size, say 7 -> 3, has one that no output reached."""
     size, kernel_size, out_channels = maps.shape[1], kernel.shape[0], kernel.shape[2]
     if size == 1:
-        return _cropped(jnp.einsum("nd,hwcd->nhwc", maps[:, 0, 0], kernel), padding, spare)
+        return _cropped(_product("nd,hwcd->nhwc", maps[:, 0, 0], kernel, dtype), padding, spare)
     if kernel_size % stride == 0 and stride > 1 and jax.default_backend() == "cpu":
-        if out_channels <= MAX_CHANNELS_FOR_MATMUL or size < MIN_SIZE_FOR_SUBPIXEL:
-            return _up_by_matmul(maps, kernel, stride, padding, spare)
+        if out_channels <= MAX_CHANNELS_FOR_MATMUL or size < MIN_SIZE_FOR_SUBPIXEL or dtype == jnp.bfloat16:
+            return _up_by_matmul(maps, kernel, stride, padding, dtype, spare)
         if (kernel_size, stride, padding, spare) == (4, 2, 1, 0):
-            return _up_by_subpixel(maps, kernel)
-    return _up_by_dilation(maps, kernel, stride, padding, spare)
+            return _up_by_subpixel(maps, kernel, dtype)
+    return _up_by_dilation(maps, kernel, stride, padding, dtype, spare)
 
 
-def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, padding: int) -> Array:
+def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, padding: int, dtype: DTypeLike) -> Array:
     """d/d kernel of <down(images, kernel), maps>: (K, K, C, D), as a convolution that sums over the batch."""
     if maps.shape[1] == 1:
-        return jnp.einsum("nhwc,nd->hwcd", _padded(images, padding, kernel_size), maps[:, 0, 0])
+        return _product("nhwc,nd->hwcd", _padded(images, padding, kernel_size), maps[:, 0, 0], dtype)
     if kernel_size == 1 and stride == 1:
-        return jnp.einsum("nhwc,nhwd->cd", _padded(images, padding, maps.shape[1]), maps)[None, None]
+        return _product("nhwc,nhwd->cd", _padded(images, padding, maps.shape[1]), maps, dtype)[None, None]
     spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, stride, padding)
-    gradient = lax.conv_general_dilated(
+    gradient = _convolution(
         images.transpose(3, 1, 2, 0),  # (C, H, H, N)
         maps.transpose(1, 2, 0, 3),  # (h, h, N, D)
-        (1, 1),
-        [(padding, padding - spare)] * 2,  # rows that no output reached have no gradient
-        rhs_dilation=(stride, stride),
-        dimension_numbers=DIMENSIONS,
+        dtype,
+        padding=[(padding, padding - spare)] * 2,  # rows that no output reached have no gradient
+        kernel_dilation=stride,
     )
     return gradient.transpose(1, 2, 0, 3)
 
 
-def _down_forward(images: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, tuple[Array, Array]]:
-    return down(images, kernel, stride, padding), (images, kernel)
+Saved = tuple[Array, Array]
 
 
-def _down_backward(stride: int, padding: int, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+def _down_forward(images: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> tuple[Array, Saved]:
+    return down(images, kernel, stride, padding, dtype), (images, kernel)
+
+
+def _down_backward(stride: int, padding: int, dtype: DTypeLike, saved: Saved, cotangent: Array) -> Saved:
     images, kernel = saved
     spare = _spare_rows(images.shape[1], cotangent.shape[1], kernel.shape[0], stride, padding)
-    images_gradient = _up_to_size(cotangent, kernel, stride, padding, spare=spare)
-    return images_gradient, kernel_gradient(images, cotangent, kernel.shape[0], stride, padding)
+    images_gradient = _up_to_size(cotangent, kernel, stride, padding, dtype, spare=spare)
+    return images_gradient, kernel_gradient(images, cotangent, kernel.shape[0], stride, padding, dtype)
 
 
-def _up_forward(maps: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, tuple[Array, Array]]:
-    return up(maps, kernel, stride, padding), (maps, kernel)
+def _up_forward(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> tuple[Array, Saved]:
+    return up(maps, kernel, stride, padding, dtype), (maps, kernel)
 
 
-def _up_backward(stride: int, padding: int, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+def _up_backward(stride: int, padding: int, dtype: DTypeLike, saved: Saved, cotangent: Array) -> Saved:
     maps, kernel = saved
-    return down(cotangent, kernel, stride, padding), kernel_gradient(cotangent, maps, kernel.shape[0], stride, padding)
+    maps_gradient = down(cotangent, kernel, stride, padding, dtype)
+    return maps_gradient, kernel_gradient(cotangent, maps, kernel.shape[0], stride, padding, dtype)
 
 
-down = jax.custom_vjp(_down, nondiff_argnums=(2, 3))
-up = jax.custom_vjp(_up, nondiff_argnums=(2, 3))
+down = jax.custom_vjp(_down, nondiff_argnums=(2, 3, 4))
+up = jax.custom_vjp(_up, nondiff_argnums=(2, 3, 4))
 down.defvjp(_down_forward, _down_backward)
 up.defvjp(_up_forward, _up_backward)
+
+
+def _product(subscripts: str, left: Array, right: Array, dtype: DTypeLike) -> Array:
+    """A matrix multiply of operands in `dtype`, summed and held as they were: so bfloat16 reaches AMX on a CPU."""
+    return jnp.einsum(subscripts, left.astype(dtype), right.astype(dtype), preferred_element_type=left.dtype)
+
+
+def _convolution(
+    images: Array,
+    kernel: Array,
+    dtype: DTypeLike,
+    *,
+    padding: list[tuple[int, int]],
+    stride: int = 1,
+    image_dilation: int = 1,
+    kernel_dilation: int = 1,
+) -> Array:
+    """The same for a convolution, which XLA:CPU has in float32 alone: there, bfloat16 is a rounding of the operands."""
+    held = images.dtype
+    if dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
+        images, kernel = (lax.reduce_precision(array, exponent_bits=8, mantissa_bits=7) for array in (images, kernel))
+    else:
+        images, kernel = images.astype(dtype), kernel.astype(dtype)
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        (stride, stride),
+        padding,
+        lhs_dilation=(image_dilation, image_dilation),
+        rhs_dilation=(kernel_dilation, kernel_dilation),
+        dimension_numbers=DIMENSIONS,
+        preferred_element_type=held,
+    )
 
 
 def _map_size(size: int, kernel_size: int, stride: int, padding: int) -> int:
@@ -115,21 +154,14 @@ def _spare_rows(size: int, map_size: int, kernel_size: int, stride: int, padding
     return size + 2 * padding - kernel_size - stride * (map_size - 1)
 
 
-def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int, spare: int) -> Array:
+def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike, spare: int) -> Array:
     # cuDNN's backward-data kernel is recognised only when `rev` is the direct operand of the convolution.
     flipped = lax.rev(kernel.swapaxes(2, 3), (0, 1))
     border = kernel.shape[0] - 1 - padding
-    return lax.conv_general_dilated(
-        maps,
-        flipped,
-        (1, 1),
-        [(border, border + spare)] * 2,
-        lhs_dilation=(stride, stride),
-        dimension_numbers=DIMENSIONS,
-    )
+    return _convolution(maps, flipped, dtype, padding=[(border, border + spare)] * 2, image_dilation=stride)
 
 
-def _up_by_subpixel(maps: Array, kernel: Array) -> Array:
+def _up_by_subpixel(maps: Array, kernel: Array, dtype: DTypeLike) -> Array:
     """For k4 s2 p1: each of the four output phases is a dense 2x2 convolution of the input."""
     # Even output rows 2r read input rows r-1 (tap 3) and r (tap 1); odd rows read r (tap 2) and r+1 (tap 0).
     phases = ((jnp.array([3, 1]), (1, 0)), (jnp.array([2, 0]), (0, 1)))
@@ -137,13 +169,7 @@ def _up_by_subpixel(maps: Array, kernel: Array) -> Array:
     rows = []
     for row_taps, row_padding in phases:
         columns = [
-            lax.conv_general_dilated(
-                maps,
-                kernel[row_taps][:, column_taps],
-                (1, 1),
-                (row_padding, column_padding),
-                dimension_numbers=DIMENSIONS,
-            )
+            _convolution(maps, kernel[row_taps][:, column_taps], dtype, padding=[row_padding, column_padding])
             for column_taps, column_padding in phases
         ]
         rows.append(jnp.stack(columns, axis=3))  # (N, h, h, 2, C)
@@ -151,9 +177,9 @@ def _up_by_subpixel(maps: Array, kernel: Array) -> Array:
     return jnp.stack(rows, axis=2).reshape(batch, 2 * size, 2 * size, kernel.shape[3])
 
 
-def _up_by_matmul(maps: Array, kernel: Array, stride: int, padding: int, spare: int) -> Array:
+def _up_by_matmul(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike, spare: int) -> Array:
     """One matrix multiply gives every tap's contribution, then overlapping ones are added; stride divides K."""
-    taps = jnp.einsum("nhwd,abcd->nhwabc", maps, kernel)  # (N, h, h, K, K, C)
+    taps = _product("nhwd,abcd->nhwabc", maps, kernel, dtype)  # (N, h, h, K, K, C)
     taps = _overlap_add(taps, stride, axis=1)  # (N, s (h + K / s - 1), h, K, C)
     return _cropped(_overlap_add(taps, stride, axis=2), padding, spare)
 
@@ -169,7 +195,9 @@ def _overlap_add(taps: Array, stride: int, axis: int) -> Array:
         return jnp.pad(lax.index_in_dim(taps, tap, tap_axis, keepdims=False), rows)
 
     # Of the output rows, every stride-th is of one phase.
-    phases = [sum(shifted(phase + stride * index) for index in range(num_overlaps)) for phase in range(stride)]
+    phases = [
+        reduce(jnp.add, (shifted(phase + stride * index) for index in range(num_overlaps))) for phase in range(stride)
+    ]
     shape = [*phases[0].shape]
     shape[axis] *= stride
     return jnp.stack(phases, axis=axis + 1).reshape(shape)

@@ -72,7 +72,7 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
                 momentum=1 - spec.momentum,  # Flax weighs the old statistics, torch the new batch
                 epsilon=spec.epsilon,
                 use_fast_variance=False,
-                dtype=dtype,
+                dtype=held_dtype(dtype, param_dtype) if variant == "tuned" else dtype,
                 param_dtype=param_dtype,
                 rngs=rngs,
             )
@@ -82,6 +82,11 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
             return jax.nn.relu
         case specs.Tanh():
             return jnp.tanh
+
+
+def held_dtype(dtype: DTypeLike, param_dtype: DTypeLike) -> DTypeLike:
+    """What activations are held in: on a CPU never bfloat16, for which XLA would convert around every operation."""
+    return param_dtype if jax.default_backend() == "cpu" else dtype
 
 
 class Constant(nnx.Param):
@@ -109,9 +114,11 @@ class TunedConv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(spec.out_channels, param_dtype)) if spec.bias else None
 
     def __call__(self, images: Array) -> Array:
-        kernel = self.kernel[...].astype(self.dtype)
-        outputs = self.operation(images.astype(self.dtype), kernel, self.spec.stride, self.spec.padding)
-        return outputs if self.bias is None else outputs + self.bias[...].astype(self.dtype)[None, None, None]
+        kernel = self.kernel[...]
+        images = images.astype(kernel.dtype)
+        outputs = self.operation(images, kernel, self.spec.stride, self.spec.padding, self.dtype)
+        outputs = outputs if self.bias is None else outputs + self.bias[...][None, None, None]
+        return outputs.astype(held_dtype(self.dtype, kernel.dtype))
 
 
 class Linear(nnx.Linear):

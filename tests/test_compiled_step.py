@@ -32,7 +32,9 @@ def compiled_step(preset: str, variant: str) -> str:
     else:
         modules = trainer._modules
         lowered = trainer._jit_modules.lower(*modules, images, latents)
-    return lowered.compile().as_text()
+    text = lowered.compile().as_text()
+    assert text is not None
+    return text
 
 
 def slow_convolutions(hlo: str) -> list[str]:

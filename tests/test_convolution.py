@@ -39,7 +39,7 @@ def check_down(batch, size, large_channels, small_channels, kernel_size, stride,
         (batch, out_size, out_size, small_channels),
     )
     compare(
-        lambda x, k: convolution.down(x, k, stride, padding),
+        lambda x, k: convolution.down(x, k, stride, padding, np.float64),
         lambda x, k: F.conv2d(x, k, stride=stride, padding=padding),
         images,
         kernel,
@@ -56,7 +56,7 @@ def check_up(batch, size, large_channels, small_channels, kernel_size, stride, p
         (batch, out_size, out_size, large_channels),
     )
     compare(
-        lambda x, k: convolution.up(x, k, stride, padding),
+        lambda x, k: convolution.up(x, k, stride, padding, np.float64),
         lambda x, k: F.conv_transpose2d(x, k, stride=stride, padding=padding),
         maps,
         kernel,
@@ -108,6 +108,25 @@ def test_each_form_of_the_doubling_transposed_convolution_is_torchs(form):
     size, large_channels = FORMS[form]
     check_up(2, size, large_channels, 3, 4, 2, 1)
     check_down(2, 2 * size, large_channels, 3, 4, 2, 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bfloat16_is_a_rounding_of_the_operands_of_each_product(form):
+    size, channels = FORMS[form]
+    maps, kernel, cotangent = (
+        array.astype(np.float32)
+        for array in operands(2, (2, size, size, 3), (4, 4, channels, 3), (2, 2 * size, 2 * size, channels))
+    )
+    rounded = [jax.lax.reduce_precision(array, 8, 7) for array in (maps, kernel, cotangent)]
+    found, expected = (
+        value_and_gradients(lambda x, k, dtype=dtype: convolution.up(x, k, 2, 1, dtype), *arguments)
+        for dtype, arguments in ((jax.numpy.bfloat16, (maps, kernel, cotangent)), (np.float32, rounded))
+    )
+    unrounded = convolution.up(maps, kernel, 2, 1, np.float32)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+    assert np.abs(found[0] - unrounded).max() > 1e-3
 
 
 def test_odd_sizes_of_the_seed_documents_are_torch_s():

@@ -21,6 +21,7 @@ EXTRA_NAMES = {
     "jax_impl/device.py:compiler_options": "the same",
     "jax_impl/layers.py:Layer": "torch has a common base class for layers, nn.Module; here some are plain functions",
     "jax_impl/layers.py:Constant": "torch holds a parameter's gradient by a hook, Flax by a kind of parameter",
+    "jax_impl/layers.py:held_dtype": "torch's autocast decides it",
     "jax_impl/layers.py:TunedConv": "calls jax_impl/convolution.py",
     "jax_impl/layers.py:BatchNorm": "torch's own is the convention; Flax's needs its running variance corrected",
     "jax_impl/layers.py:LeakyReLU": "torch's own LeakyReLU is the convention; JAX's has another derivative at 0",

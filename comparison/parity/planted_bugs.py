@@ -105,14 +105,14 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "kernel of the transposed convolution not flipped",
         "jax/convolution",
-        ("for tap in range(4))", "for tap in reversed(range(4)))"),
+        ("index_in_dim(taps, tap,", "index_in_dim(taps, taps.shape[tap_axis] - 1 - tap,"),
     ),
     _bug(
         "SAME padding, which differs on odd sizes",
         "jax/convolution",
         (
-            "images, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=DIMENSIONS",
-            'images, kernel, (stride, stride), "SAME", dimension_numbers=DIMENSIONS',
+            "dtype, stride=stride, padding=[(padding, padding)] * 2)",
+            'dtype, stride=stride, padding="SAME")',
         ),
     ),
     _bug(
