@@ -1,0 +1,33 @@
+"""Memory of a long run: `make test-long`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = (5, 20)
+# A leak of one batch of images a step would be 40 times this.
+MAX_BYTES_PER_EPOCH = 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_memory_does_not_grow_over_twenty_epochs(framework, tmp_path):
+    peaks = []
+    for epochs in EPOCHS:
+        command = [sys.executable, "-m", f"{framework}_impl", "--preset=smoke", "--train-size=640", "--quick-scoring"]
+        output = tmp_path / str(epochs)
+        subprocess.run(
+            [*command, f"--epochs={epochs}", f"--output={output}"],
+            cwd=ROOT,
+            check=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        )
+        peaks.append(json.loads((output / framework / "timing.json").read_text())["peak_memory_bytes"])
+    growth = (peaks[1] - peaks[0]) / (EPOCHS[1] - EPOCHS[0])
+    assert growth < MAX_BYTES_PER_EPOCH, f"{growth / 1e6:.1f} MB an epoch"
