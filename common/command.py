@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Command -> the module of common.outputs whose `main` is it.
 OUTPUTS = ("sample", "interpolate", "arithmetic", "animate", "features")
+MEASURE = "measure"  # what `compare.py bench` starts
 
 
 def standalone(framework: str, load_implementation: "Callable[[], Implementation]", arguments: Sequence[str]) -> int:
@@ -23,7 +24,7 @@ def standalone(framework: str, load_implementation: "Callable[[], Implementation
     name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
 
     def show() -> int:
-        output = importlib.import_module(f"common.outputs.{name}")
+        output = importlib.import_module("common.measure" if name == MEASURE else f"common.outputs.{name}")
         return output.main(arguments[1:], program=f"{program} {name}", load_implementation=load_implementation)
 
     def command() -> int:
@@ -42,7 +43,7 @@ def standalone(framework: str, load_implementation: "Callable[[], Implementation
         options = parse_options(arguments[bool(name) :], program=program, description=description)
         return run_training(framework, load_implementation, options, Console())
 
-    return report_errors(program, show if name in OUTPUTS else command)
+    return report_errors(program, show if name in (*OUTPUTS, MEASURE) else command)
 
 
 def report_errors(program: str, command: Callable[[], int]) -> int:

@@ -141,7 +141,7 @@ SEED004 = TrainConfig(preset="seed004", image_size=28, epochs=16, generator_late
 
 PRESETS: dict[str, TrainConfig] = {
     "dcgan32": TrainConfig(),
-    # Twice as few steps an epoch, and trained for longer: a longer memory (docs/decisions/0005).
+    # Half as many steps an epoch, and trained for longer: a longer memory (docs/decisions/0005).
     "dcgan32-wide": TrainConfig(preset="dcgan32-wide", batch_size=128, generator_average=0.999),
     "dcgan28": TrainConfig(preset="dcgan28", image_size=28, batch_size=128),
     "smoke": TrainConfig(preset="smoke", batch_size=32, train_size=2048, epochs=1),

@@ -65,6 +65,10 @@ class Trainer(Protocol):
         """A copy of everything `load_weights` sets."""
         ...
 
+    def compile(self) -> None:
+        """Have the framework's compiler make the networks, where it does not anyhow; the first chunk pays for it."""
+        ...
+
     def wait(self) -> None:
         """Return when all queued work is done; the clock reads only after it."""
         ...

@@ -21,7 +21,7 @@ ENVIRONMENT_PREFIXES = (
     "PJRT_",
     "XLA_",
     "JAX_",
-    "TORCH_",
+    "TORCH",
     "CUDA_",
     "GLIBC_TUNABLES",
     "MALLOC_",

@@ -53,6 +53,7 @@ class Implementation:
     device_name: Callable[[Any], str]
     peak_memory_bytes: Callable[[Any], int]
     create_trainer: Callable[[TrainConfig, Architecture, Any], Trainer]
+    matrix_multiplication: Callable[[Any, int, str], Callable[[], None]]
 
 
 def run_training(

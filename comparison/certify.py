@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from common.options import RunOptions
 from comparison.certified import CERTIFICATE, identity_of_runs
 from comparison.parity.certificate import identity_hash
 from comparison.recorded_run import FRAMEWORK_NAMES, read_run
-from comparison.runs import Children, child_flags
+from comparison.runs import Children, child_flags, last_words
 
 STORE = "certificates"
 CLIMBED = (0, 1)  # exit codes of a ladder that was climbed to the end
@@ -32,25 +33,24 @@ def certify(options: RunOptions, folder: Path, console: Console) -> None:
         console.print("Parity: the ladder compares float64 and float32; bfloat16 has no certificate", highlight=False)
         return
     path = folder.parent / STORE / f"{identity_hash(identity)}.json"
-    if _holds(path):
+    if certificate_holds(path):
         console.print("Parity: this configuration is certified already", highlight=False)
     else:
         console.print("Parity: climbing the quick ladder, once for this configuration", highlight=False)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            climbed = _climb(options, path, console)
+            with Children() as children:
+                reason = climb_quickly(child_flags(options), path, children, num_threads=options.num_threads)
         except OSError as error:
-            console.print(f"Parity: no certificate was made: {error}", style="red", highlight=False)
+            reason = str(error)
+        if reason is not None:
+            console.print(f"Parity: no certificate was made: {reason}", style="red", highlight=False, markup=False)
             return
-        if not climbed:
-            return
-        verdict = "every rung holds" if _holds(path) else "NOT every rung holds; see the report"
+        verdict = "every rung holds" if certificate_holds(path) else "NOT every rung holds; see the report"
         console.print(f"Parity: {verdict}", highlight=False)
     shutil.copyfile(path, folder / CERTIFICATE)
 
 
-def _holds(path: Path) -> bool:
+def certificate_holds(path: Path) -> bool:
     """Whether there is a certificate that can be read and holds; any other is made again."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["holds"] is True
@@ -58,20 +58,18 @@ def _holds(path: Path) -> bool:
         return False
 
 
-def _climb(options: RunOptions, path: Path, console: Console) -> bool:
-    with Children() as children:
-        process = children.start(
-            parity_command(options, path), options.num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        errors = process.communicate()[1]
-        children.check()
-    if process.returncode in CLIMBED and path.exists():
-        return True
-    reason = (errors.strip().splitlines() or [f"it ended with code {process.returncode}"])[-1]
-    console.print(f"Parity: no certificate was made: {reason}", style="red", highlight=False)
-    return False
+def climb_quickly(flags: Sequence[str], path: Path, children: Children, *, num_threads: int) -> str | None:
+    """Have the ladder of a configuration leave its certificate at `path`; returns the reason if there is none then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    process = children.start(
+        parity_command(flags, path), num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    errors = process.communicate()[1]
+    children.check()
+    return None if process.returncode in CLIMBED and path.exists() else last_words(process, errors)
 
 
-def parity_command(options: RunOptions, path: Path) -> list[str]:
+def parity_command(flags: Sequence[str], path: Path) -> list[str]:
     """The ladder for exactly these runs; it can be typed by hand too."""
-    return [sys.executable, "-m", "compare", "parity", "--quick", *child_flags(options), f"--json={path}"]
+    return [sys.executable, "-m", "compare", "parity", "--quick", *flags, f"--json={path}"]

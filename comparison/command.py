@@ -1,4 +1,4 @@
-"""The commands of compare.py: `run`, the default, `report`, `parity`, `diff`, `convert`, `inception`."""
+"""The commands of compare.py: `run`, the default, `report`, `parity`, `diff`, `convert`, `inception`, `bench`."""
 
 import shlex
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ DESCRIPTION = (
     "Train the same DCGAN in PyTorch and in JAX and report speed, losses and sample quality side by side. "
     "Other commands: `report FOLDER` writes the report of a folder again, `parity` checks that both are the same GAN, "
     "`diff A B` says where two checkpoints part, `convert CHECKPOINT --to FORMAT` takes one elsewhere, "
-    "`inception SAMPLES` scores samples for comparison with published values."
+    "`inception SAMPLES` scores samples for comparison with published values, "
+    "`bench` times a step of both so that the ratio can be trusted."
 )
 NUM_REAL_IMAGES = 64
 
@@ -137,6 +138,13 @@ def inception(arguments: Sequence[str]) -> int:
     return score(arguments)
 
 
+def bench(arguments: Sequence[str]) -> int:
+    """`python compare.py bench`: the time of a step; frameworks run in processes of their own."""
+    from comparison.bench.command import bench as measure
+
+    return measure(arguments)
+
+
 COMMANDS = {
     "run": run,
     "report": report,
@@ -144,4 +152,5 @@ COMMANDS = {
     "diff": diff,
     "convert": convert,
     "inception": inception,
+    "bench": bench,
 }

@@ -2,14 +2,17 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from common.config import TrainConfig
 from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions
 from common.records import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, is_blank, read_status
@@ -32,7 +35,7 @@ def run_both(options: RunOptions, folder: Path) -> int:
     unfinished = unfinished_halves(options, folder)
     with Children() as children:
         _check_both(options, children)
-        _check_writable(folder)
+        check_writable(folder)
         for framework in unfinished:
             process = children.start(child_command(framework, options, folder), options.num_threads)
             code = process.wait()
@@ -99,14 +102,20 @@ class Children:
             signal.signal(number, handler)
 
     def start(
-        self, command: list[str], num_threads: int, *, stdout: int | None = None, stderr: int | None = None
+        self,
+        command: list[str],
+        num_threads: int,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        extra_environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str]:
         """Start a command outside our process group, so that the terminal's Ctrl-C does not reach it twice.
 
         Raises `Stopped` if a signal has come: whoever was told to stop starts nothing more.
         """
         self.check()
-        environment = child_environment(num_threads)
+        environment = child_environment(num_threads) | dict(extra_environment or {})
         process = subprocess.Popen(command, env=environment, text=True, process_group=0, stdout=stdout, stderr=stderr)
         self._processes.append(process)
         if self.signal_number:  # it came while the process was started, and may not have reached it
@@ -135,12 +144,16 @@ def child_command(framework: str, options: RunOptions, folder: Path) -> list[str
 
 def child_flags(options: RunOptions) -> list[str]:
     """Every field of the configuration, where it runs and on what data, as flags."""
-    fields = dataclasses.asdict(options.config)
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in fields.items()]
+    flags = config_flags(options.config)
     flags += [f"--device={options.device}", f"--threads={options.num_threads}"]
     if options.data_dir is not None:
         flags.append(f"--data-dir={options.data_dir}")
     return flags
+
+
+def config_flags(config: TrainConfig) -> list[str]:
+    """Every field of the configuration as a flag."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(config).items()]
 
 
 def child_environment(num_threads: int) -> dict[str, str]:
@@ -166,18 +179,24 @@ def _check_both(options: RunOptions, children: Children) -> None:
     ]
     messages = [check.communicate()[1] for check in checks]
     children.check()
-    for framework, check, message in zip(FRAMEWORKS, checks, messages, strict=True):
+    for check, message in zip(checks, messages, strict=True):
         if check.returncode != 0:
-            lines = message.strip().splitlines() or [f"the check ended with code {check.returncode}"]
-            raise UserError(lines[-1].removeprefix(f"python -m {framework}_impl: "))
+            raise UserError(last_words(check, message))
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
+    """Raise UserError unless `folder`, which is made if need be, takes a file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
+
+
+def last_words(process: subprocess.Popen[str], errors: str) -> str:
+    """The last line a failed child wrote, without the name of its program."""
+    line = (errors.strip().splitlines() or [f"it ended with code {process.returncode}"])[-1]
+    return re.sub(r"^python (-m \S+|\S+\.py)( \w+)?: ", "", line)
 
 
 def _post_mortem(framework: str, code: int, folder: Path) -> str:

@@ -10,7 +10,7 @@ from common.architectures import build_architecture, count_parameters
 from common.config import PRESETS, TrainConfig
 from common.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, LeakyReLU, Linear, ReLU, Tanh
 from common.records import FRAMEWORK_NAMES
-from comparison.tables import NOTHING, number
+from comparison.tables import NOTHING, markdown, number
 
 Record = Mapping[str, Any]
 Records = Mapping[str, Mapping[str, Record]]  # preset -> framework -> record
@@ -32,12 +32,6 @@ RECIPE_FIELDS = {
     "generator_latents": "{} latents for G",
     "initialization": "{} initial weights",
 }
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first row is its heading."""
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
 
 
 def layers(specs: Sequence[LayerSpec]) -> str:

@@ -18,6 +18,12 @@ class Row(NamedTuple):
     small_print: Sequence[Sequence[str]] = ()  # lines below each cell, or nothing below any
 
 
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table; the first row is its heading."""
+    head, *body = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Rounded to significant digits, those before the point all kept."""
     if value is None or not math.isfinite(value):

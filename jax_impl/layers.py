@@ -85,7 +85,7 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
 
 
 def held_dtype(dtype: DTypeLike, param_dtype: DTypeLike) -> DTypeLike:
-    """What activations are held in: on a CPU never bfloat16, for which XLA would convert around every operation."""
+    """What convolutions and BatchNorm hand on: on a CPU not bfloat16, for which XLA converts around every operation."""
     return param_dtype if jax.default_backend() == "cpu" else dtype
 
 

@@ -116,6 +116,9 @@ class DCGANTrainer:
             self.discriminator_optimizer,
         )
 
+    def compile(self) -> None:
+        pass  # JAX compiles every step
+
     def wait(self) -> None:
         jax.block_until_ready(nnx.state(self._modules))
 

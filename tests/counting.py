@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+import common.measure
 import common.run
 import common.scoring
 from common.command import standalone
@@ -42,6 +43,9 @@ class CountingTrainer:
     def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
         return np.zeros(images.shape, np.float32)
 
+    def compile(self) -> None:
+        pass
+
     def load_weights(self, weights: Weights) -> None:
         self.weights = dict(weights)
 
@@ -74,11 +78,13 @@ def run(
             device_name=lambda device: device,
             peak_memory_bytes=lambda device: 0,
             create_trainer=trainer,
+            matrix_multiplication=lambda device, size, precision: lambda: None,
         )
 
-    real, common.run.load_dataset = common.run.load_dataset, colours
+    real, common.run.load_dataset, common.measure.load_dataset = common.run.load_dataset, colours, colours
     real_number, common.scoring.NUM_STANDARD = common.scoring.NUM_STANDARD, 4
     try:
         return standalone(framework, load, [str(flag) for flag in flags])
     finally:
-        common.run.load_dataset, common.scoring.NUM_STANDARD = real, real_number
+        common.run.load_dataset = common.measure.load_dataset = real
+        common.scoring.NUM_STANDARD = real_number

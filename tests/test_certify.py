@@ -12,7 +12,7 @@ from common.options import parse_options
 from comparison import certify as certify_module
 from comparison.certify import certify, parity_command
 from comparison.command import CompareOptions
-from comparison.runs import Children
+from comparison.runs import Children, child_flags
 from tests.synthetic_runs import write_comparison, write_json
 
 OPTIONS = parse_options(["--preset=smoke", "--threads=1"], program="", description="", kind=CompareOptions)
@@ -118,6 +118,6 @@ def test_bfloat16_is_not_certified(folder, ladder, capsys):
 
 
 def test_the_ladder_is_climbed_for_exactly_the_flags_of_the_runs():
-    command = parity_command(OPTIONS, Path("there.json"))
+    command = parity_command(child_flags(OPTIONS), Path("there.json"))
     assert {"--preset=smoke", "--batch-size=32", "--threads=1", "--variant=tuned", "--quick"} <= set(command)
     assert command[-1] == "--json=there.json"

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,7 @@ import comparison.command
 import comparison.runs
 from common.command import report_errors
 from common.errors import Stopped
-from common.options import parse
-from comparison.command import CompareOptions, run_command
+from comparison.command import run_command
 from comparison.runs import Children
 from tests.counting import FLAGS, CountingTrainer, colours, run
 
@@ -154,6 +152,5 @@ def test_a_signal_between_the_two_frameworks_starts_no_second_one_and_says_how_t
 
 def test_a_signal_while_parity_is_certified_ends_the_comparison(tmp_path, monkeypatch):
     monkeypatch.setattr(Children, "start", told_to_stop)
-    options = parse(CompareOptions, FLAGS, program="", description="")
-    with pytest.raises(Stopped):
-        comparison.certify._climb(options, Path(tmp_path / "x.json"), comparison.command.Console(quiet=True))
+    with pytest.raises(Stopped), Children() as children:
+        comparison.certify.climb_quickly(FLAGS, tmp_path / "x.json", children, num_threads=1)

@@ -245,7 +245,7 @@ def _errors_of_step(measured: Weights, reference: Weights) -> dict[str, float]:
     found = errors(measured, reference)
     for name, array in reference.items():
         kernel = reference.get(name.replace(".bias", ".weight"))
-        if array.size == 1 and array != 0 and kernel is not None:
+        if name.startswith("discriminator.") and array.size == 1 and array != 0 and kernel is not None:
             found[name] *= min(1.0, float(np.abs(array).item() / np.linalg.norm(kernel)))
     return found
 

@@ -1,0 +1,76 @@
+"""Who is measured when: a fresh process for every arm and repetition, one at a time, in an order that cancels drift."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common.config import TrainConfig
+from common.errors import RunFailedError, UserError
+from comparison.bench.arms import Arm
+from comparison.runs import USER_ERROR, Children, config_flags, last_words
+
+Item = TypeVar("Item")
+# Every process compiles for itself, as the first one on a machine does.
+CACHE_OFF = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+CACHE_ON = {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
+def turns(items: Sequence[Item], num_repetitions: int) -> Iterator[tuple[int, Item]]:
+    """A B, B A, A B, ...: each item once a repetition, so that a slow drift favours none."""
+    for repetition in range(num_repetitions):
+        for item in items if repetition % 2 == 0 else reversed(items):
+            yield repetition, item
+
+
+class Bench:
+    """Starts the measuring processes; `flags` say where they run, on what data, and how long."""
+
+    def __init__(self, children: Children, *, num_threads: int, flags: Sequence[str]) -> None:
+        self._children = children
+        self._num_threads = num_threads
+        self._flags = flags
+
+    def step(self, arm: Arm, config: TrainConfig, *, cache: Path | None = None) -> dict[str, Any]:
+        """One repetition of one arm; `cache` is a folder for JAX's compiled programs, by default there is none."""
+        compiled = ["--compile"] if arm.compiled else []
+        return self._measure(arm.framework, arm.name, [*config_flags(arm.config(config)), *compiled], cache)
+
+    def roof(self, framework: str) -> dict[str, Any]:
+        """GFLOP/s of one framework's matrix multiplication by precision and size, and where it ran."""
+        return self._measure(framework, f"the roof of {framework}", ["--roof"], None)
+
+    def _measure(self, framework: str, name: str, flags: Sequence[str], cache: Path | None) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder) / "measured.json"
+            process = self._children.start(
+                [sys.executable, "-m", f"{framework}_impl", "measure", f"--json={result}", *flags, *self._flags],
+                self._num_threads,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                extra_environment=CACHE_OFF if cache is None else {**CACHE_ON, "JAX_COMPILATION_CACHE_DIR": str(cache)},
+            )
+            errors = process.communicate()[1]
+            self._children.check()
+            if process.returncode == USER_ERROR:
+                raise UserError(f"{name}: {last_words(process, errors)}")
+            if process.returncode != 0:
+                raise RunFailedError(f"{name} could not be measured: {last_words(process, errors)}")
+            return json.loads(result.read_text(encoding="utf-8"))
+
+
+def repeat(
+    arms: Sequence[Arm], num_repetitions: int, measure: Callable[[Arm], dict[str, Any]], say: Callable[[str], None]
+) -> list[list[dict[str, Any]]]:
+    """Of each arm, its repetitions; an arm may stand in `arms` twice, as the control does."""
+    found: list[list[dict[str, Any]]] = [[] for _ in arms]
+    for repetition, index in turns(range(len(arms)), num_repetitions):
+        record = measure(arms[index])
+        found[index].append(record)
+        milliseconds = 1e3 * statistics.median(record["block_seconds_per_step"])
+        say(f"repetition {repetition + 1} of {num_repetitions}, {arms[index].name}: {milliseconds:.1f} ms a step")
+    return found

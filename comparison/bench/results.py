@@ -1,0 +1,164 @@
+"""From repeated measurements to what may be said: the content of `bench --json`, and no ratio that is not earned."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+
+from comparison.bench.arms import Arm
+from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
+
+Records = Sequence[Mapping[str, Any]]  # of one arm, a record of each repetition
+# First losses are of the same weights, images and latents: what the ladder's envelope allows, and a bfloat16 step.
+SAME_WORK = {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.05}
+PHASES = (
+    "import_seconds",
+    "data_loading_seconds",
+    "build_seconds",
+    "first_block_seconds",
+    "warm_up_seconds",
+    "data_seconds_per_step",
+    "generate_seconds_per_image",
+)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Whether the ladder holds for the configuration, and why or why not."""
+
+    holds: bool
+    reason: str
+
+
+def step_seconds(records: Records) -> list[float]:
+    """One number for each repetition: the median of its blocks."""
+    return [float(np.median(record["block_seconds_per_step"])) for record in records]
+
+
+def control_result(first: Records, second: Records) -> dict[str, Any]:
+    """The first arm against itself."""
+    found = ratio(step_seconds(first), step_seconds(second))
+    return {"ratio": found.median, "low": found.low, "high": found.high, "holds": is_itself(found)}
+
+
+def arm_result(
+    arm: Arm, records: Records, *, flops: int, batch_size: int, roofs: Mapping[str, float]
+) -> dict[str, Any]:
+    """What one arm did; phases are medians over repetitions."""
+    seconds = step_seconds(records)
+    per_step = quartiles(seconds)
+    gflops = flops / per_step.median / 1e9
+    phases = {name: float(np.median([record[name] for record in records])) for name in PHASES}
+    return {
+        "title": arm.title,
+        "framework": arm.framework,
+        "variant": arm.variant,
+        "precision": arm.precision,
+        "num_repetitions": len(records),
+        "milliseconds_per_step": {name: 1e3 * value for name, value in per_step._asdict().items()},
+        "images_per_second": batch_size / per_step.median,
+        "gflops_per_second": gflops,
+        "fraction_of_roof": gflops / roofs[arm.precision] if arm.precision in roofs else None,
+        "compile_seconds": float(np.median(compile_seconds(records))),
+        "peak_memory_bytes": max(record["peak_memory_bytes"] for record in records),
+        **phases,
+        "seconds_per_step_by_repetition": seconds,
+    }
+
+
+def compile_seconds(records: Records) -> list[float]:
+    """What the first block of each repetition took beyond a later one."""
+    steady = step_seconds(records)
+    return [
+        max(record["first_block_seconds"] - record["steps_per_block"] * seconds, 0.0)
+        for record, seconds in zip(records, steady, strict=True)
+    ]
+
+
+def first_loss_differences(arms: Mapping[str, Arm], measured: Mapping[str, Records]) -> dict[str, float | None]:
+    """How far each arm's first losses are from those of the first arm that is not bfloat16: relative, the worst.
+
+    None where a loss is not a number.
+    """
+    reference = next((name for name, arm in arms.items() if arm.precision != "bfloat16"), next(iter(arms)))
+    expected = np.array(measured[reference][0]["first_losses"], np.float64)
+    differences = {}
+    for name, records in measured.items():
+        found = np.array(records[0]["first_losses"], np.float64)
+        difference = float(np.max(np.abs(found - expected) / np.abs(expected)))
+        differences[name] = difference if math.isfinite(difference) else None
+    return differences
+
+
+def refusals(
+    arms: Mapping[str, Arm], differences: Mapping[str, float | None], certificate: Certificate
+) -> dict[str, str]:
+    """Arms that get no ratio, and why."""
+    refused = {}
+    for name, arm in arms.items():
+        difference, allowed = differences[name], SAME_WORK[arm.precision]
+        if not certificate.holds:
+            refused[name] = certificate.reason
+        elif difference is None:
+            refused[name] = "a loss of its first steps, or of the arm it is held against, is not a number"
+        elif difference > allowed:
+            refused[name] = f"its first losses are {difference:.1e} off, where {allowed:.0e} is allowed"
+    return refused
+
+
+def weaker_evidence(
+    arms: Mapping[str, Arm], differences: Mapping[str, float | None], refused: Mapping[str, str]
+) -> dict[str, str]:
+    """Arms whose ratio rests on less than the ladder, which climbs neither bfloat16 nor torch.compile."""
+    found = {}
+    for name, arm in arms.items():
+        if name not in refused and (arm.compiled or arm.precision == "bfloat16"):
+            what = "torch.compile" if arm.compiled else "bfloat16"
+            found[name] = (
+                f"the ladder climbs without {what}; of this arm, the losses of the first steps were compared: "
+                f"{differences[name]:.1e} off"
+            )
+    return found
+
+
+def verdicts(
+    arms: Mapping[str, Arm], measured: Mapping[str, Records], certificate: Certificate, control: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Ratios of step times, "a/b", and break-even steps, of every two arms that may have one; none without control."""
+    differences = first_loss_differences(arms, measured)
+    refused = refusals(arms, differences, certificate)
+    allowed = [name for name in measured if name not in refused] if control["holds"] else []
+    seconds = {name: step_seconds(measured[name]) for name in allowed}
+    return {
+        "first_loss_differences": differences,
+        "refused": refused,
+        "weaker_evidence": weaker_evidence(arms, differences, refused),
+        "ratios": {f"{a}/{b}": ratio(seconds[a], seconds[b])._asdict() for a, b in permutations(allowed, 2)},
+        "break_even_steps": {
+            f"{a}/{b}": break_even_step(
+                {name: float(np.median(compile_seconds(measured[name]))) for name in (a, b)},
+                {name: float(np.median(seconds[name])) for name in (a, b)},
+            )
+            for a, b in combinations(sorted(allowed), 2)
+        },
+    }
+
+
+def roof_result(
+    before: Mapping[str, Mapping[str, Mapping[str, float]]], after: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> dict[str, Any]:
+    """Framework -> precision -> size -> GFLOP/s at both ends: the best of all, and how far it moved in between."""
+    precisions = next(iter(before.values())).keys()
+    ends = {
+        precision: [max(max(found[precision].values()) for found in end.values()) for end in (before, after)]
+        for precision in precisions
+    }
+    return {
+        **{f"{precision}_gflops_per_second": max(found) for precision, found in ends.items()},
+        "drift": max(abs(math.log(found[1] / found[0])) for found in ends.values()),
+        "before": before,
+        "after": after,
+    }

@@ -1,0 +1,42 @@
+"""python scripts/write_speed.py BENCH.json ...: the measured part of docs/results/speed.md and its figures.
+
+Each file is what `python compare.py bench --json FILE` wrote; they come in the order in which they are named.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from common.command import report_errors
+from common.errors import UserError
+from common.records import write_atomically
+from comparison.bench.report import draw, page
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+PAGE, FIGURES = RESULTS / "speed.md", RESULTS / "speed"
+START, END = "<!-- measured: made by scripts/write_speed.py, do not edit -->", "<!-- end of measured -->"
+
+
+def main() -> int:
+    """Replace what stands between the markers; the words around them stay."""
+    if len(sys.argv) < 2:
+        raise UserError(f"name the files: {(__doc__ or '').split(':')[0]}")
+    FIGURES.mkdir(exist_ok=True)
+    sections = []
+    for argument in sys.argv[1:]:
+        result = json.loads(Path(argument).read_text(encoding="utf-8"))
+        prefix = "{preset}_{batch_size}_{precision}".format_map(result["config"])
+        figures = {f"{prefix}_{name}": content for name, content in draw(result).items()}
+        for name, content in figures.items():
+            write_atomically(FIGURES / name, content)
+        sections.append(page(result, [f"speed/{name}" for name in figures]))
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    after = rest.split(END)[1]
+    measured = "\n".join(sections)
+    write_atomically(PAGE, f"{before}{START}\n\n{measured}\n{END}{after}".encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors("write_speed.py", main))

@@ -1,0 +1,282 @@
+"""The benchmark's arithmetic on timings that are made up, and its counts against PyTorch's own."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from common.architectures import build_architecture
+from common.config import PRESETS, TrainConfig
+from common.errors import UserError
+from comparison.bench import results
+from comparison.bench.arms import FORMS, parse_arms
+from comparison.bench.command import bench, parse_batch_sizes
+from comparison.bench.flops import flops_per_step, forward_flops
+from comparison.bench.protocol import repeat, turns
+from comparison.bench.report import arm_rows, notices, ratio_rows, write_report
+from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
+from tests import counting
+from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
+from torch_impl.model import Discriminator, Generator
+
+ROOFS = {"float32": 200.0, "bfloat16": 800.0}
+
+
+def record(seconds: float, *, losses: tuple[float | None, ...] = (1.4, 1.3), first: float = 5.0) -> dict:
+    """What a measuring process writes, for steps of so many seconds."""
+    return {
+        "block_seconds_per_step": [seconds, 0.99 * seconds, 1.3 * seconds],
+        "first_losses": list(losses),
+        "steps_per_block": 2,
+        "import_seconds": 2.0,
+        "data_loading_seconds": 0.3,
+        "build_seconds": 0.5,
+        "first_block_seconds": first,
+        "warm_up_seconds": 1.0,
+        "data_seconds_per_step": 0.001,
+        "generate_seconds_per_image": 0.0005,
+        "peak_memory_bytes": 10**9,
+        "device": "cpu",
+    }
+
+
+def made_up(**step_seconds: list[float]) -> dict[str, list[dict]]:
+    return {
+        name.replace("_", "-"): [record(seconds) for seconds in repetitions]
+        for name, repetitions in step_seconds.items()
+    }
+
+
+CERTIFIED = results.Certificate(True, "certified by the ladder")
+QUIET = {"arm": "torch", "ratio": 1.0, "low": 0.98, "high": 1.03, "holds": True}
+DRIFTING = {"arm": "torch", "ratio": 1.1, "low": 1.05, "high": 1.2, "holds": False}
+
+
+def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) -> dict:
+    """As `measure` puts it together."""
+    arms = {arm.name: arm for arm in parse_arms(",".join(measured), precision="float32")}
+    arm_results = {
+        name: results.arm_result(arms[name], records, flops=10**10, batch_size=64, roofs=ROOFS)
+        for name, records in measured.items()
+    }
+    roof = {"torch": {"float32": {"512": 200.0}, "bfloat16": {"512": 800.0}}}
+    packages = dict.fromkeys(("torch", "jax", "jaxlib", "flax"), "1.0")
+    return {
+        "config": {"preset": "smoke", "batch_size": 64, "train_size": 0, "precision": "float32"},
+        "flops_per_step": 10**10,
+        "machine": {
+            "num_threads": 2,
+            "packages": packages,
+            "cpu_flags": ["avx512f"],
+            "devices": {"torch": "cpu", "jax": "cpu"},
+        },
+        "roof": results.roof_result(roof, roof),
+        "control": control,
+        "parity": {"holds": True, "reason": CERTIFIED.reason},
+        "arms": arm_results,
+        **results.verdicts(arms, measured, CERTIFIED, control),
+        "batch_sizes": [
+            {
+                "batch_size": size,
+                "arm": "torch",
+                "milliseconds_per_step": {"median": size / 2},
+                "images_per_second": 2e3,
+            }
+            for size in (32, 64)
+        ],
+        "compilation": {},
+    }
+
+
+def test_arms_take_turns_and_lead_in_turn():
+    assert list(turns("ab", 3)) == [(0, "a"), (0, "b"), (1, "b"), (1, "a"), (2, "a"), (2, "b")]
+
+
+def test_an_arm_that_stands_twice_keeps_its_repetitions_apart():
+    (arm,) = parse_arms("torch", precision="float32")
+    clock = iter(range(1, 7))
+    first, second = repeat([arm, arm], 3, lambda arm: record(next(clock)), lambda text: None)
+    assert [found["block_seconds_per_step"][0] for found in first] == [1, 4, 5]
+    assert [found["block_seconds_per_step"][0] for found in second] == [2, 3, 6]
+
+
+def test_a_ratio_is_taken_within_a_repetition_so_that_drift_cancels():
+    drift = np.linspace(1, 3, 9)
+    found = ratio(list(1.5 * drift), list(drift))
+    assert found.median == pytest.approx(1.5)
+    assert found.high - found.low < 1e-12
+
+
+@pytest.mark.parametrize(("num_repetitions", "expected"), [(5, 0.94), (6, 0.95), (12, 0.95)])
+def test_an_interval_holds_the_true_ratio_as_often_as_it_says(num_repetitions, expected):
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        a, b = (value * np.exp(0.05 * rng.standard_normal(num_repetitions)) for value in (1.2, 1.0))
+        found = ratio(list(a), list(b))
+        held += found.low <= 1.2 <= found.high
+    assert held / 300 == pytest.approx(expected, abs=0.035)
+
+
+def test_the_control_holds_for_noise_and_fails_where_one_side_is_favoured():
+    noise = np.random.default_rng(1).normal(1, 0.03, 5)
+    assert results.control_result([record(s) for s in noise], [record(s) for s in noise[::-1]])["holds"]
+    assert not results.control_result([record(s) for s in 1.1 * noise], [record(s) for s in noise])["holds"]
+    assert not is_itself(ratio([1.02] * 5, [1.0] * 5))
+
+
+def test_quartiles_are_those_of_numpy():
+    assert quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (3.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("compile_seconds", "step_seconds", "expected"),
+    [
+        ({"jax": 5.0, "torch": 0.0}, {"jax": 0.1, "torch": 0.2}, 50),
+        ({"torch": 0.0, "jax": 5.0}, {"torch": 0.2, "jax": 0.2}, None),
+        ({"jax": 5.0, "torch": 0.0}, {"jax": 0.3, "torch": 0.2}, None),
+        ({"jax": 0.0, "torch": 0.0}, {"jax": 0.3, "torch": 0.2}, 0),
+    ],
+)
+def test_compiling_is_repaid_when_the_saved_time_reaches_it(compile_seconds, step_seconds, expected):
+    assert break_even_step(compile_seconds, step_seconds) == expected
+
+
+def test_an_arm_s_result_is_what_its_times_say():
+    (arm,) = parse_arms("jax", precision="float32")
+    found = results.arm_result(arm, [record(0.1)] * 3, flops=10**10, batch_size=64, roofs=ROOFS)
+    assert found["milliseconds_per_step"]["median"] == pytest.approx(100)
+    assert found["images_per_second"] == pytest.approx(640)
+    assert found["fraction_of_roof"] == pytest.approx(0.5)
+    assert found["compile_seconds"] == pytest.approx(5 - 2 * 0.1)
+
+
+def test_arms_without_a_certificate_or_with_other_losses_get_no_ratio():
+    arms = {arm.name: arm for arm in parse_arms("torch,jax,jax-bfloat16", precision="float32")}
+    measured = {name: [record(0.1)] for name in arms}
+    measured["jax"] = [record(0.1, losses=(1.4, 1.31))]
+    measured["jax-bfloat16"] = [record(0.1, losses=(1.4, 1.31))]
+    found = results.verdicts(arms, measured, CERTIFIED, QUIET)
+    assert list(found["refused"]) == ["jax"]
+    assert "7.7e-03 off" in found["refused"]["jax"]
+    assert found["ratios"].keys() == {"torch/jax-bfloat16", "jax-bfloat16/torch"}
+    assert found["break_even_steps"].keys() == {"jax-bfloat16/torch"}
+    assert list(found["weaker_evidence"]) == ["jax-bfloat16"]
+    nothing = results.verdicts(arms, measured, results.Certificate(False, "parity does not hold"), QUIET)
+    assert list(nothing["refused"]) == list(arms)
+    assert nothing["ratios"] == nothing["break_even_steps"] == nothing["weaker_evidence"] == {}
+
+
+def test_a_loss_that_is_no_number_is_refused_and_can_be_written_down():
+    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
+    measured = {"torch": [record(0.1)], "jax": [record(0.1, losses=(1.4, None))]}
+    found = results.verdicts(arms, measured, CERTIFIED, QUIET)
+    assert list(found["refused"]) == ["jax"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_without_a_control_that_holds_there_is_no_verdict():
+    measured = made_up(torch=[0.2] * 5, jax=[0.25] * 5)
+    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
+    found = results.verdicts(arms, measured, CERTIFIED, DRIFTING)
+    assert found["ratios"] == found["break_even_steps"] == {}
+    result = made_up_result(measured, control=DRIFTING)
+    assert len(arm_rows(result)) == 3
+    assert len(ratio_rows(result)) == 1
+    assert any("no verdict" in sentence for sentence in notices(result))
+
+
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
+def test_the_count_of_operations_is_pytorch_s_own(preset, digits):
+    config = small_config(preset)
+    architecture = small_architecture(config)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        Generator(architecture)(torch.zeros(1, config.latent_dim))
+    assert counter.get_total_flops() == sum(forward_flops(architecture.generator, size=1))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        Discriminator(architecture)(torch.zeros(1, 1, config.image_size, config.image_size))
+    assert counter.get_total_flops() == sum(forward_flops(architecture.discriminator, size=config.image_size))
+    trainer = build("torch", config)
+    chunk = chunk_of(config, digits, num_steps=1)
+    with FlopCounterMode(display=False) as counter:
+        trainer.train_chunk(*chunk)
+    assert counter.get_total_flops() == flops_per_step(architecture, config)
+
+
+def test_the_default_preset_s_count_is_the_formula_s():
+    """3 F_G - f_G1 + 8 F_D - 2 f_D1: the last term since no image needs a gradient in D's own update."""
+    config = PRESETS["dcgan32-wide"]
+    architecture = build_architecture(config)
+    generator = forward_flops(architecture.generator, size=1)
+    discriminator = forward_flops(architecture.discriminator, size=32)
+    per_image = 3 * sum(generator) - generator[0] + 8 * sum(discriminator) - 2 * discriminator[0]
+    assert flops_per_step(architecture, config) == 128 * per_image
+
+
+def test_arms_are_named_once_and_known():
+    arms = parse_arms(",".join([*FORMS, "jax-bfloat16"]), precision="float32")
+    assert [arm.precision for arm in arms] == ["float32"] * 5 + ["bfloat16"]
+    assert arms[-1].config(TrainConfig()).precision == "bfloat16"
+    assert arms[1].config(TrainConfig()).variant == "idiomatic"
+    for names in ("torch,torch", "tensorflow", ","):
+        with pytest.raises(UserError, match="--arms"):
+            parse_arms(names, precision="float32")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("32,", [32]), (" 32 , 64", [32, 64]), ("", [])])
+def test_batch_sizes_are_whole_numbers(text, expected):
+    assert parse_batch_sizes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5"])
+def test_a_batch_size_that_is_none_is_refused(text):
+    with pytest.raises(UserError, match="--batch-sizes"):
+        parse_batch_sizes(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--repetitions=4"], "at least 5"),
+        (["--preset=smoke", "--batch-sizes=32,1024"], "batches of 1024 needs 4096 images, there are 2048"),
+        (["--num-blocks=0"], "at least 1"),
+        (["--arms=theano"], "unknown"),
+        (["--json=/nowhere/x.json"], "--json"),
+    ],
+)
+def test_wrong_flags_are_found_before_anything_is_measured(flags, message):
+    with pytest.raises(UserError, match=message):
+        bench(flags)
+
+
+def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
+    result = made_up_result(made_up(torch=[0.2, 0.21, 0.2], torch_idiomatic=[0.3, 0.31, 0.3], jax=[0.25, 0.26, 0.25]))
+    write_report(tmp_path, result)
+    page = (tmp_path / "speed.md").read_text()
+    assert "| PyTorch, idiomatic | 300" in page
+    assert "| PyTorch, tuned | PyTorch, idiomatic | 0.67" in page
+    assert "torch against itself 1.00 (0.98 to 1.03)" in page
+    for name in ("phases.png", "batch_sizes.png"):
+        assert (tmp_path / "figures" / name).stat().st_size > 5000
+        assert f"figures/{name}" in page
+    json.dumps(result, allow_nan=False)
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_a_measuring_process_times_every_phase_and_writes_the_first_losses(framework, tmp_path):
+    json_file = tmp_path / "measured.json"
+    flags = ["measure", *counting.FLAGS, "--steps-per-block=3", "--num-blocks=2", f"--json={json_file}"]
+    assert counting.run(framework, *flags) == 0
+    found = json.loads(json_file.read_text())
+    assert len(found["block_seconds_per_step"]) == 2
+    assert found["first_losses"] == [0.5] * 16
+    assert all(found[name] >= 0 for name in results.PHASES)
+    assert counting.run(framework, "measure", "--roof", f"--json={tmp_path / 'roof.json'}") == 0
+    assert json.loads((tmp_path / "roof.json").read_text())["roof"]["bfloat16"].keys() == {"512", "1024", "2048"}
+
+
+def test_a_measuring_process_needs_a_place_for_its_result(capsys):
+    assert counting.run("torch", "measure") == 2
+    assert "--json" in capsys.readouterr().err
