@@ -20,7 +20,8 @@ from common.command import report_errors
 from common.config import PRESETS
 from common.errors import RunFailedError, UserError
 from common.options import parse_flags
-from common.records import EPOCHS_FILE, FRAMEWORK_NAMES, METRICS_FILE, TIMING_FILE, write_atomically
+from common.records import EPOCHS_FILE, FRAMEWORK_NAMES, write_atomically
+from comparison.epochwise import train_epochwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +59,8 @@ def main() -> int:
 
 def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     """One framework, one process an epoch; the speed is the median over their steady chunks."""
-    speeds, quality = [], []
-    for epoch in range(1, options.epochs + 1):
-        if epoch == 1:
-            flags = [f"--preset={options.preset}", f"--train-size={options.train_size}", f"--output={folder.parent}"]
-            flags += [f"--precision={options.precision}"]
-        else:
-            flags = [f"--resume={folder}"]
-        call([sys.executable, "-m", f"{framework}_impl", *flags, f"--epochs={epoch}", "--quick-scoring"])
-        speeds.append(read(folder / TIMING_FILE)["steady_images_per_second"]["median"])
-        quality.append({name: metric["value"] for name, metric in read(folder / METRICS_FILE)["metrics"].items()})
+    flags = [f"--preset={options.preset}", f"--train-size={options.train_size}", f"--precision={options.precision}"]
+    passed = list(train_epochwise(framework, flags, folder, num_epochs=options.epochs, run=call))
     scored = folder / "scored.json"
     call([sys.executable, "-m", "common.evaluation", str(folder / "samples.npz"), f"--json={scored}"])
     environment = read(folder / "environment.json")
@@ -75,9 +68,9 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
         epochs = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     return {
         "config": read(folder / "config.json"),
-        "images_per_second": speeds,
+        "images_per_second": [epoch.images_per_second for epoch in passed],
         "epochs": epochs,
-        "quick_quality": quality,
+        "quick_quality": [epoch.quality for epoch in passed],
         "metrics": read(scored)["metrics"],
         "first_steps": first_steps(folder),
         "num_parameters": environment["num_parameters"],

@@ -17,6 +17,7 @@ from comparison.bench.flops import flops_per_step, forward_flops
 from comparison.bench.protocol import repeat, turns
 from comparison.bench.report import arm_rows, notices, ratio_rows, write_report
 from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
+from comparison.epochwise import compilation
 from tests import counting
 from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
 from torch_impl.model import Discriminator, Generator
@@ -83,6 +84,15 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
                 "arm": "torch",
                 "milliseconds_per_step": {"median": size / 2},
                 "images_per_second": 2e3,
+            }
+            for size in (32, 64)
+        ],
+        "quality": [
+            {
+                "arm": "torch",
+                "batch_size": size,
+                "compile_seconds": 1.0,
+                "epochs": [{"epoch": n, "training_seconds": 10.0, "frechet_distance": 5.0 / n} for n in (1, 2)],
             }
             for size in (32, 64)
         ],
@@ -258,7 +268,8 @@ def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
     assert "| PyTorch, idiomatic | 300" in page
     assert "| PyTorch, tuned | PyTorch, idiomatic | 0.67" in page
     assert "torch against itself 1.00 (0.98 to 1.03)" in page
-    for name in ("phases.png", "batch_sizes.png"):
+    assert "| 64 | torch | 2 | 20.0 | 21.0 | 2.50 |" in page
+    for name in ("phases.png", "batch_sizes.png", "quality.png"):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
         assert f"figures/{name}" in page
     json.dumps(result, allow_nan=False)
@@ -275,6 +286,12 @@ def test_a_measuring_process_times_every_phase_and_writes_the_first_losses(frame
     assert all(found[name] >= 0 for name in results.PHASES)
     assert counting.run(framework, "measure", "--roof", f"--json={tmp_path / 'roof.json'}") == 0
     assert json.loads((tmp_path / "roof.json").read_text())["roof"]["bfloat16"].keys() == {"512", "1024", "2048"}
+
+
+def test_compilation_is_what_the_first_chunk_took_beyond_a_later_one():
+    timing = {"chunks": [{"num_steps": 16, "seconds": 5.0}], "steady_images_per_second": {"median": 1024.0}}
+    assert compilation(timing, batch_size=64) == pytest.approx(4.0)
+    assert compilation(timing, batch_size=512) == 0
 
 
 def test_a_measuring_process_needs_a_place_for_its_result(capsys):

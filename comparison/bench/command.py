@@ -47,6 +47,8 @@ class BenchOptions(ConfigOptions):
     """Which forms, comma-separated; NAME-bfloat16 is that form in bfloat16, whatever --precision is."""
     batch_sizes: str = ""
     """Batch sizes to time the tuned forms at as well, comma-separated: 32,64,128,256."""
+    quality_epochs: int = 0
+    """Train the tuned forms for so many epochs too, at every batch size: what quality costs in time."""
     repetitions: int = 6
     """Fresh processes of each arm; an even number gives each arm each place in turn equally often."""
     steps_per_block: int = 4
@@ -114,8 +116,8 @@ def check(options: BenchOptions, batch_sizes: Sequence[int]) -> Architecture:
     check_result_file(options.json)
     if options.repetitions < MIN_REPETITIONS:
         raise UserError(f"--repetitions is {options.repetitions}: pass at least {MIN_REPETITIONS}")
-    if min(options.steps_per_block, options.num_blocks) < 1:
-        raise UserError("--steps-per-block and --num-blocks must be at least 1")
+    if min(options.steps_per_block, options.num_blocks) < 1 or options.quality_epochs < 0:
+        raise UserError("--steps-per-block and --num-blocks must be at least 1, --quality-epochs at least 0")
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
     for batch_size in (config.batch_size, *batch_sizes):
@@ -141,8 +143,8 @@ def measure(
 ) -> dict[str, Any]:
     """Everything, one process at a time: certificate, roof, control, arms, batch sizes, compilation, roof again."""
     config, count = options.config, options.repetitions
-    block_flags = [f"--steps-per-block={options.steps_per_block}", f"--num-blocks={options.num_blocks}"]
-    bench = Bench(children, num_threads=options.num_threads, flags=[*options.place, *block_flags])
+    length = [f"--steps-per-block={options.steps_per_block}", f"--num-blocks={options.num_blocks}"]
+    bench = Bench(children, num_threads=options.num_threads, place=options.place, length=length)
     frameworks = list(dict.fromkeys(arm.framework for arm in arms))
     roofs = {framework: bench.roof(framework) for framework in frameworks}
     environment = roofs[frameworks[0]]["environment"]
@@ -156,6 +158,11 @@ def measure(
     repetitions = repeat(arms, count, lambda arm: bench.step(arm, config), say)
     measured = dict(zip((arm.name for arm in arms), repetitions, strict=True))
     sweep = [entry for batch_size in batch_sizes for entry in at_batch_size(batch_size, arms, options, bench, say)]
+    quality = [
+        entry
+        for batch_size in dict.fromkeys((config.batch_size, *batch_sizes))
+        for entry in quality_over_time(batch_size, arms, options, bench, say)
+    ]
     compilation = compilation_times(arms, bench, config)
     roofs_after = {framework: bench.roof(framework)["roof"] for framework in frameworks}
 
@@ -185,6 +192,7 @@ def measure(
         **verdicts,
         "refused": verdicts["refused"] | failed,
         "batch_sizes": sweep,
+        "quality": quality,
         "compilation": compilation,
     }
 
@@ -250,6 +258,38 @@ def at_batch_size(
                 "images_per_second": batch_size / found.median,
             }
         )
+    return entries
+
+
+def quality_over_time(
+    batch_size: int, arms: Sequence[Arm], options: BenchOptions, bench: Bench, say: Say
+) -> list[dict[str, Any]]:
+    """The tuned forms trained for some epochs, scored quickly after each; compilation is that of the first process."""
+    entries = []
+    for arm in arms:
+        if arm.name in FRAMEWORK_NAMES and options.quality_epochs:
+            config = arm.config(replace(options.config, batch_size=batch_size))
+            epochs = []
+            with tempfile.TemporaryDirectory() as folder:
+                for epoch in bench.train(arm, config, Path(folder), num_epochs=options.quality_epochs):
+                    distance = epoch.quality["frechet_distance"]
+                    say(f"{arm.name}, batches of {batch_size}, epoch {epoch.epoch}: Fréchet distance {distance:.2f}")
+                    epochs.append(epoch)
+            entries.append(
+                {
+                    "arm": arm.name,
+                    "batch_size": batch_size,
+                    "compile_seconds": epochs[0].compile_seconds,
+                    "epochs": [
+                        {
+                            "epoch": epoch.epoch,
+                            "training_seconds": epoch.training_seconds,
+                            **{name: epoch.quality[name] for name in ("frechet_distance", "kid", "mnist_score")},
+                        }
+                        for epoch in epochs
+                    ],
+                }
+            )
     return entries
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from common.config import TrainConfig
 from common.errors import RunFailedError, UserError
 from comparison.bench.arms import Arm
+from comparison.epochwise import Epoch, train_epochwise
 from comparison.runs import USER_ERROR, Children, config_flags, last_words
 
 Item = TypeVar("Item")
@@ -28,12 +29,13 @@ def turns(items: Sequence[Item], num_repetitions: int) -> Iterator[tuple[int, It
 
 
 class Bench:
-    """Starts the measuring processes; `flags` say where they run, on what data, and how long."""
+    """Starts the measuring processes; `place` says where they run and on what data, `length` how long."""
 
-    def __init__(self, children: Children, *, num_threads: int, flags: Sequence[str]) -> None:
+    def __init__(self, children: Children, *, num_threads: int, place: Sequence[str], length: Sequence[str]) -> None:
         self._children = children
         self._num_threads = num_threads
-        self._flags = flags
+        self._place = place
+        self._length = length
 
     def step(self, arm: Arm, config: TrainConfig, *, cache: Path | None = None) -> dict[str, Any]:
         """One repetition of one arm; `cache` is a folder for JAX's compiled programs, by default there is none."""
@@ -44,11 +46,33 @@ class Bench:
         """GFLOP/s of one framework's matrix multiplication by precision and size, and where it ran."""
         return self._measure(framework, f"the roof of {framework}", ["--roof"], None)
 
+    def train(self, arm: Arm, config: TrainConfig, folder: Path, *, num_epochs: int) -> Iterator[Epoch]:
+        """Train one arm from the start, a process an epoch, each scored quickly."""
+        flags = [flag for flag in config_flags(config) if not flag.startswith("--epochs=")]
+        half = folder / arm.framework
+        yield from train_epochwise(arm.framework, [*flags, *self._place], half, num_epochs=num_epochs, run=self._run)
+
+    def _run(self, command: list[str]) -> None:
+        process = self._children.start(command, self._num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        errors = process.communicate()[1]
+        self._children.check()
+        if process.returncode != 0:
+            raise RunFailedError(last_words(process, errors))
+
     def _measure(self, framework: str, name: str, flags: Sequence[str], cache: Path | None) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder) / "measured.json"
             process = self._children.start(
-                [sys.executable, "-m", f"{framework}_impl", "measure", f"--json={result}", *flags, *self._flags],
+                [
+                    sys.executable,
+                    "-m",
+                    f"{framework}_impl",
+                    "measure",
+                    f"--json={result}",
+                    *flags,
+                    *self._place,
+                    *self._length,
+                ],
                 self._num_threads,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

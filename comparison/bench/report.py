@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from common.records import write_atomically
@@ -32,6 +33,7 @@ SHOWN_RATIOS = (
 FIGURES = {
     "phases.png": "Seconds before the first step, and milliseconds of a step",
     "batch_sizes.png": "Images per second over the batch size",
+    "quality.png": "Fréchet distance over the seconds of training, with and without compilation",
 }
 PHASES = {
     "import_seconds": "import and start",
@@ -96,6 +98,28 @@ def ratio_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
             step = result["break_even_steps"].get("/".join(sorted((first, second))))
             titles = [result["arms"][name]["title"] for name in (first, second)]
             rows.append((*titles, interval_text(found), NOTHING if step is None else f"{step:,}"))
+    return rows
+
+
+def quality_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+    """After each epoch: seconds of training so far, and the quick score."""
+    rows: list[Sequence[str]] = [
+        ("batch size", "arm", "epoch", "s of training so far", "+ compilation", "Fréchet distance, N = 2,000")
+    ]
+    for entry in result["quality"]:
+        total = 0.0
+        for epoch in entry["epochs"]:
+            total += epoch["training_seconds"]
+            rows.append(
+                (
+                    str(entry["batch_size"]),
+                    entry["arm"],
+                    str(epoch["epoch"]),
+                    number(total),
+                    number(total + entry["compile_seconds"]),
+                    number(epoch["frechet_distance"]),
+                )
+            )
     return rows
 
 
@@ -175,6 +199,8 @@ def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
         figures = {"phases.png": _phases_figure(result)}
         if result["batch_sizes"]:
             figures["batch_sizes.png"] = _batch_sizes_figure(result)
+        if result["quality"]:
+            figures["quality.png"] = _quality_figure(result)
         found = {}
         for name, figure in figures.items():
             buffer = io.BytesIO()
@@ -222,4 +248,28 @@ def _batch_sizes_figure(result: Mapping[str, Any]) -> Figure:
     axes.set_xscale("log", base=2)
     axes.set(xticks=sizes, xticklabels=map(str, sizes), xlabel="batch size", ylabel="images per second", ylim=(0, None))
     axes.legend(loc="lower right")
+    return figure
+
+
+def _quality_figure(result: Mapping[str, Any]) -> Figure:
+    """One line an arm and batch size; dashed, the same with the seconds of compilation added."""
+    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    markers = dict(zip(sorted({entry["batch_size"] for entry in result["quality"]}), "osD^vP*X", strict=False))
+    for entry in result["quality"]:
+        seconds = np.cumsum([epoch["training_seconds"] for epoch in entry["epochs"]])
+        distances = [epoch["frechet_distance"] for epoch in entry["epochs"]]
+        label = f"{result['arms'][entry['arm']]['title']}, batches of {entry['batch_size']}"
+        style: dict[str, Any] = {
+            "color": COLOURS[entry["arm"]],
+            "marker": markers[entry["batch_size"]],
+            "markersize": 5,
+        }
+        axes.plot(seconds, distances, label=label, **style)
+        axes.plot(
+            seconds + entry["compile_seconds"], distances, linestyle=":", linewidth=1, **style | {"markersize": 2}
+        )
+    axes.set(yscale="log", xlabel="seconds of training; dotted: with compilation", ylabel="Fréchet distance, N = 2,000")
+    axes.set_xlim(0, None)
+    axes.legend()
     return figure

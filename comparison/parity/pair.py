@@ -142,8 +142,10 @@ class Trajectory:
         *,
         first_step: int = 0,
         variant: str | None = None,
+        reorder: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> None:
         self._pair, self._probe, self._precision, self._variant = pair, probe, precision, variant
+        self._reorder = reorder
         self.state = start  # of the last step taken
         self._metrics: list[np.ndarray] = []
         self._step = first_step
@@ -160,6 +162,8 @@ class Trajectory:
         trainer = self._pair.trainer(self._probe, self._precision, weights=self.state, variant=self._variant)
         while self._step < step:
             images, latents = self._pair.data(self._step, min(CHUNK_STEPS, step - self._step))
+            if self._reorder is not None:
+                images, latents = self._reorder(images, latents)
             metrics = trainer.train_chunk(images, latents)
             self._metrics.append(np.stack(metrics))
             self._step += len(images)

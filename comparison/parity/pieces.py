@@ -28,6 +28,7 @@ GRADIENT_TOLERANCES = {"float64": 1e-11, "float32": 1e-4}
 # A long step crosses kinks of ReLU (1e-4 off at 1e-6, or at 1e-8 where activations are as small as seed004-mlp's),
 # rounding of the loss blurs a short one (1e-7 off at 1e-8): a right gradient agrees at one, a wrong one at none.
 FINITE_DIFFERENCE_STEPS, FINITE_DIFFERENCE_TOLERANCE = (1e-7, 1e-8, 1e-9), 1e-5
+LOSS_ROUNDING = 4 * np.finfo(np.float64).eps  # relative: of a mean over a batch, a few last bits
 SMOOTHED_TARGETS = (0.9, 0.2, 0.8)  # no two mirror each other: smoothing on the wrong side must show
 ADAM_TOLERANCES = {"float64": 1e-10, "float32": 1e-3}  # times the learning rate
 NUM_ADAM_STEPS = 200
@@ -218,7 +219,7 @@ def finite_differences(pair: Pair, gradients: Weights, step: float) -> list[Slop
             )[name.split(".")[0]]
             for signed in (step, -step)
         )
-        blur = np.finfo(np.float64).eps * max(abs(ahead), abs(behind)) / step
+        blur = LOSS_ROUNDING * max(abs(ahead), abs(behind)) / step
         slopes.append(Slope(name, direction, (ahead - behind) / (2 * step), blur / FINITE_DIFFERENCE_TOLERANCE))
     return slopes
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Generator, Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -12,12 +13,11 @@ from common.randomness import fixed_latents
 from comparison.parity.inputs import differing_tensors
 from comparison.parity.measure import errors, max_relative, relative_l2
 from comparison.parity.noise import (
-    MAX_NUDGES,
     NOISE_FACTOR,
-    NUM_NUDGES,
     against_noise,
     disturbed_trajectories,
     nudges,
+    reordered_trajectories,
 )
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
 from comparison.parity.probe import Probe
@@ -83,7 +83,11 @@ def running_statistics(pair: Pair, precision: str) -> Iterator[Measurement]:
             disturbed=None
             if precision == "float64" and step < HANDED_OVER_FROM
             else lambda step=step: (
-                _running(run.at(step).weights) for run in disturbed_trajectories(pair, pair.torch, precision)
+                _running(run.at(step).weights)
+                for run in chain(
+                    disturbed_trajectories(pair, pair.torch, precision),
+                    reordered_trajectories(pair, pair.torch, precision),
+                )
             ),
         )
     if precision == "float64":
@@ -215,12 +219,11 @@ def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
             widen(probe, disturbed, wanted)
         # JAX runs float64 without XLA's fast convolutions: it is followed no further than rung 11 did.
         widen(probe, pair.trajectory(probe, "float64"), [step for step in wanted if step <= HANDED_OVER_FROM])
-    for nudge in nudges(pair, NUM_NUDGES, MAX_NUDGES):
-        # A small network meets a kink so rarely that one nudge in sixteen does (seed004-mlp, an eighth as wide).
+    for reordered in zip(*(reordered_trajectories(pair, probe, precision) for probe in pair.probes), strict=True):
         if not any(NOISE_FACTOR * envelope[step] < gaps[step] < math.inf for step in wanted):
             break
-        for probe in pair.probes:
-            widen(probe, Trajectory(pair, probe, precision, nudge(pair.initial_weights(precision))), wanted)
+        for probe, disturbed in zip(pair.probes, reordered, strict=True):
+            widen(probe, disturbed, wanted)
     for step in wanted:
         name = f"step {step}: gap {gaps[step]:.1e}, envelope {envelope[step]:.1e}"
         share = gaps[step] / envelope[step] if math.isfinite(envelope[step]) else math.inf
