@@ -252,7 +252,7 @@ def _batch_sizes_figure(result: Mapping[str, Any]) -> Figure:
 
 
 def _quality_figure(result: Mapping[str, Any]) -> Figure:
-    """One line an arm and batch size; dashed, the same with the seconds of compilation added."""
+    """One line an arm and batch size; dotted, the same with the seconds of compilation added."""
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     axes = figure.add_subplot()
     markers = dict(zip(sorted({entry["batch_size"] for entry in result["quality"]}), "osD^vP*X", strict=False))
@@ -266,9 +266,8 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
             "markersize": 5,
         }
         axes.plot(seconds, distances, label=label, **style)
-        axes.plot(
-            seconds + entry["compile_seconds"], distances, linestyle=":", linewidth=1, **style | {"markersize": 2}
-        )
+        dotted: dict[str, Any] = {**style, "markersize": 2, "linestyle": ":", "linewidth": 1}
+        axes.plot(seconds + entry["compile_seconds"], distances, **dotted)
     axes.set(yscale="log", xlabel="seconds of training; dotted: with compilation", ylabel="Fréchet distance, N = 2,000")
     axes.set_xlim(0, None)
     axes.legend()
