@@ -187,6 +187,8 @@ def page(result: Mapping[str, Any], figures: Sequence[str]) -> str:
             step = number(entry["milliseconds_per_step"]["median"])
             rows.append((str(entry["batch_size"]), entry["arm"], step, number(entry["images_per_second"])))
         sections.append(markdown(rows))
+    if result["quality"]:
+        sections.append(markdown(quality_rows(result)))
     sections += [
         f"![{next(text for name, text in FIGURES.items() if path.endswith(name))}]({path})" for path in figures
     ]
