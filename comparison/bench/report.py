@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from common.records import write_atomically
 from comparison.figures import COLOURS, STYLE
+from comparison.sentences import SHOWN_CPU_FLAGS
 from comparison.tables import NOTHING, duration, markdown, memory, number, percentage
 
 ROOF_DRIFT = 0.05
 NUM_MNIST_IMAGES = 60_000
 SHOWN_PACKAGES = ("torch", "jax", "jaxlib", "flax")
-SHOWN_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 # Which ratios are shown, if both arms are there: every one is in the JSON.
 SHOWN_RATIOS = (
