@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax import Array
 
@@ -17,6 +16,7 @@ from common.layers import Architecture
 from jax_impl.device import Device, compiler_options
 from jax_impl.features import guided_gradients
 from jax_impl.model import Discriminator, Generator
+from jax_impl.optimizer import adam
 from jax_impl.steps import train_step
 from jax_impl.weights import export_weights, load_weights
 
@@ -204,7 +204,7 @@ class DCGANTrainer:
 
 def create_optimizer(network: nnx.Module, config: TrainConfig, learning_rate: float) -> nnx.Optimizer:
     """Kingma & Ba 2015, algorithm 1: epsilon (1e-8 in both frameworks) outside the root, after bias correction."""
-    return nnx.Optimizer(network, optax.adam(learning_rate, config.beta1, config.beta2), wrt=nnx.Param)
+    return nnx.Optimizer(network, adam(learning_rate, beta1=config.beta1, beta2=config.beta2), wrt=nnx.Param)
 
 
 def create_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> Trainer:

@@ -11,6 +11,7 @@ TORCH, JAX = ROOT / "torch_impl", ROOT / "jax_impl"
 # Files that only one twin has, and why.
 EXTRA_FILES = {
     "jax_impl/convolution.py": "XLA needs the gradients of transposed convolutions written by hand; torch does not",
+    "jax_impl/optimizer.py": "torch takes Adam's bias corrections in float64; optax rounds them to float32",
 }
 # Public names that only one twin has, and why.
 EXTRA_NAMES = {

@@ -14,7 +14,7 @@ from typing import Any
 # In the order in which they import each other: all are compiled again around an edit.
 MODULES = {
     "torch": ("layers", "model", "losses", "steps", "weights", "trainer"),
-    "jax": ("convolution", "layers", "model", "losses", "steps", "weights", "trainer"),
+    "jax": ("convolution", "layers", "model", "losses", "optimizer", "steps", "weights", "trainer"),
 }
 
 
@@ -128,7 +128,7 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "Adam's default beta1, 0.9",
         "jax/trainer",
-        ("optax.adam(learning_rate, config.beta1, config.beta2)", "optax.adam(learning_rate, b2=config.beta2)"),
+        ("beta1=config.beta1", "beta1=0.9"),
     ),
     _bug(
         "beta2 0.99",
@@ -142,8 +142,8 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     ),
     _bug(
         "Adam's eps inside the root",
-        "jax/trainer",
-        ("config.beta1, config.beta2)", "config.beta1, config.beta2, eps=0.0, eps_root=1e-8)"),
+        "jax/optimizer",
+        ("jnp.sqrt(square) + EPSILON", "jnp.sqrt(square + EPSILON)"),
     ),
     _bug(
         "learning rate 1 % too high",
@@ -151,9 +151,18 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         ("Adam(network.parameters(), learning_rate,", "Adam(network.parameters(), 1.01 * learning_rate,"),
     ),
     _bug(
+        "optax's Adam, whose bias correction is rounded to float32",
+        "jax/trainer",
+        ("from jax_impl.optimizer import adam", "import optax"),
+        ("adam(learning_rate, beta1=config.beta1,", "optax.adam(learning_rate, b1=config.beta1,"),
+        ("beta2=config.beta2)", "b2=config.beta2)"),
+    ),
+    _bug(
         "weight decay slipped in: AdamW's default, 1e-4",
         "jax/trainer",
-        ("optax.adam(", "optax.adamw("),
+        ("from jax_impl.optimizer import adam", "import optax"),
+        ("adam(learning_rate, beta1=config.beta1,", "optax.adamw(learning_rate, b1=config.beta1,"),
+        ("beta2=config.beta2)", "b2=config.beta2)"),
     ),
     _bug(
         "both networks at the generator's learning rate",
