@@ -237,7 +237,7 @@ def test_a_nan_a_missing_tensor_and_another_shape_are_never_agreement():
     assert relative_l2(np.array([3.0, 4.0]), np.array([3.0, 0.0])) == pytest.approx(4 / 3)
 
 
-def test_rounding_excuses_no_nan_and_nothing_in_float64(pair):
+def test_rounding_excuses_no_nan_and_no_more_than_it_may(pair):
     ones, nans = {"a": np.ones(3)}, {"a": np.full(3, np.nan)}
     for measured, disturbed, held in (
         (1e-3, [{"a": np.ones(3) + 1e-3}], True),
@@ -256,6 +256,19 @@ def test_rounding_excuses_no_nan_and_nothing_in_float64(pair):
         assert found.holds is held
     strict = against_noise(8, "", "float64", measured={"a": 1e-3}, tolerance=1e-4, reference=ones, disturbed=None)
     assert not strict.holds
+    noisy = [{"a": 1.1 * ones["a"]}]
+    for at_most, held in ((2e-3, True), (5e-4, False)):
+        found = against_noise(
+            8,
+            "step 1",
+            "float64",
+            measured={"a": 1e-3},
+            tolerance=1e-4,
+            reference=ones,
+            disturbed=lambda: iter(noisy),
+            at_most=at_most,
+        )
+        assert found.holds is held
     assert not Measurement(8, "", "float32", np.inf, np.inf).holds
 
 
