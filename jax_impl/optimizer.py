@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 EPSILON = 1e-8  # both frameworks' default
 
@@ -18,12 +19,13 @@ def adam(learning_rate: float, *, beta1: float, beta2: float) -> optax.GradientT
     """Kingma & Ba 2015, algorithm 1: epsilon outside the root, after bias correction. The state is `optax.adam`'s."""
 
     def update(
-        gradients: optax.Updates, state: optax.ScaleByAdamState, parameters: optax.Params | None = None
-    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
-        del parameters
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        del params
+        assert isinstance(state, optax.ScaleByAdamState)
         count = optax.safe_increment(state.count)
-        means = optax.tree.update_moment(gradients, state.mu, beta1, 1)
-        squares = optax.tree.update_moment(gradients, state.nu, beta2, 2)
+        means = optax.tree.update_moment(updates, state.mu, beta1, 1)
+        squares = optax.tree.update_moment(updates, state.nu, beta2, 2)
         mean_correction, square_correction = bias_correction(beta1, count), bias_correction(beta2, count)
 
         def step(mean: Array, square: Array) -> Array:
@@ -36,6 +38,6 @@ def adam(learning_rate: float, *, beta1: float, beta2: float) -> optax.GradientT
     return optax.chain(scale_by_adam, optax.scale_by_learning_rate(learning_rate))
 
 
-def bias_correction(beta: float, count: Array) -> Array:
+def bias_correction(beta: float, count: ArrayLike) -> Array:
     """1 - beta**count to the last bits: the logarithm is taken in float64, and nothing close to 1 is subtracted."""
-    return -jnp.expm1(count * (math.log(beta) if beta > 0 else -math.inf))
+    return -jnp.expm1(jnp.multiply(count, math.log(beta) if beta > 0 else -math.inf))
