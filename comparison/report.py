@@ -21,6 +21,7 @@ from common.errors import UserError
 from common.records import write_atomically
 from common.untrusted import printable
 from comparison import sentences, tables
+from comparison.bench.section import read_section
 from comparison.certified import parity_of
 from comparison.figures import draw_figures
 from comparison.quality_sentences import not_comparable
@@ -49,12 +50,15 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     _refuse_incomparable(runs, comparison_dir)
     results = summarise(runs, parity_of(comparison_dir, runs))
     comparison = Comparison(comparison_dir, results, sentences.notices(runs, comparison_dir))
+    bench = read_section(comparison_dir)
     figures = draw_figures(runs, real_images)
+    if bench is not None:
+        figures |= {name: png for name, (_, png) in bench.figures.items()}
     (comparison_dir / "figures").mkdir(exist_ok=True)
     for name, png in figures.items():
         write_atomically(comparison_dir / "figures" / name, png)
     animation = _write_animation(comparison_dir, runs)
-    context = report_context(comparison_dir, results, runs)
+    context = {**report_context(comparison_dir, results, runs), "bench": bench}
     embedded = {name: _data_url(png, "png") for name, png in figures.items()}
     embedded |= {name: _data_url(gif, "gif") for name, gif in animation.items()}
     linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}

@@ -16,6 +16,8 @@ from comparison.summary import Runs
 FILES = {  # pattern in the comparison folder: what it holds
     "comparison.json": "every number of this report",
     "parity.json": "the parity certificate",
+    "bench.json": "the benchmark",
+    "speed.md": "the benchmark with every table",
     "report.html": "this report in one file",
     "report.md": "this report for a repository page",
     "figures": "the figures as PNG",

@@ -10,7 +10,8 @@ from pathlib import Path
 from common.command import report_errors
 from common.errors import UserError
 from common.records import write_atomically
-from comparison.bench.report import draw, page
+from comparison.bench.figures import draw
+from comparison.bench.report import page
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAGE, FIGURES = RESULTS / "speed.md", RESULTS / "speed"

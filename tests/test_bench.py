@@ -12,13 +12,16 @@ from common.config import PRESETS, TrainConfig
 from common.errors import UserError
 from comparison.bench import results
 from comparison.bench.arms import FORMS, parse_arms
-from comparison.bench.command import bench, parse_batch_sizes
+from comparison.bench.command import bench
 from comparison.bench.flops import flops_per_step, forward_flops
+from comparison.bench.options import parse_batch_sizes
 from comparison.bench.protocol import repeat, turns
-from comparison.bench.report import arm_rows, notices, ratio_rows, write_report
+from comparison.bench.report import arm_rows, headlines, notices, ratio_rows, write_report
 from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
 from comparison.epochwise import compilation
+from comparison.report import write_report as write_comparison_report
 from tests import counting
+from tests.synthetic_runs import real_digits, write_comparison
 from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
 from torch_impl.model import Discriminator, Generator
 
@@ -273,6 +276,32 @@ def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
         assert f"figures/{name}" in page
     json.dumps(result, allow_nan=False)
+
+
+def test_the_headlines_say_what_each_framework_loses_as_it_is_taught_and_why():
+    seconds = {"torch": [0.2] * 5, "torch_idiomatic": [0.3] * 5, "jax": [0.25] * 5, "jax_idiomatic": [2.5] * 5}
+    torch_gap, jax_gap, between = headlines(made_up_result(made_up(**seconds)))
+    assert "1.50 (1.50 to 1.50) times as long a step as tuned: memory layout" in torch_gap
+    assert "10.00 (10.00 to 10.00) times as long a step as tuned: one path of XLA" in jax_gap
+    assert between.endswith("1.25 (1.25 to 1.25) times as long as PyTorch's")
+    assert headlines(made_up_result(made_up(**seconds), control=DRIFTING)) == []
+
+
+def test_a_comparison_s_report_shows_the_benchmark_in_its_folder(tmp_path):
+    folder = write_comparison(tmp_path / "comparison")
+    result = made_up_result(made_up(torch=[0.2] * 5, jax=[0.25] * 5))
+    result["arms"]["torch"]["title"] = "<b>PyTorch</b>"
+    write_report(folder, result)
+    write_comparison_report(folder, real_digits(64))
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text()
+        assert "A step, benchmarked" in text
+        assert "1.25 (1.25 to 1.25) times as long" in text
+        assert "&lt;b&gt;PyTorch" in text
+    assert "figures/phases.png" in (folder / "report.md").read_text()
+    (folder / "bench.json").write_text('{"arms": []}')
+    with pytest.raises(UserError, match=r"bench\.json is not what .* writes .* delete it"):
+        write_comparison_report(folder, real_digits(64))
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])

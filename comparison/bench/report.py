@@ -1,16 +1,12 @@
-"""The benchmark in words, tables and figures: speed.md."""
+"""The benchmark in words and tables: speed.md."""
 
-import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
-from matplotlib.figure import Figure
-
-from common.records import write_atomically
-from comparison.figures import COLOURS, STYLE
+from common.records import FRAMEWORK_NAMES, write_atomically
+from comparison.bench.figures import FIGURES, PHASES, draw
 from comparison.sentences import SHOWN_CPU_FLAGS
 from comparison.tables import NOTHING, duration, markdown, memory, number, percentage
 
@@ -29,18 +25,31 @@ SHOWN_RATIOS = (
     ("jax-bfloat16", "jax"),
     ("jax-bfloat16", "torch-bfloat16"),
 )
-# File name -> what it shows.
-FIGURES = {
-    "phases.png": "Seconds before the first step, and milliseconds of a step",
-    "batch_sizes.png": "Images per second over the batch size",
-    "quality.png": "Fréchet distance over the seconds of training, with and without compilation",
+
+
+# Why a form as the documentation teaches it is slower on a CPU (docs/decisions/0003-convolutions-in-jax.md).
+IDIOMATIC_CAUSES = {
+    "torch": "memory layout (channels_last), Adam in one kernel, and gradients of D that G's update only throws away",
+    "jax": "one path of XLA's CPU compiler, an unoptimised loop for the kernel gradients of transposed convolutions "
+    "(jax#31662)",
 }
-PHASES = {
-    "import_seconds": "import and start",
-    "data_loading_seconds": "loading the data",
-    "build_seconds": "build",
-    "compile_seconds": "trace + compile",
-}
+
+
+def headlines(result: Mapping[str, Any]) -> list[str]:
+    """What a framework loses in the form that its documentation teaches, and why; then one framework to the other."""
+    found = []
+    for framework, cause in IDIOMATIC_CAUSES.items():
+        slower = result["ratios"].get(f"{framework}-idiomatic/{framework}")
+        if slower is not None:
+            on_cpu = result["machine"]["devices"][framework] == "cpu"
+            found.append(
+                f"{FRAMEWORK_NAMES[framework]} as its documentation teaches it takes {interval_text(slower)} times as "
+                f"long a step as tuned{f': {cause}' if on_cpu else ''}"
+            )
+    between = result["ratios"].get("jax/torch")
+    if between is not None:
+        found.append(f"Tuned, a step of JAX takes {interval_text(between)} times as long as PyTorch's")
+    return found
 
 
 def arm_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
@@ -149,9 +158,15 @@ def interval_text(found: Mapping[str, float]) -> str:
     return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Every number."""
+    write_atomically(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+
+
 def write_report(folder: Path, result: Mapping[str, Any]) -> None:
-    """speed.md and its figures, in a folder that is made if need be."""
+    """bench.json, speed.md and its figures, in a folder that is made if need be; a comparison's report shows them."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    write_json(folder / "bench.json", result)
     figures = draw(result)
     for name, content in figures.items():
         write_atomically(folder / "figures" / name, content)
@@ -160,16 +175,11 @@ def write_report(folder: Path, result: Mapping[str, Any]) -> None:
 
 def page(result: Mapping[str, Any], figures: Sequence[str]) -> str:
     """The measured part of docs/results/speed.md; `figures` are paths as seen from it."""
-    config, machine = result["config"], result["machine"]
-    versions = ", ".join(
-        f"{name} {machine['packages'][name]}" for name in SHOWN_PACKAGES if name in machine["packages"]
-    )
-    flags = ", ".join(flag for flag in machine["cpu_flags"] if flag in SHOWN_CPU_FLAGS)
-    num_repetitions = next(iter(result["arms"].values()))["num_repetitions"]
+    config = result["config"]
     sections = [
         f"### {config['preset']}, batch {config['batch_size']}, {config['precision']}",
-        f"{machine['num_threads']} threads on {', '.join(dict.fromkeys(machine['devices'].values()))} ({flags}), "
-        f"{versions}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. {num_repetitions} processes an arm.",
+        "\n".join(f"- **{sentence}.**" for sentence in headlines(result)),
+        conditions(result),
         markdown(arm_rows(result)),
         "\n".join(f"- {sentence}" for sentence in notices(result)),
     ]
@@ -192,85 +202,18 @@ def page(result: Mapping[str, Any], figures: Sequence[str]) -> str:
     sections += [
         f"![{next(text for name, text in FIGURES.items() if path.endswith(name))}]({path})" for path in figures
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
-    """File name to PNG."""
-    with matplotlib.rc_context(STYLE):
-        figures = {"phases.png": _phases_figure(result)}
-        if result["batch_sizes"]:
-            figures["batch_sizes.png"] = _batch_sizes_figure(result)
-        if result["quality"]:
-            figures["quality.png"] = _quality_figure(result)
-        found = {}
-        for name, figure in figures.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", facecolor="white")
-            found[name] = buffer.getvalue()
-        return found
-
-
-def _phases_figure(result: Mapping[str, Any]) -> Figure:
-    """Two panels: seconds before the first step, and milliseconds of a step."""
-    arms = list(result["arms"].values())
-    figure = Figure(figsize=(9.6, 0.6 + 0.55 * len(arms) + 0.7), layout="constrained")
-    before, step = figure.subplots(1, 2, sharey=True)
-    positions = range(len(arms))
-    left = [0.0] * len(arms)
-    shades = ("#c9ced6", "#a9b0bc", "#868f9e", "#4d5666")
-    for (name, title), shade in zip(PHASES.items(), shades, strict=True):
-        widths = [arm[name] for arm in arms]
-        before.barh(positions, widths, left=left, color=shade, label=title, height=0.6)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    before.set(yticks=positions, yticklabels=[arm["title"] for arm in arms], xlabel="seconds before the first step")
-    before.invert_yaxis()
-    before.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
-    for position, arm in zip(positions, arms, strict=True):
-        found = arm["milliseconds_per_step"]
-        step.barh(position, found["median"], color=COLOURS[arm["framework"]], height=0.6)
-        step.plot([found["low"], found["high"]], [position, position], color="black", linewidth=1.5)
-        step.annotate(number(found["median"]), (found["high"], position), xytext=(4, 0), va="center",
-                      textcoords="offset points")  # fmt: skip
-    step.set_xlabel("milliseconds a step: median, quartiles")
-    step.margins(x=0.15)
-    for axes in (before, step):
-        axes.grid(axis="y", visible=False)
-    return figure
-
-
-def _batch_sizes_figure(result: Mapping[str, Any]) -> Figure:
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    sizes = sorted({entry["batch_size"] for entry in result["batch_sizes"]})
-    speeds = {(entry["arm"], entry["batch_size"]): entry["images_per_second"] for entry in result["batch_sizes"]}
-    for name in dict.fromkeys(entry["arm"] for entry in result["batch_sizes"]):
-        measured = [speeds[name, size] for size in sizes]
-        axes.plot(sizes, measured, "o-", color=COLOURS[name], label=result["arms"][name]["title"])
-    axes.set_xscale("log", base=2)
-    axes.set(xticks=sizes, xticklabels=map(str, sizes), xlabel="batch size", ylabel="images per second", ylim=(0, None))
-    axes.legend(loc="lower right")
-    return figure
-
-
-def _quality_figure(result: Mapping[str, Any]) -> Figure:
-    """One line an arm and batch size; dotted, the same with the seconds of compilation added."""
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-    axes = figure.add_subplot()
-    markers = dict(zip(sorted({entry["batch_size"] for entry in result["quality"]}), "osD^vP*X", strict=False))
-    for entry in result["quality"]:
-        seconds = np.cumsum([epoch["training_seconds"] for epoch in entry["epochs"]])
-        distances = [epoch["frechet_distance"] for epoch in entry["epochs"]]
-        label = f"{result['arms'][entry['arm']]['title']}, batches of {entry['batch_size']}"
-        style: dict[str, Any] = {
-            "color": COLOURS[entry["arm"]],
-            "marker": markers[entry["batch_size"]],
-            "markersize": 5,
-        }
-        axes.plot(seconds, distances, label=label, **style)
-        dotted: dict[str, Any] = {**style, "markersize": 2, "linestyle": ":", "linewidth": 1}
-        axes.plot(seconds + entry["compile_seconds"], distances, **dotted)
-    axes.set(yscale="log", xlabel="seconds of training; dotted: with compilation", ylabel="Fréchet distance, N = 2,000")
-    axes.set_xlim(0, None)
-    axes.legend()
-    return figure
+def conditions(result: Mapping[str, Any]) -> str:
+    """On what, with what, and how often was measured."""
+    machine = result["machine"]
+    versions = ", ".join(
+        f"{name} {machine['packages'][name]}" for name in SHOWN_PACKAGES if name in machine["packages"]
+    )
+    flags = ", ".join(flag for flag in machine["cpu_flags"] if flag in SHOWN_CPU_FLAGS)
+    num_repetitions = next(iter(result["arms"].values()))["num_repetitions"]
+    return (
+        f"{machine['num_threads']} threads on {', '.join(dict.fromkeys(machine['devices'].values()))} ({flags}), "
+        f"{versions}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. {num_repetitions} processes an arm."
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from common.config import TrainConfig
 from comparison.bench.arms import Arm
 from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
 
@@ -144,6 +145,31 @@ def verdicts(
             )
             for a, b in combinations(sorted(allowed), 2)
         },
+    }
+
+
+def bench_result(
+    config: TrainConfig,
+    *,
+    flops: int,
+    roof: Mapping[str, Any],
+    arms: Mapping[str, Arm],
+    measured: Mapping[str, Records],
+    certificate: Certificate,
+    control: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Every arm, and what may be said of two."""
+    roofs = {precision: roof[f"{precision}_gflops_per_second"] for precision in ("float32", "bfloat16")}
+    return {
+        "flops_per_step": flops,
+        "roof": roof,
+        "control": control,
+        "parity": {"holds": certificate.holds, "reason": certificate.reason},
+        "arms": {
+            name: arm_result(arms[name], records, flops=flops, batch_size=config.batch_size, roofs=roofs)
+            for name, records in measured.items()
+        },
+        **verdicts(arms, measured, certificate, control),
     }
 
 

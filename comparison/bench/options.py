@@ -1,0 +1,95 @@
+"""What `bench` measures, and what can be known to be wrong before it does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.architectures import build_architecture
+from common.data import load_dataset, prepare_dataset
+from common.environment import default_num_threads
+from common.errors import UserError
+from common.layers import Architecture
+from common.options import ConfigOptions, check_result_file, check_threads
+from comparison.runs import check_writable
+
+DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
+MIN_REPETITIONS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions(ConfigOptions):
+    """What is timed, how often, and where the result goes."""
+
+    arms: str = DEFAULT_ARMS
+    """Which forms, comma-separated; NAME-bfloat16 is that form in bfloat16, whatever --precision is."""
+    batch_sizes: str = ""
+    """Batch sizes to time the tuned forms at as well, comma-separated: 32,64,128,256."""
+    quality_epochs: int = 0
+    """Train the tuned forms for so many epochs too, at every batch size: what quality costs in time."""
+    repetitions: int = 6
+    """Fresh processes of each arm; an even number gives each arm each place in turn equally often."""
+    steps_per_block: int = 4
+    """Steps between two readings of the clock."""
+    num_blocks: int = 6
+    """Blocks a process counts, after one that compiles and two to warm up."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto takes an accelerator if the framework finds one."""
+    threads: int = 0
+    """CPU threads of each framework; 0 is every core this process may use."""
+    data_dir: Path | None = None
+    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
+    certify: bool = True
+    """Climb the quick parity ladder first, unless this configuration has a certificate; no ratio without."""
+    json: Path | None = None
+    """Where to write the result."""
+    output: Path | None = None
+    """Folder for bench.json, speed.md and its figures; that of a comparison shows them in its report."""
+
+    @property
+    def num_threads(self) -> int:
+        """The number of CPU threads, resolved."""
+        return self.threads or default_num_threads()
+
+    @property
+    def place(self) -> list[str]:
+        """Where it runs, on what data, as flags."""
+        data = [] if self.data_dir is None else [f"--data-dir={self.data_dir}"]
+        return [f"--device={self.device}", f"--threads={self.num_threads}", *data]
+
+    @property
+    def length(self) -> list[str]:
+        """How long each process measures, as flags."""
+        return [f"--steps-per-block={self.steps_per_block}", f"--num-blocks={self.num_blocks}"]
+
+
+def parse_batch_sizes(text: str) -> list[int]:
+    """Whole numbers above 0, or UserError."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--batch-sizes {text}: pass whole numbers above 0, like 32,64,128,256")
+    return [int(part) for part in parts]
+
+
+def check(options: BenchOptions, batch_sizes: Sequence[int]) -> Architecture:
+    """Raise UserError for whatever can be known to be wrong before an hour of measuring; the networks otherwise."""
+    config = options.config
+    check_threads(options.threads)
+    check_result_file(options.json)
+    if options.repetitions < MIN_REPETITIONS:
+        raise UserError(f"--repetitions is {options.repetitions}: pass at least {MIN_REPETITIONS}")
+    if min(options.steps_per_block, options.num_blocks) < 1 or options.quality_epochs < 0:
+        raise UserError("--steps-per-block and --num-blocks must be at least 1, --quality-epochs at least 0")
+    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+    for batch_size in (config.batch_size, *batch_sizes):
+        needed, there = batch_size * options.steps_per_block, len(dataset.train_images)
+        if needed > there:
+            raise UserError(
+                f"a block of {options.steps_per_block} batches of {batch_size} needs {needed} images, "
+                f"there are {there}: "
+                "pass smaller --batch-sizes, fewer --steps-per-block, or a larger --train-size"
+            )
+    if options.output is not None:
+        check_writable(options.output)
+    return build_architecture(config, image_channels=dataset.image_channels)
