@@ -44,7 +44,13 @@ def default_num_threads() -> int:
 
 
 def process_peak_memory_bytes() -> int:
-    """Most memory this process has held at once."""
+    """Most memory this process has held at once.
+
+    Linux's `ru_maxrss` starts at what the parent held when it started this process, so `VmHWM` is read instead.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)):
+        return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 

@@ -1,6 +1,6 @@
 """`measure`: one framework's step, timed phase by phase in a fresh process; `compare.py bench` starts many of these.
 
-No number of it is worth anything by itself: machines drift, so arms are compared in neighbouring processes only.
+No number of it is worth anything by itself: machines drift, so arms are compared within a repetition only.
 """
 
 import json
@@ -20,10 +20,11 @@ from common.data import load_dataset, prepare_dataset
 from common.environment import default_num_threads, describe_environment
 from common.errors import UserError
 from common.initial_weights import initial_weights
-from common.loop import chunk_data
+from common.loop import CHUNK_STEPS, chunk_data
 from common.options import ConfigOptions, check_result_file, check_threads, parse
 from common.randomness import epoch_permutation, fixed_latents
 from common.records import write_atomically
+from common.untrusted import one_line
 
 if TYPE_CHECKING:
     from common.run import Implementation
@@ -48,11 +49,11 @@ class MeasureOptions(ConfigOptions):
     """CPU threads; 0 is every core this process may use."""
     data_dir: Path | None = None
     """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
-    steps_per_block: int = 4
+    steps_per_block: int = CHUNK_STEPS
     """Steps of one `train_chunk`, which ends with the one wait for all of its results."""
     num_warm_up_blocks: int = 2
     """Blocks after the first, which compiles, that are not counted."""
-    num_blocks: int = 6
+    num_blocks: int = 3
     """Blocks that are counted."""
     compile: bool = False
     """Have the networks compiled where the framework does not anyhow (torch.compile)."""
@@ -158,7 +159,10 @@ def _block(trainer: Trainer, images: np.ndarray, latents: np.ndarray, *, compile
     except Exception as error:
         if not compiled:
             raise
-        reason = f"{type(error).__name__}: the networks cannot be compiled here; torch.compile needs a C++ compiler"
+        reason = (
+            f"the networks cannot be compiled here ({type(error).__name__}: {one_line(error)}); "
+            "torch.compile needs a C++ compiler"
+        )
         raise UserError(reason) from error
     trainer.wait()
     return metrics

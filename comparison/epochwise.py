@@ -16,28 +16,38 @@ class Epoch(NamedTuple):
     training_seconds: float
     compile_seconds: float
     images_per_second: float
-    quality: dict[str, float]  # of 2,000 samples
+    quality: dict[str, float]  # of 2,000 samples; empty if they could not be scored
+    floor: dict[str, float]  # what real digits score
 
 
 def train_epochwise(
-    framework: str, flags: Sequence[str], folder: Path, *, num_epochs: int, run: Callable[[list[str]], None]
+    framework: str,
+    flags: Sequence[str],
+    folder: Path,
+    *,
+    place: Sequence[str] = (),
+    num_epochs: int,
+    run: Callable[[list[str]], None],
 ) -> Iterator[Epoch]:
     """A process an epoch, into `folder`, a run's; `run` starts a command and returns once it has succeeded.
 
-    A run that was resumed is, to the last bit, one that never stopped.
+    A run that was resumed is, to the last bit, one that never stopped; `place` says where each of them runs. An epoch
+    must have more than one chunk, or nothing tells compilation from training.
     """
     for epoch in range(1, num_epochs + 1):
-        place = [*flags, f"--output={folder.parent}"] if epoch == 1 else [f"--resume={folder}"]
-        run([sys.executable, "-m", f"{framework}_impl", *place, f"--epochs={epoch}", "--quick-scoring"])
+        start = [*flags, f"--output={folder.parent}"] if epoch == 1 else [f"--resume={folder}"]
+        run([sys.executable, "-m", f"{framework}_impl", *start, *place, f"--epochs={epoch}", "--quick-scoring"])
         timing = _read(folder / TIMING_FILE)
         speed = timing["steady_images_per_second"]["median"]
         compile_seconds = compilation(timing, batch_size=_read(folder / "config.json")["batch_size"])
+        metrics = _read(folder / METRICS_FILE)["metrics"] if (folder / METRICS_FILE).exists() else {}
         yield Epoch(
             epoch=epoch,
             training_seconds=timing["training_seconds"] - compile_seconds,
             compile_seconds=compile_seconds,
             images_per_second=speed,
-            quality={name: metric["value"] for name, metric in _read(folder / METRICS_FILE)["metrics"].items()},
+            quality={name: metric["value"] for name, metric in metrics.items()},
+            floor={name: metric["floor"] for name, metric in metrics.items()},
         )
 
 

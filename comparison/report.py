@@ -50,7 +50,7 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     _refuse_incomparable(runs, comparison_dir)
     results = summarise(runs, parity_of(comparison_dir, runs))
     comparison = Comparison(comparison_dir, results, sentences.notices(runs, comparison_dir))
-    bench = read_section(comparison_dir)
+    bench = read_section(comparison_dir, runs)
     figures = draw_figures(runs, real_images)
     if bench is not None:
         figures |= {name: png for name, (_, png) in bench.figures.items()}

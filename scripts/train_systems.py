@@ -18,10 +18,12 @@ import tyro
 
 from common.command import report_errors
 from common.config import PRESETS
+from common.environment import default_num_threads
 from common.errors import RunFailedError, UserError
 from common.options import parse_flags
 from common.records import EPOCHS_FILE, FRAMEWORK_NAMES, write_atomically
 from comparison.epochwise import train_epochwise
+from comparison.runs import child_environment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ def first_steps(folder: Path, *, num_steps: int = 200) -> list[dict[str, float]]
 def call(command: list[str]) -> None:
     """Run to the end, or fail as it did."""
     print(" ".join(command[1:]), flush=True)
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, check=False, env=child_environment(default_num_threads())).returncode:
         raise RunFailedError(f"{' '.join(command[1:])} failed")
 
 

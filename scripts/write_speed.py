@@ -1,6 +1,7 @@
 """python scripts/write_speed.py BENCH.json ...: the measured part of docs/results/speed.md and its figures.
 
-Each file is what `python compare.py bench --json FILE` wrote; they come in the order in which they are named.
+Each file is what `python compare.py bench --json FILE` wrote; they come in the order in which they are named,
+and their figures are named after them.
 """
 
 import json
@@ -11,7 +12,7 @@ from common.command import report_errors
 from common.errors import UserError
 from common.records import write_atomically
 from comparison.bench.figures import draw
-from comparison.bench.report import page
+from comparison.bench.report import definitions, page
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAGE, FIGURES = RESULTS / "speed.md", RESULTS / "speed"
@@ -23,11 +24,13 @@ def main() -> int:
     if len(sys.argv) < 2:
         raise UserError(f"name the files: {(__doc__ or '').split(':')[0]}")
     FIGURES.mkdir(exist_ok=True)
-    sections = []
+    sections = [definitions() + "\n"]
+    stems = [Path(argument).stem for argument in sys.argv[1:]]
+    if len({*stems}) < len(stems):
+        raise UserError(f"two of the files have the same name, and their figures would: {', '.join(stems)}")
     for argument in sys.argv[1:]:
         result = json.loads(Path(argument).read_text(encoding="utf-8"))
-        prefix = "{preset}_{batch_size}_{precision}".format_map(result["config"])
-        figures = {f"{prefix}_{name}": content for name, content in draw(result).items()}
+        figures = {f"{Path(argument).stem}_{name}": content for name, content in draw(result).items()}
         for name, content in figures.items():
             write_atomically(FIGURES / name, content)
         sections.append(page(result, [f"speed/{name}" for name in figures]))

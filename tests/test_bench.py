@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.architectures import build_architecture
-from common.config import PRESETS, TrainConfig
+from common.config import PRESETS, TrainConfig, to_dict
 from common.errors import UserError
 from comparison.bench import results
 from comparison.bench.arms import FORMS, parse_arms
@@ -17,8 +17,8 @@ from comparison.bench.flops import flops_per_step, forward_flops
 from comparison.bench.options import parse_batch_sizes
 from comparison.bench.protocol import repeat, turns
 from comparison.bench.report import arm_rows, headlines, notices, ratio_rows, write_report
-from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
-from comparison.epochwise import compilation
+from comparison.bench.statistics import Interval, break_even_step, is_itself, quartiles, ratio
+from comparison.epochwise import compilation, train_epochwise
 from comparison.report import write_report as write_comparison_report
 from tests import counting
 from tests.synthetic_runs import real_digits, write_comparison
@@ -68,12 +68,29 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
     roof = {"torch": {"float32": {"512": 200.0}, "bfloat16": {"512": 800.0}}}
     packages = dict.fromkeys(("torch", "jax", "jaxlib", "flax"), "1.0")
     return {
-        "config": {"preset": "smoke", "batch_size": 64, "train_size": 0, "precision": "float32"},
+        "config": to_dict(TrainConfig(preset="smoke", batch_size=64)),
+        "num_images": 60_000,
+        "num_transposed_convolutions": 3,
+        "protocol": {
+            "command": ["python", "compare.py", "bench"],
+            "started_at": "2026-01-01T00:00:00+00:00",
+            "repetitions": 5,
+            "num_warm_up_blocks": 2,
+            "steps_per_block": 16,
+            "num_blocks": 3,
+            "quality_epochs": 2,
+        },
         "flops_per_step": 10**10,
         "machine": {
             "num_threads": 2,
             "packages": packages,
             "cpu_flags": ["avx512f"],
+            "num_cpus": 2,
+            "memory_bytes": 10**10,
+            "python": "3.11",
+            "source_hash": "0",
+            "environment_variables": {"OMP_NUM_THREADS": "2"},
+            "device_flags": {"torch": {"flush_denormal": True}, "jax": {"cpu_compiler_options": ""}},
             "devices": {"torch": "cpu", "jax": "cpu"},
         },
         "roof": results.roof_result(roof, roof),
@@ -95,24 +112,28 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
                 "arm": "torch",
                 "batch_size": size,
                 "compile_seconds": 1.0,
+                "floor": 0.1,
                 "epochs": [{"epoch": n, "training_seconds": 10.0, "frechet_distance": 5.0 / n} for n in (1, 2)],
             }
             for size in (32, 64)
         ],
         "compilation": {},
+        "failed": [],
     }
 
 
 def test_arms_take_turns_and_lead_in_turn():
-    assert list(turns("ab", 3)) == [(0, "a"), (0, "b"), (1, "b"), (1, "a"), (2, "a"), (2, "b")]
+    places = ["".join(item for number, item in turns("abc", 6) if number == repetition) for repetition in range(6)]
+    assert places == ["abc", "cba", "bca", "acb", "cab", "bac"]
+    assert [item for _, item in turns("ab", 4)] == list("abbabaab")
 
 
 def test_an_arm_that_stands_twice_keeps_its_repetitions_apart():
     (arm,) = parse_arms("torch", precision="float32")
     clock = iter(range(1, 7))
     first, second = repeat([arm, arm], 3, lambda arm: record(next(clock)), lambda text: None)
-    assert [found["block_seconds_per_step"][0] for found in first] == [1, 4, 5]
-    assert [found["block_seconds_per_step"][0] for found in second] == [2, 3, 6]
+    assert [found["block_seconds_per_step"][0] for found in first] == [1, 4, 6]
+    assert [found["block_seconds_per_step"][0] for found in second] == [2, 3, 5]
 
 
 def test_a_ratio_is_taken_within_a_repetition_so_that_drift_cancels():
@@ -134,10 +155,11 @@ def test_an_interval_holds_the_true_ratio_as_often_as_it_says(num_repetitions, e
 
 
 def test_the_control_holds_for_noise_and_fails_where_one_side_is_favoured():
-    noise = np.random.default_rng(1).normal(1, 0.03, 5)
+    noise = np.random.default_rng(1).normal(1, 0.01, 5)
     assert results.control_result([record(s) for s in noise], [record(s) for s in noise[::-1]])["holds"]
     assert not results.control_result([record(s) for s in 1.1 * noise], [record(s) for s in noise])["holds"]
     assert not is_itself(ratio([1.02] * 5, [1.0] * 5))
+    assert not is_itself(Interval(1.0, 0.8, 1.3)), "noise alone must not pass"
 
 
 def test_quartiles_are_those_of_numpy():
@@ -253,9 +275,12 @@ def test_a_batch_size_that_is_none_is_refused(text):
     ("flags", "message"),
     [
         (["--repetitions=4"], "at least 5"),
-        (["--preset=smoke", "--batch-sizes=32,1024"], "batches of 1024 needs 4096 images, there are 2048"),
+        (["--preset=smoke", "--batch-sizes=32,1024"], "batches of 1024 needs 16384 images, there are 2048"),
         (["--num-blocks=0"], "at least 1"),
+        (["--preset=smoke", "--steps-per-block=4", "--quality-epochs=1", "--dataset=cifar10"], "only the digits"),
         (["--arms=theano"], "unknown"),
+        (["--arms=torch-bfloat16", "--batch-sizes=32"], "name one in --arms"),
+        (["--preset=smoke", "--quality-epochs=1", "--batch-sizes=64"], "too short to tell"),
         (["--json=/nowhere/x.json"], "--json"),
     ],
 )
@@ -271,7 +296,7 @@ def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
     assert "| PyTorch, idiomatic | 300" in page
     assert "| PyTorch, tuned | PyTorch, idiomatic | 0.67" in page
     assert "torch against itself 1.00 (0.98 to 1.03)" in page
-    assert "| 64 | torch | 2 | 20 | 21 | 2.50 |" in page
+    assert "| 64 | torch | 2 | 20 | 21 | 2.50 | 0.100 |" in page
     for name in ("phases.png", "batch_sizes.png", "quality.png"):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
         assert f"figures/{name}" in page
@@ -281,9 +306,11 @@ def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
 def test_the_headlines_say_what_each_framework_loses_as_it_is_taught_and_why():
     seconds = {"torch": [0.2] * 5, "torch_idiomatic": [0.3] * 5, "jax": [0.25] * 5, "jax_idiomatic": [2.5] * 5}
     torch_gap, jax_gap, between = headlines(made_up_result(made_up(**seconds)))
-    assert "1.50 (1.50 to 1.50) times as long a step as tuned: memory layout" in torch_gap
-    assert "10.00 (10.00 to 10.00) times as long a step as tuned: one path of XLA" in jax_gap
+    assert "1.50 (1.50 to 1.50) times as long as a tuned one, mostly through memory layout" in torch_gap
+    assert "10.00 (10.00 to 10.00) times as long as a tuned one, mostly through one path of XLA" in jax_gap
     assert between.endswith("1.25 (1.25 to 1.25) times as long as PyTorch's")
+    fully_connected = made_up_result(made_up(**seconds)) | {"num_transposed_convolutions": 0}
+    assert not any("mostly" in sentence for sentence in headlines(fully_connected))
     assert headlines(made_up_result(made_up(**seconds), control=DRIFTING)) == []
 
 
@@ -296,6 +323,8 @@ def test_a_comparison_s_report_shows_the_benchmark_in_its_folder(tmp_path):
     for name in ("report.html", "report.md"):
         text = (folder / name).read_text()
         assert "A step, benchmarked" in text
+        assert "Other source files were benchmarked than PyTorch was trained with" in text
+        assert "Another preset" in text
         assert "1.25 (1.25 to 1.25) times as long" in text
         assert "&lt;b&gt;PyTorch" in text
     assert "figures/phases.png" in (folder / "report.md").read_text()
@@ -315,6 +344,30 @@ def test_a_measuring_process_times_every_phase_and_writes_the_first_losses(frame
     assert all(found[name] >= 0 for name in results.PHASES)
     assert counting.run(framework, "measure", "--roof", f"--json={tmp_path / 'roof.json'}") == 0
     assert json.loads((tmp_path / "roof.json").read_text())["roof"]["bfloat16"].keys() == {"512", "1024", "2048"}
+
+
+def test_training_epoch_by_epoch_runs_every_epoch_in_the_same_place(tmp_path):
+    commands = []
+
+    def run(command: list[str]) -> None:
+        commands.append(command)
+        chunks = [{"num_steps": 16, "seconds": 5.0}]
+        timing = {"chunks": chunks, "steady_images_per_second": {"median": 1024.0}, "training_seconds": 10.0}
+        (tmp_path / "torch").mkdir(exist_ok=True)
+        (tmp_path / "torch/timing.json").write_text(json.dumps(timing))
+        (tmp_path / "torch/config.json").write_text('{"batch_size": 64}')
+        if len(commands) == 1:
+            metrics = {"metrics": {"frechet_distance": {"value": 2.0, "floor": 0.1}}}
+            (tmp_path / "torch/metrics.json").write_text(json.dumps(metrics))
+        else:
+            (tmp_path / "torch/metrics.json").unlink()
+
+    place = ["--threads=1", "--device=cpu"]
+    folder = tmp_path / "torch"
+    first, second = train_epochwise("torch", ["--preset=smoke"], folder, place=place, num_epochs=2, run=run)
+    assert all(set(place) < set(command) for command in commands)
+    assert (first.quality, first.floor, second.quality) == ({"frechet_distance": 2.0}, {"frechet_distance": 0.1}, {})
+    assert first.training_seconds == pytest.approx(10 - first.compile_seconds)
 
 
 def test_compilation_is_what_the_first_chunk_took_beyond_a_later_one():

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -120,6 +121,40 @@ def test_a_long_epoch_is_cut_into_chunks(digits, tmp_path):
         (CHUNK_STEPS + 1, CHUNK_STEPS),
         (2 * CHUNK_STEPS + 1, 3),
     ]
+
+
+class Counting(Constant):
+    """Counts what the loop asks for: what an epoch costs, without a clock."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.num_bytes = self.num_steps = self.num_exports = self.num_generated = 0
+
+    def train_chunk(self, real_images, latents):
+        self.num_bytes += real_images.nbytes + latents.nbytes
+        self.num_steps += len(real_images)
+        return super().train_chunk(real_images, latents)
+
+    def generate(self, latents):
+        self.num_generated += len(latents)
+        return super().generate(latents)
+
+    def export_weights(self):
+        self.num_exports += 1
+        return super().export_weights()
+
+
+def test_an_epoch_costs_in_proportion_to_its_images(digits, tmp_path):
+    config = small_config(batch_size=2, epochs=1)
+    costs = []
+    for num_chunks in (2, 4, 6):
+        trainer = Counting(config)
+        run_loop(trainer, config, digits[: 2 * CHUNK_STEPS * num_chunks], tmp_path / str(num_chunks))
+        costs.append((trainer.num_bytes, trainer.num_steps, trainer.num_exports, trainer.num_generated))
+    first, second = (np.subtract(later, earlier) for earlier, later in itertools.pairwise(costs))
+    assert (first == second).all(), "each image costs as much as the one before it"
+    assert costs[1][:2] == tuple(2 * cost for cost in costs[0][:2])
+    assert first.tolist()[2:] == [2, 0], "one export a chunk, and samples once an epoch"
 
 
 def test_the_run_folder_holds_losses_epochs_samples_and_the_last_two_checkpoints(digits, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from common.config import TrainConfig
 from common.errors import UserError
 
-HALF = "-bfloat16"
+BFLOAT16 = "-bfloat16"
 # Name -> framework, variant, whether torch.compile makes the networks.
 FORMS = {
     "torch": ("torch", "tuned", False),
@@ -17,7 +17,7 @@ FORMS = {
 TITLES = {
     "torch": "PyTorch, tuned",
     "torch-idiomatic": "PyTorch, idiomatic",
-    "torch-compile": "PyTorch, tuned, torch.compile",
+    "torch-compile": "PyTorch, tuned, networks by torch.compile",
     "jax": "JAX, tuned",
     "jax-idiomatic": "JAX, idiomatic",
 }
@@ -36,8 +36,8 @@ class Arm:
     @property
     def title(self) -> str:
         """In words."""
-        title = TITLES[self.name.removesuffix(HALF)]
-        return f"{title}, bfloat16" if self.name.endswith(HALF) else title
+        title = TITLES[self.name.removesuffix(BFLOAT16)]
+        return f"{title}, bfloat16" if self.name.endswith(BFLOAT16) else title
 
     def config(self, config: TrainConfig) -> TrainConfig:
         """The benchmark's configuration, in this arm's form."""
@@ -48,10 +48,10 @@ def parse_arms(names: str, *, precision: str) -> list[Arm]:
     """`torch,jax-idiomatic,torch-bfloat16`: forms, each in the benchmark's precision unless it says bfloat16."""
     arms = []
     for name in filter(None, (part.strip() for part in names.split(","))):
-        form = FORMS.get(name.removesuffix(HALF))
+        form = FORMS.get(name.removesuffix(BFLOAT16))
         if form is None:
-            raise UserError(f"--arms: {name} is unknown: choose of {', '.join(FORMS)}, each also with {HALF}")
-        arms.append(Arm(name, *form, precision="bfloat16" if name.endswith(HALF) else precision))
+            raise UserError(f"--arms: {name} is unknown: choose of {', '.join(FORMS)}, each also with {BFLOAT16}")
+        arms.append(Arm(name, *form, precision="bfloat16" if name.endswith(BFLOAT16) else precision))
     if len({arm.name for arm in arms}) < len(arms):
         raise UserError(f"--arms: {names} names an arm twice; a control of the first is measured anyway")
     if not arms:

@@ -13,7 +13,7 @@ from comparison.tables import number
 
 # File name -> what it shows.
 FIGURES = {
-    "phases.png": "Seconds before the first step, and milliseconds of a step",
+    "phases.png": "Seconds before the first step, and milliseconds of a step with what gathering its data adds",
     "batch_sizes.png": "Images per second over the batch size",
     "quality.png": "Fréchet distance over the seconds of training, with and without compilation",
 }
@@ -21,7 +21,7 @@ PHASES = {
     "import_seconds": "import and start",
     "data_loading_seconds": "loading the data",
     "build_seconds": "build",
-    "compile_seconds": "trace + compile",
+    "compile_seconds": "first block",
 }
 
 
@@ -60,8 +60,12 @@ def _phases_figure(result: Mapping[str, Any]) -> Figure:
         found = arm["milliseconds_per_step"]
         step.barh(position, found["median"], color=COLOURS[arm["framework"]], height=0.6)
         step.plot([found["low"], found["high"]], [position, position], color="black", linewidth=1.5)
-        step.annotate(number(found["median"]), (found["high"], position), xytext=(4, 0), va="center",
-                      textcoords="offset points")  # fmt: skip
+        data = 1e3 * arm["data_seconds_per_step"]
+        label = "gathering data" if position == 0 else None
+        step.barh(position, data, left=found["median"], color=shades[0], height=0.6, label=label)
+        step.annotate(number(found["median"]), (max(found["high"], found["median"] + data), position), xytext=(4, 0),
+                      va="center", textcoords="offset points")  # fmt: skip
+    step.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
     step.set_xlabel("milliseconds a step: median, quartiles")
     step.margins(x=0.15)
     for axes in (before, step):
@@ -90,7 +94,7 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
     markers = dict(zip(sorted({entry["batch_size"] for entry in result["quality"]}), "osD^vP*X", strict=False))
     for entry in result["quality"]:
         seconds = np.cumsum([epoch["training_seconds"] for epoch in entry["epochs"]])
-        distances = [epoch["frechet_distance"] for epoch in entry["epochs"]]
+        distances = np.array([epoch["frechet_distance"] for epoch in entry["epochs"]], float)  # NaN if not scored
         label = f"{result['arms'][entry['arm']]['title']}, batches of {entry['batch_size']}"
         style: dict[str, Any] = {
             "color": COLOURS[entry["arm"]],
@@ -100,6 +104,9 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
         axes.plot(seconds, distances, label=label, **style)
         dotted: dict[str, Any] = {**style, "markersize": 2, "linestyle": ":", "linewidth": 1}
         axes.plot(seconds + entry["compile_seconds"], distances, **dotted)
+    floors = [entry["floor"] for entry in result["quality"] if entry["floor"] is not None]
+    if floors:
+        axes.axhline(floors[0], color="black", linewidth=1, linestyle="--", label="real digits")
     axes.set(yscale="log", xlabel="seconds of training; dotted: with compilation", ylabel="Fréchet distance, N = 2,000")
     axes.set_xlim(0, None)
     axes.legend()

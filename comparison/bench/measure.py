@@ -1,5 +1,7 @@
 """What `bench` measures, in order, and the one object that its JSON holds."""
 
+import math
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -8,14 +10,15 @@ from typing import Any
 
 from common.architectures import count_parameters
 from common.config import TrainConfig, to_dict
-from common.errors import UserError
-from common.layers import Architecture
+from common.errors import RunFailedError, UserError
+from common.layers import Architecture, ConvTranspose
+from common.measure import MeasureOptions
 from common.records import FRAMEWORK_NAMES
 from comparison.bench import results
 from comparison.bench.arms import Arm
 from comparison.bench.certificates import certify
 from comparison.bench.flops import flops_per_step
-from comparison.bench.options import BenchOptions
+from comparison.bench.options import BenchOptions, Subject
 from comparison.bench.protocol import Bench, repeat
 from comparison.runs import Children
 
@@ -26,12 +29,12 @@ def measure(
     options: BenchOptions,
     arms: Sequence[Arm],
     batch_sizes: Sequence[int],
-    architecture: Architecture,
+    subject: Subject,
     children: Children,
     say: Say,
 ) -> dict[str, Any]:
-    """Everything, one process at a time: certificate, roof, control, arms, batch sizes, compilation, roof again."""
-    config, count = options.config, options.repetitions
+    """Everything, one process at a time: roof, certificate, control, arms, what is beside them, the roof again."""
+    config, count, architecture = options.config, options.repetitions, subject.architecture
     bench = Bench(children, num_threads=options.num_threads, place=options.place, length=options.length)
     frameworks = list(dict.fromkeys(arm.framework for arm in arms))
     roofs = {framework: bench.roof(framework) for framework in frameworks}
@@ -44,15 +47,7 @@ def measure(
     control = results.control_result(*repeat([arms[0], arms[0]], count, lambda arm: bench.step(arm, config), say))
     say(f"Arms: {', '.join(arm.name for arm in arms)}")
     repetitions = repeat(arms, count, lambda arm: bench.step(arm, config), say)
-    beside = {
-        "batch_sizes": [entry for size in batch_sizes for entry in at_batch_size(size, arms, options, bench, say)],
-        "quality": [
-            entry
-            for size in dict.fromkeys((config.batch_size, *batch_sizes))
-            for entry in quality_over_time(size, arms, options, bench, say)
-        ],
-        "compilation": compilation_times(arms, bench, config),
-    }
+    beside = measure_beside(options, arms, batch_sizes, bench, say)
     roofs_after = {framework: bench.roof(framework)["roof"] for framework in frameworks}
 
     found = results.bench_result(
@@ -67,18 +62,64 @@ def measure(
     return {
         "config": to_dict(config),
         "num_parameters": count_parameters(architecture),
-        "machine": machine(environment, devices, num_threads=options.num_threads),
+        "num_images": subject.num_images,
+        "num_transposed_convolutions": sum(
+            isinstance(layer, ConvTranspose) and layer.stride > 1 for layer in architecture.generator
+        ),
+        "protocol": protocol(options, environment),
+        "machine": machine(environment, devices, roofs, num_threads=options.num_threads),
         **found,
         "refused": found["refused"] | failed,
         **beside,
     }
 
 
-def machine(environment: Mapping[str, Any], devices: Mapping[str, str], *, num_threads: int) -> dict[str, Any]:
+def protocol(options: BenchOptions, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """How it was measured; with the configuration, enough to do it again."""
+    names = ("repetitions", "steps_per_block", "num_blocks", "quality_epochs")
+    return {
+        "command": ["python", "compare.py", *sys.argv[1:]],
+        "started_at": environment["started_at"],
+        "num_warm_up_blocks": MeasureOptions.num_warm_up_blocks,
+        **{name: getattr(options, name) for name in names},
+    }
+
+
+def machine(
+    environment: Mapping[str, Any],
+    devices: Mapping[str, str],
+    roofs: Mapping[str, Mapping[str, Any]],
+    *,
+    num_threads: int,
+) -> dict[str, Any]:
     """What was measured on, with what."""
     names = ("python", "platform", "packages", "num_cpus", "cpu_flags", "memory_bytes", "environment_variables")
-    told = {name: environment[name] for name in (*names, "source_hash", "started_at")}
-    return {"num_threads": num_threads, "devices": dict(devices), **told}
+    return {
+        "num_threads": num_threads,
+        "devices": dict(devices),
+        "device_flags": {framework: found["device_flags"] for framework, found in roofs.items()},
+        **{name: environment[name] for name in (*names, "source_hash")},
+    }
+
+
+def measure_beside(
+    options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench, say: Say
+) -> dict[str, Any]:
+    """Other batch sizes, quality and compilation; what fails there is told under `failed`, and costs no arm."""
+    found: dict[str, Any] = {"batch_sizes": [], "quality": [], "failed": []}
+
+    def attempt(name: str, what: Callable[[], list[dict[str, Any]]]) -> None:
+        try:
+            found[name] += what()
+        except (RunFailedError, UserError) as error:
+            found["failed"].append(f"{name}: {error}")
+            say(found["failed"][-1])
+
+    for size in batch_sizes:
+        attempt("batch_sizes", lambda size=size: at_batch_size(size, arms, options, bench, say))
+    for size in dict.fromkeys((options.config.batch_size, *batch_sizes)):
+        attempt("quality", lambda size=size: quality_over_time(size, arms, options, bench, say))
+    return {**found, "compilation": compilation_times(arms, bench, options.config)}
 
 
 def find_or_make_certificate(
@@ -156,7 +197,7 @@ def quality_over_time(
             epochs = []
             with tempfile.TemporaryDirectory() as folder:
                 for epoch in bench.train(arm, config, Path(folder), num_epochs=options.quality_epochs):
-                    distance = epoch.quality["frechet_distance"]
+                    distance = epoch.quality.get("frechet_distance", math.nan)
                     say(f"{arm.name}, batches of {batch_size}, epoch {epoch.epoch}: Fréchet distance {distance:.2f}")
                     epochs.append(epoch)
             entries.append(
@@ -164,11 +205,12 @@ def quality_over_time(
                     "arm": arm.name,
                     "batch_size": batch_size,
                     "compile_seconds": epochs[0].compile_seconds,
+                    "floor": epochs[-1].floor.get("frechet_distance"),
                     "epochs": [
                         {
                             "epoch": epoch.epoch,
                             "training_seconds": epoch.training_seconds,
-                            **{name: epoch.quality[name] for name in ("frechet_distance", "kid", "mnist_score")},
+                            **{name: epoch.quality.get(name) for name in ("frechet_distance", "kid", "mnist_score")},
                         }
                         for epoch in epochs
                     ],
@@ -178,12 +220,15 @@ def quality_over_time(
 
 
 def compilation_times(arms: Sequence[Arm], bench: Bench, config: TrainConfig) -> dict[str, dict[str, float]]:
-    """Of each tuned JAX arm, seconds of the first block beyond a later one: cold, and from the persistent cache."""
+    """Of each tuned JAX arm, what compiling costs with an empty cache and with a full one, and steps after each."""
     found = {}
     for arm in arms:
         if arm.framework == "jax" and arm.variant == "tuned":
             with tempfile.TemporaryDirectory() as cache:
                 cold, cached = (bench.step(arm, config, cache=Path(cache)) for _ in range(2))
-            seconds = results.compile_seconds([cold, cached])
-            found[arm.name] = dict(zip(("cold_seconds", "from_cache_seconds"), seconds, strict=True))
+            seconds, steps = results.compile_seconds([cold, cached]), results.step_seconds([cold, cached])
+            found[arm.name] = {
+                **dict(zip(("cold_seconds", "from_cache_seconds"), seconds, strict=True)),
+                **dict(zip(("cold_milliseconds", "from_cache_milliseconds"), (1e3 * s for s in steps), strict=True)),
+            }
     return found

@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from common.architectures import build_architecture
 from common.data import load_dataset, prepare_dataset
 from common.environment import default_num_threads
 from common.errors import UserError
 from common.layers import Architecture
+from common.loop import CHUNK_STEPS
 from common.options import ConfigOptions, check_result_file, check_threads
+from common.records import FRAMEWORK_NAMES
+from comparison.bench.arms import Arm
 from comparison.runs import check_writable
 
 DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
 MIN_REPETITIONS = 5
+SCORED_DATASET = "mnist"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +32,10 @@ class BenchOptions(ConfigOptions):
     quality_epochs: int = 0
     """Train the tuned forms for so many epochs too, at every batch size: what quality costs in time."""
     repetitions: int = 6
-    """Fresh processes of each arm; an even number gives each arm each place in turn equally often."""
-    steps_per_block: int = 4
-    """Steps between two readings of the clock."""
-    num_blocks: int = 6
+    """Fresh processes of each arm."""
+    steps_per_block: int = CHUNK_STEPS
+    """Steps between two readings of the clock; training has 16, and what a block costs besides its steps counts."""
+    num_blocks: int = 3
     """Blocks a process counts, after one that compiles and two to warm up."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto takes an accelerator if the framework finds one."""
@@ -44,7 +48,7 @@ class BenchOptions(ConfigOptions):
     json: Path | None = None
     """Where to write the result."""
     output: Path | None = None
-    """Folder for bench.json, speed.md and its figures; that of a comparison shows them in its report."""
+    """Folder for bench.json, speed.md and figures; if it is a comparison's, `compare.py report` shows them too."""
 
     @property
     def num_threads(self) -> int:
@@ -71,8 +75,15 @@ def parse_batch_sizes(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def check(options: BenchOptions, batch_sizes: Sequence[int]) -> Architecture:
-    """Raise UserError for whatever can be known to be wrong before an hour of measuring; the networks otherwise."""
+class Subject(NamedTuple):
+    """What is measured."""
+
+    architecture: Architecture
+    num_images: int  # of an epoch, before the last partial batch is dropped
+
+
+def check(options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int]) -> Subject:
+    """Raise UserError for whatever can be known to be wrong before an hour of measuring."""
     config = options.config
     check_threads(options.threads)
     check_result_file(options.json)
@@ -80,6 +91,10 @@ def check(options: BenchOptions, batch_sizes: Sequence[int]) -> Architecture:
         raise UserError(f"--repetitions is {options.repetitions}: pass at least {MIN_REPETITIONS}")
     if min(options.steps_per_block, options.num_blocks) < 1 or options.quality_epochs < 0:
         raise UserError("--steps-per-block and --num-blocks must be at least 1, --quality-epochs at least 0")
+    if (batch_sizes or options.quality_epochs) and not any(arm.name in FRAMEWORK_NAMES for arm in arms):
+        raise UserError("--batch-sizes and --quality-epochs are of the arms torch and jax: name one in --arms")
+    if options.quality_epochs and config.dataset != SCORED_DATASET:
+        raise UserError(f"--quality-epochs: the metrics know only the digits of MNIST, not {config.dataset}")
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
     for batch_size in (config.batch_size, *batch_sizes):
@@ -90,6 +105,12 @@ def check(options: BenchOptions, batch_sizes: Sequence[int]) -> Architecture:
                 f"there are {there}: "
                 "pass smaller --batch-sizes, fewer --steps-per-block, or a larger --train-size"
             )
+        if options.quality_epochs and there // batch_size <= 2 * CHUNK_STEPS:
+            raise UserError(
+                f"--quality-epochs: an epoch of {there // batch_size} batches of {batch_size} is too short to tell "
+                f"compilation from training: pass smaller --batch-sizes or a larger --train-size"
+            )
     if options.output is not None:
         check_writable(options.output)
-    return build_architecture(config, image_channels=dataset.image_channels)
+    architecture = build_architecture(config, image_channels=dataset.image_channels)
+    return Subject(architecture, len(dataset.train_images))

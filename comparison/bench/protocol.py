@@ -22,9 +22,14 @@ CACHE_ON = {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_PERSISTENT_CACHE_MIN_CO
 
 
 def turns(items: Sequence[Item], num_repetitions: int) -> Iterator[tuple[int, Item]]:
-    """A B, B A, A B, ...: each item once a repetition, so that a slow drift favours none."""
+    """A B, B A, B A, A B, ...: each item once a repetition, so that neither drift nor a place favours one.
+
+    Every second repetition mirrors the one before it, and each pair begins one item later.
+    """
     for repetition in range(num_repetitions):
-        for item in items if repetition % 2 == 0 else reversed(items):
+        first = repetition // 2 % len(items)
+        order = [*items[first:], *items[:first]]
+        for item in order if repetition % 2 == 0 else reversed(order):
             yield repetition, item
 
 
@@ -50,16 +55,23 @@ class Bench:
         """Train one arm from the start, a process an epoch, each scored quickly."""
         flags = [flag for flag in config_flags(config) if not flag.startswith("--epochs=")]
         half = folder / arm.framework
-        yield from train_epochwise(arm.framework, [*flags, *self._place], half, num_epochs=num_epochs, run=self._run)
+        yield from train_epochwise(arm.framework, flags, half, place=self._place, num_epochs=num_epochs, run=self._run)
 
     def _run(self, command: list[str]) -> None:
-        process = self._children.start(command, self._num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = self._children.start(
+            command,
+            self._num_threads,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            extra_environment=CACHE_OFF,
+        )
         errors = process.communicate()[1]
         self._children.check()
         if process.returncode != 0:
             raise RunFailedError(last_words(process, errors))
 
     def _measure(self, framework: str, name: str, flags: Sequence[str], cache: Path | None) -> dict[str, Any]:
+        caching = CACHE_OFF if cache is None else {**CACHE_ON, "JAX_COMPILATION_CACHE_DIR": str(cache)}
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder) / "measured.json"
             process = self._children.start(
@@ -76,7 +88,8 @@ class Bench:
                 self._num_threads,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                extra_environment=CACHE_OFF if cache is None else {**CACHE_ON, "JAX_COMPILATION_CACHE_DIR": str(cache)},
+                # What torch.compile leaves in the folder for temporary files would be found by the next process.
+                extra_environment={"TMPDIR": folder, **caching},
             )
             errors = process.communicate()[1]
             self._children.check()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.config import TrainConfig
+from common.measure import NUM_COMPARED_STEPS
 from comparison.bench.arms import Arm
 from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
 
@@ -67,6 +68,7 @@ def arm_result(
         "peak_memory_bytes": max(record["peak_memory_bytes"] for record in records),
         **phases,
         "seconds_per_step_by_repetition": seconds,
+        "block_seconds_per_step_by_repetition": [record["block_seconds_per_step"] for record in records],
     }
 
 
@@ -113,15 +115,16 @@ def refusals(
 def weaker_evidence(
     arms: Mapping[str, Arm], differences: Mapping[str, float | None], refused: Mapping[str, str]
 ) -> dict[str, str]:
-    """Arms whose ratio rests on less than the ladder, which climbs neither bfloat16 nor torch.compile."""
+    """Arms whose ratio rests on less than the whole ladder, which climbs neither bfloat16 nor torch.compile."""
     found = {}
     for name, arm in arms.items():
-        if name not in refused and (arm.compiled or arm.precision == "bfloat16"):
-            what = "torch.compile" if arm.compiled else "bfloat16"
-            found[name] = (
-                f"the ladder climbs without {what}; of this arm, the losses of the first steps were compared: "
-                f"{differences[name]:.1e} off"
-            )
+        if name in refused:
+            continue
+        losses = f"the losses of its first {NUM_COMPARED_STEPS} steps ({differences[name]:.1e} off)"
+        if arm.compiled or arm.precision == "bfloat16":
+            found[name] = f"{losses}, nothing else: the ladder does without"
+        elif arm.variant == "idiomatic":
+            found[name] = f"two float64 steps of the ladder (rungs 8, 9) and {losses}"
     return found
 
 

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 from common.errors import UserError
 from comparison.bench.figures import FIGURES, draw
-from comparison.bench.report import arm_rows, conditions, headlines, notices, ratio_rows
+from comparison.bench.report import DEFINITIONS, conditions, headlines, notices, tables, title
 from comparison.recorded_run import read_json
+from comparison.summary import Runs
 from comparison.tables import Row
 
 FILE = "bench.json"
+COMPARED = ("preset", "dataset", "image_size", "latent_dim", "batch_size", "generator_updates", "precision")
 
 
 class Section(NamedTuple):
@@ -19,6 +21,7 @@ class Section(NamedTuple):
     headlines: Sequence[str]
     conditions: str
     notices: Sequence[str]
+    definitions: Mapping[str, str]
     tables: Sequence["Rows"]
     figures: Mapping[str, tuple[str, bytes]]
 
@@ -31,21 +34,38 @@ class Rows(NamedTuple):
     rows: Sequence[Row]
 
 
-def read_section(folder: Path) -> Section | None:
+def read_section(folder: Path, runs: Runs) -> Section | None:
     """None if the folder holds no benchmark; a file that `bench` cannot have written raises UserError."""
     result = read_json(folder / FILE)
     if not result:
         return None
     try:
-        tables = [_rows(rows) for rows in (arm_rows(result), ratio_rows(result)) if len(rows) > 1]
         figures = {name: (FIGURES[name], png) for name, png in draw(result).items()}
-        what = "{preset}, batch {batch_size}, {precision}".format_map(result["config"])
-        return Section(headlines(result), f"{what}: {conditions(result)}", notices(result), tables, figures)
+        return Section(
+            headlines=headlines(result),
+            conditions=f"{title(result)}: {conditions(result)}",
+            notices=[*differences(result, runs), *notices(result)],
+            definitions=DEFINITIONS,
+            tables=[_rows(rows) for rows in tables(result)],
+            figures=figures,
+        )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise UserError(
             f"{folder / FILE} is not what `compare.py bench` writes ({type(error).__name__}: {error}): "
             f"delete it, or measure again with --output {folder}"
         ) from None
+
+
+def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:
+    """What the benchmark and the runs do not have in common, though it decides how fast a step is."""
+    found = []
+    for run in runs.values():
+        names = [name for name in COMPARED if result["config"][name] != run.config.get(name)]
+        if names:
+            found.append(f"Another {', '.join(names)} was benchmarked than {run.name} was trained with")
+        if result["machine"]["source_hash"] != run.environment.get("source_hash"):
+            found.append(f"Other source files were benchmarked than {run.name} was trained with")
+    return found
 
 
 def _rows(rows: Sequence[Sequence[Any]]) -> Rows:

@@ -8,6 +8,7 @@ import numpy as np
 
 NUM_RESAMPLES = 10_000
 COVERAGE = 0.95
+MAX_CONTROL_WIDTH = 1.1
 
 
 class Interval(NamedTuple):
@@ -38,8 +39,11 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interva
 
 
 def is_itself(control: Interval) -> bool:
-    """Whether the same arm, measured twice, is as fast as itself: the interval of its ratio contains 1."""
-    return control.low <= 1 <= control.high
+    """Whether the same arm, measured twice, is as fast as itself: the interval of its ratio contains 1, and is narrow.
+
+    Noise widens the interval, so that a machine on which nothing can be measured would pass by that alone.
+    """
+    return control.low <= 1 <= control.high <= MAX_CONTROL_WIDTH * control.low
 
 
 def break_even_step(compile_seconds: Mapping[str, float], step_seconds: Mapping[str, float]) -> int | None:
