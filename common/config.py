@@ -142,7 +142,13 @@ SEED004 = TrainConfig(preset="seed004", image_size=28, epochs=16, generator_late
 PRESETS: dict[str, TrainConfig] = {
     "dcgan32": TrainConfig(),
     # Half as many steps an epoch, and trained for longer: a longer memory (docs/decisions/0005).
-    "dcgan32-wide": TrainConfig(preset="dcgan32-wide", batch_size=128, generator_average=0.999),
+    "dcgan32-wide": TrainConfig(  # docs/decisions/0012-learning-rate-of-large-batches.md
+        preset="dcgan32-wide",
+        batch_size=128,
+        learning_rate_generator=4e-4,
+        learning_rate_discriminator=4e-4,
+        generator_average=0.999,
+    ),
     "dcgan28": TrainConfig(preset="dcgan28", image_size=28, batch_size=128),
     "smoke": TrainConfig(preset="smoke", batch_size=32, train_size=2048, epochs=1),
     "seed000": TrainConfig(preset="seed000", image_size=64, batch_size=128),

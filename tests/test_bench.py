@@ -296,7 +296,7 @@ def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
     assert "| PyTorch, idiomatic | 300" in page
     assert "| PyTorch, tuned | PyTorch, idiomatic | 0.67" in page
     assert "torch against itself 1.00 (0.98 to 1.03)" in page
-    assert "| 64 | torch | 2 | 20 | 21 | 2.50 | 0.100 |" in page
+    assert "| 64 | PyTorch, tuned | 2 | 20 | 21 | 2.50 | 0.100 |" in page
     for name in ("phases.png", "batch_sizes.png", "quality.png"):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
         assert f"figures/{name}" in page

@@ -109,5 +109,5 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
         axes.axhline(floors[0], color="black", linewidth=1, linestyle="--", label="real digits")
     axes.set(yscale="log", xlabel="seconds of training; dotted: with compilation", ylabel="Fréchet distance, N = 2,000")
     axes.set_xlim(0, None)
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure

@@ -163,7 +163,7 @@ def quality_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
             rows.append(
                 (
                     str(entry["batch_size"]),
-                    entry["arm"],
+                    result["arms"][entry["arm"]]["title"],
                     str(epoch["epoch"]),
                     number(total),
                     number(total + entry["compile_seconds"]),
@@ -279,7 +279,7 @@ def batch_size_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
         size, speed = entry["batch_size"], entry["images_per_second"]
         step = number(entry["milliseconds_per_step"]["median"])
         seconds = number(result["num_images"] // size * size / speed)
-        rows.append((str(size), entry["arm"], step, number(speed), seconds))
+        rows.append((str(size), result["arms"][entry["arm"]]["title"], step, number(speed), seconds))
     return rows
 
 
@@ -294,7 +294,7 @@ def conditions(result: Mapping[str, Any]) -> str:
     for framework, found in machine["device_flags"].items():
         flags += [f"{framework}: {name}={value}" for name, value in found.items() if value != ""]
     return (
-        f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs on "
+        f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs, device "
         f"{', '.join(dict.fromkeys(machine['devices'].values()))} ({cpu_flags}), {memory(machine['memory_bytes'])}; "
         f"Python {machine['python']}, {versions}; {', '.join(flags)}. "
         f"{number(result['flops_per_step'] / 1e9)} GFLOP a step. {protocol['repetitions']} processes an arm, in each "
