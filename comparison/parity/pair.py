@@ -20,7 +20,7 @@ PRECISIONS = ("float64", "float32")
 # Where a trajectory is looked at, by one rung or another.
 STOPS = (1, 2, 5, 10, 20, 50, 100, 300)
 # Stops whose snapshots keep Adam's moments, two thirds of the memory: nobody looks at those of the others.
-FULL_STATE_STEPS = (1, 2, 20, 50)
+FULL_STATE_STEPS = (1, 2, 10, 20, 50)
 
 
 class Measurement(NamedTuple):

@@ -28,11 +28,11 @@ STEP_EXCUSED_TO = {"float64": 1e-11, "float32": math.inf}
 STATISTICS_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
 # By step 10 training has begun to amplify a last bit in them, by step 50 there is no telling how far.
 STATISTICS_EXCUSED_TO = {10: 1e-11}
-TRAJECTORY_TOLERANCES = {20: 1e-11, 50: 1e-11, 100: 1e-11, 300: 1e-8}
+TRAJECTORY_TOLERANCES = {10: 1e-11, 20: 1e-11, 50: 1e-11, 100: 1e-11, 300: 1e-8}
 HANDED_OVER_FROM, HANDED_OVER_EVERY = 50, 10
 # Left alone, a trajectory is compared up to where rounding costs PyTorch less than this share of the tolerance: at
 # full width and a high learning rate that may be short of step 50.
-PREDICTABLE = {20: math.inf, 50: 0.1, 100: 1e-3, 300: 1e-3}
+PREDICTABLE = {10: math.inf, 20: 0.1, 50: 0.1, 100: 1e-3, 300: 1e-3}
 NUM_GENERATED = 520  # more than one batch of `generate`, and no multiple of it
 GENERATE_TOLERANCES = {"float64": 1e-6, "float32": 1e-5}  # it returns float32
 NOISE_STEPS = (1, 2, 5, 10, 20, 50, 100)
