@@ -11,6 +11,7 @@ from comparison.bench.figures import FIGURES, PHASES, draw
 from comparison.sentences import SHOWN_CPU_FLAGS
 from comparison.tables import NOTHING, duration, markdown, memory, number, percentage
 
+RESULT_FILE = "bench.json"
 ROOF_DRIFT = 0.05
 SHOWN_PACKAGES = ("torch", "jax", "jaxlib", "flax", "optax")
 # What the columns mean; wherever the tables go, so do these.
@@ -214,7 +215,7 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
 def write_report(folder: Path, result: Mapping[str, Any]) -> None:
     """bench.json, speed.md and its figures, in a folder that is made if need be; a comparison's report shows them."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    write_json(folder / "bench.json", result)
+    write_json(folder / RESULT_FILE, result)
     figures = draw(result)
     for name, content in figures.items():
         write_atomically(folder / "figures" / name, content)

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 from common.errors import UserError
 from comparison.bench.figures import FIGURES, draw
-from comparison.bench.report import DEFINITIONS, conditions, headlines, notices, tables, title
+from comparison.bench.report import DEFINITIONS, RESULT_FILE, conditions, headlines, notices, tables, title
 from comparison.recorded_run import read_json
 from comparison.summary import Runs
 from comparison.tables import Row
 
-FILE = "bench.json"
 COMPARED = ("preset", "dataset", "image_size", "latent_dim", "batch_size", "generator_updates", "precision")
 
 
@@ -36,7 +35,7 @@ class Rows(NamedTuple):
 
 def read_section(folder: Path, runs: Runs) -> Section | None:
     """None if the folder holds no benchmark; a file that `bench` cannot have written raises UserError."""
-    result = read_json(folder / FILE)
+    result = read_json(folder / RESULT_FILE)
     if not result:
         return None
     try:
@@ -51,7 +50,7 @@ def read_section(folder: Path, runs: Runs) -> Section | None:
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise UserError(
-            f"{folder / FILE} is not what `compare.py bench` writes ({type(error).__name__}: {error}): "
+            f"{folder / RESULT_FILE} is not what `compare.py bench` writes ({type(error).__name__}: {error}): "
             f"delete it, or measure again with --output {folder}"
         ) from None
 
