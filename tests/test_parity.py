@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies
 
 from common import layers as specs
-from comparison.parity import inputs, ladder, pieces, training
+from comparison.parity import inputs, ladder, pieces, training, trajectories
 from comparison.parity.certificate import certificate, identity_hash
 from comparison.parity.command import detection_matrix, line, parity
 from comparison.parity.detection import Detection, Detections, detect
@@ -138,14 +138,14 @@ def test_rung_6_holds_gradients_against_finite_differences_which_know_no_autodif
 
 def test_rung_11_fails_when_one_framework_drifts(digits):
     drifting = make_pair(digits, DriftingJaxProbe(1e-9), num_steps=100)
-    failed = failures(training.trajectory, drifting)
+    failed = failures(trajectories.trajectory, drifting)
     assert any("left alone" in measurement.name for measurement in failed)
     assert any("handed over" in measurement.name for measurement in failed)
 
 
 def test_rung_12_fails_when_the_gap_exceeds_what_rounding_explains(digits):
     drifting = make_pair(digits, DriftingJaxProbe(1e-3), num_steps=2)
-    assert [measurement.name[:7] for measurement in failures(training.noise_floor, drifting, "float32")] == [
+    assert [measurement.name[:7] for measurement in failures(trajectories.noise_floor, drifting, "float32")] == [
         "step 1:",
         "step 2:",
     ]

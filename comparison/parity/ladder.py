@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from common.errors import UserError
-from comparison.parity import inputs, pieces, training
+from comparison.parity import inputs, pieces, training, trajectories
 from comparison.parity.pair import PRECISIONS, Measurement, Pair
 
 Rung = Callable[[Pair, str], Iterator[Measurement]]
@@ -22,8 +22,8 @@ RUNGS: tuple[Rung, ...] = (
     training.steps,
     training.running_statistics,
     training.samples,
-    training.trajectory,
-    training.noise_floor,
+    trajectories.trajectory,
+    trajectories.noise_floor,
 )
 
 
