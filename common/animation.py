@@ -47,6 +47,8 @@ def find_progress(folder: Path) -> dict[str, Progress]:
         places = {"": folder} if (folder / PROGRESS_FILE).exists() else {}
         places = places or {name: folder / key for key, name in FRAMEWORK_NAMES.items()}
         found = {name: place / PROGRESS_FILE for name, place in places.items() if (place / PROGRESS_FILE).exists()}
+    if not folder.exists():
+        raise UserError(f"there is no {one_line(folder)}: name a run folder like runs/NAME/torch, or a comparison's")
     if not found:
         raise UserError(
             f"{one_line(folder)} holds no {PROGRESS_FILE}: name a run folder like runs/NAME/torch, or a comparison's"

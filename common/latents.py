@@ -29,7 +29,7 @@ def slerp(start: np.ndarray, end: np.ndarray, position: np.ndarray) -> np.ndarra
 
 
 def read_latents(path: Path, *, latent_dim: int) -> np.ndarray:
-    """What --latents names, a .npy file or the array `latents` of an .npz file: float32 (N, latent_dim)."""
+    """What --latents names, a .npy file or the array `latents` of an .npz file, as float32 (N, latent_dim)."""
     name = one_line(path)
     try:
         with open_bounded(path, limit=MAX_NPZ_BYTES) as file:  # np.load would not close a damaged archive
@@ -42,6 +42,9 @@ def read_latents(path: Path, *, latent_dim: int) -> np.ndarray:
         raise UserError(
             f"--latents: {name} is damaged or foreign: pass a .npy file, or a .npz file with an array `latents`"
         ) from None
+    if loaded.dtype.kind == "f":  # NumPy's own choice is float64
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            loaded = loaded.astype(np.float32)
     if loaded.dtype != np.float32 or loaded.ndim != 2 or loaded.shape[1] != latent_dim or not len(loaded):
         wanted = f"float32 (N, {latent_dim})"
         raise UserError(f"--latents: {name} holds {loaded.dtype} {loaded.shape}, but the generator takes {wanted}")

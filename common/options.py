@@ -18,7 +18,7 @@ from common.resume import find_config
 
 MAX_THREADS_PER_CORE = 4
 MAX_DRAWS = 100
-BOX = re.compile(r"^[╭│╰─╮╯\s]+|[╭│╰─╮╯\s]+$")
+BOX = re.compile(r"^(?:[╭│╰─╮╯\s]|-{10,})+|(?:[╭│╰─╮╯\s]|-{10,})+$")  # or its rule in plain ASCII
 
 
 @dataclass(frozen=True, kw_only=True)

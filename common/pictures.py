@@ -13,12 +13,18 @@ MARGIN = 10  # pixels between the parts of a picture, and around it
 TEXT_SIZE, TITLE_SIZE = 14, 17
 NUM_LEVELS = 17  # in an animation, mid-grey among them: near-black becomes black, and the file far smaller
 ENLARGED_TO = 560
+GRID_PIXELS = 700  # of a grid that is a picture by itself
 
 
 def enlarged(picture: np.ndarray, *, up_to: int = ENLARGED_TO) -> np.ndarray:
     """Each pixel a square of pixels, as large as the width of the picture (H, W[, 3]) may become."""
     scale = max(1, up_to // picture.shape[1])
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def enlarged_each(images: np.ndarray, *, up_to: int) -> np.ndarray:
+    """Images (N, H, W[, 3]), each `enlarged`."""
+    return np.stack([enlarged(image, up_to=up_to) for image in images])
 
 
 def text(line: str, *, size: int = TEXT_SIZE, level: int = 30) -> np.ndarray:

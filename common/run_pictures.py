@@ -8,7 +8,7 @@ from common.animation import ANIMATION_FILE, animate, read_progress
 from common.config import TrainConfig
 from common.images import image_grid
 from common.loss_curves import draw_losses
-from common.pictures import enlarged, framed, labelled_grids, png
+from common.pictures import GRID_PIXELS, enlarged, framed, labelled_grids, png
 from common.randomness import stream
 from common.records import FRAMEWORK_NAMES, PROGRESS_FILE, RunFolder, write_atomically
 
@@ -29,7 +29,7 @@ def draw_run(
     chosen = stream(config.seed, "real_images_shown").permutation(len(real_images))[:NUM_BESIDE]
     grids = {"real training images": real_images[np.sort(chosen)], "generated": samples[:NUM_BESIDE]}
     pictures = {
-        "samples_100.png": png(enlarged(image_grid(samples[:100], num_columns=10), up_to=700)),
+        "samples_100.png": png(enlarged(image_grid(samples[:100], num_columns=10), up_to=GRID_PIXELS)),
         "real_and_generated.png": png(framed(labelled_grids(grids, num_columns=8))),
     }
     if losses:

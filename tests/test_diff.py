@@ -306,7 +306,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
         save_file(dict(weights), folder / f"{name}.safetensors", {"checkpoint": header})
     for name, config in {"list": [1], "config": {"x": 1}}.items():
         (folder / f"{name}.safetensors").write_bytes(serialise(weights, {}, {"config": config}))
-    np.save(folder / "float64.npy", np.zeros((3, width)))
+    np.save(folder / "integers.npy", np.zeros((3, width), np.int64))
     np.save(folder / "wide.npy", np.zeros((3, width + 1), np.float32))
     np.save(folder / "none.npy", np.zeros((0, width), np.float32))
     np.save(folder / "nan.npy", np.full((3, width), np.nan, np.float32))
@@ -339,7 +339,7 @@ BAD = {
     "fewer than no latents": (["whole", "--latents", "-1"], "choose 1 to 256"),
     "too many latents": (["whole", "--latents=257"], "choose 1 to 256"),
     "missing latents": (["whole", "--latents=missing.npy"], "missing.npy cannot be read"),
-    "latents of another type": (["whole", "--latents=float64.npy"], "takes float32 (N, 16)"),
+    "latents of another type": (["whole", "--latents=integers.npy"], "takes float32 (N, 16)"),
     "latents of another length": (["whole", "--latents=wide.npy"], "takes float32 (N, 16)"),
     "a file of no latents": (["whole", "--latents=none.npy"], "takes float32 (N, 16)"),
     "latents of NaN": (["whole", "--latents=nan.npy"], "holds NaN"),

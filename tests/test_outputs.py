@@ -25,7 +25,7 @@ from common.outputs.arithmetic import compute, to_known_length
 from common.outputs.digit_reader import NUM_CANDIDATES, DigitReader, Reading
 from common.outputs.drawing import enlarge
 from common.outputs.equation import Term, parse_equation, written
-from common.outputs.files import gif
+from common.outputs.files import there_and_back
 from common.outputs.model import Model, ModelOptions, open_model
 from common.outputs.passage import NUM_POSITIONS, others_on_ways
 from common.randomness import fixed_latents
@@ -106,7 +106,8 @@ def test_a_grid_shows_the_images_of_the_seeds_fixed_latents(folder):
     assert images.dtype == np.uint8
     assert images.shape == (23, 32, 32)
     assert len(np.unique(images, axis=0)) == 23
-    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), image_grid(images, num_columns=10))
+    grid = image_grid(images, num_columns=10)
+    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), grid.repeat(2, axis=0).repeat(2, axis=1))
 
 
 def test_samples_come_from_the_generators_average(folder):
@@ -123,7 +124,7 @@ def test_the_latents_that_sample_wrote_give_the_same_images_again(folder):
     with np.load("first.npz") as first, np.load("second.npz") as second:
         for name in ("images", "latents"):
             np.testing.assert_array_equal(first[name], second[name])
-        np.save("latents.npy", first["latents"])
+        np.save("latents.npy", first["latents"].astype(np.float64))
         show("sample", "run", "--latents=latents.npy", "--num=2", "--out=third.npz")
         with np.load("third.npz") as third:
             np.testing.assert_array_equal(third["images"], first["images"][:2])
@@ -135,7 +136,7 @@ def test_a_colour_model_is_sampled_in_colour(folder):
     assert show("sample", "colours", "--num=3", "--out=out.png") == 0
     with np.load("out.npz") as arrays:
         assert arrays["images"].shape == (3, 32, 32, 3)
-    assert np.asarray(Image.open("out.png")).shape == (2 + 34, 2 + 3 * 34, 3)
+    assert np.asarray(Image.open("out.png")).shape == (6 * (2 + 34), 6 * (2 + 3 * 34), 3)
 
 
 def test_the_way_leads_from_the_one_digit_to_the_other_and_the_words_say_what_is_read(folder, capsys):
@@ -169,7 +170,7 @@ def test_strip_and_animation_show_the_digits_at_a_whole_number_of_pixels(folder)
         assert holds(strip, enlarge(reader.draw(clearest[digit]))[0])
     with Image.open("out.gif") as animation:
         first = np.asarray(animation.convert("L"))
-    np.testing.assert_array_equal(first, reader.draw(clearest[6])[0].repeat(8, axis=0).repeat(8, axis=1))
+    assert holds(first, reader.draw(clearest[6])[0].repeat(8, axis=0).repeat(8, axis=1))
 
 
 def holds(picture: np.ndarray, part: np.ndarray) -> bool:
@@ -181,7 +182,7 @@ def holds(picture: np.ndarray, part: np.ndarray) -> bool:
 
 def test_the_animation_goes_there_and_back_and_repeats():
     frames = [np.full((8, 8), 8 * number, np.uint8) for number in range(30)]
-    with Image.open(io.BytesIO(gif(frames))) as animation:
+    with Image.open(io.BytesIO(there_and_back(frames))) as animation:
         assert animation.info["loop"] == 0
         levels, rests = [], []
         for index in range(getattr(animation, "n_frames", 1)):
@@ -242,7 +243,7 @@ def test_the_classifier_reads_real_digits_with_a_border_as_their_labels(folder, 
     assert all(0.1 <= reading.probability <= 1 for reading in readings)
 
 
-@pytest.mark.parametrize("text", ["9 - 4 + 6", "9-4+6", " 9 -4+  6 "])
+@pytest.mark.parametrize("text", ["9 - 4 + 6", "9-4+6", " 9 -4+  6 ", "9 \N{MINUS SIGN} 4 + 6"])
 def test_an_equation_is_read_whatever_its_spaces(text):
     terms = parse_equation(text)
     assert terms == [Term(1, 9), Term(-1, 4), Term(1, 6)]
@@ -392,6 +393,7 @@ BAD = {
         "two sources of latents": (["run", "--seed=1", "--latents=l.npy", "--out=o.png"], "pass one of the two"),
         "missing latents": (["run", "--latents=no.npy", "--out=o.png"], "--latents: no.npy cannot be read"),
         "latents of another length": (["run", "--latents=wide.npy", "--out=o.png"], "takes float32 (N, 16)"),
+        "latents beyond float32": (["run", "--latents=huge.npy", "--out=o.png"], "holds NaN or infinity"),
         "latents that are text": (["run", "--latents=text.txt", "--out=o.png"], "damaged or foreign"),
         "fewer latents than images": (["run", "--latents=l.npy", "--num=5", "--out=o.png"], "pass --num, 1 to 3"),
         "latents from a device": (["run", "--latents=/dev/zero", "--out=o.png"], "not a regular file"),
@@ -412,7 +414,7 @@ BAD = {
         "half an equation": (["run", "9 -", "--out=o.png"], '"9 -" is no sum or difference'),
         "an empty equation": (["run", "", "--out=o.png"], "there is no arithmetic"),
         "a leading sign": (["run", "-4 + 6", "--out=o.png"], '"-4 + 6" is no sum or difference'),
-        "an unquoted equation": (["run", "9", "-", "4", "--out=o.png"], "arithmetic"),
+        "an unquoted equation": (["run", "9", "-", "4", "--out=o.png"], 'like "9 - 4 + 6", in quotes'),
         "an unknown digit": (["run", "9 + 10", "--out=o.png"], "is 10: choose a digit"),
         "an unknown suffix": (["run", "9", "--out=o.npz"], "o.npz must end in .png"),
         "a model in colour": (["colours", "9", "--out=o.png"], "the model makes colours"),
@@ -434,6 +436,7 @@ def bad_folder(tmp_path_factory) -> Path:
     (folder / "text.txt").write_text("latents")
     np.save(folder / "l.npy", np.zeros((3, 16), np.float32))
     np.save(folder / "wide.npy", np.zeros((3, 17), np.float32))
+    np.save(folder / "huge.npy", np.full((3, 16), 1e300))
     return folder
 
 

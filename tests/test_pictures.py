@@ -195,7 +195,7 @@ def test_what_is_wrong_with_an_animation_is_one_line(tmp_path, capsys):
     write_progress(tmp_path / "disjoint" / "jax", progress_of([0], first_epoch=3))
     wrong: dict[tuple[object, ...], str] = {
         (): "name a run folder",
-        (tmp_path / "absent",): "holds no progress.npz",
+        (tmp_path / "absent",): "there is no",
         (tmp_path / "empty",): "holds no progress.npz",
         (folder / "progress.npz",): "holds no progress.npz",
         (damaged,): "cannot be read",
@@ -300,7 +300,7 @@ def test_the_filters_shown_vary_most_and_their_images_come_strongest_first():
     images[:, 3, 3] = [10, 60, 20, 50, 30, 40]
     model: Any = SimpleNamespace(trainer=Looking())
     (responses,) = common.outputs.features._strongest_responses(model, images)
-    options = common.outputs.features.FeaturesOptions(num_filters=2, num_images=3)
+    options = common.outputs.features.FeaturesOptions(out=Path("unused"), num_filters=2, num_images=3)
     first, second = common.outputs.features._find_filters(model, images, responses, 0, options)
     assert (first.channel, second.channel) == (3, 1)
     assert first.responses.tolist() == [60, 50, 40]
@@ -325,7 +325,8 @@ def test_what_is_wrong_with_the_flags_of_features_is_found_before_a_framework_is
     (tmp_path / "file").write_text("")
     out = ("--out", tmp_path / "new")
     wrong: dict[tuple[object, ...], str] = {
-        (checkpoint,): "--out is missing",
+        (checkpoint,): "--out",
+        (checkpoint, "--out", tmp_path / "new.png"): "name a folder, for one picture a layer",
         (checkpoint, "--out", tmp_path / "file" / "below"): "is a file",
         (checkpoint, "--out", tmp_path / ("x" * 300)): "cannot be read",
         (checkpoint, *out, "--num-filters", 0): "--num-filters is 0: pass 1 to 64",

@@ -44,6 +44,8 @@ class ArithmeticOptions(ModelOptions):
 
 def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
     """Draw the terms and their result; returns the exit code 0."""
+    if {"+", "-"} & set(arguments):
+        raise UserError(f"the arithmetic is in several words: {EXAMPLE}, in quotes")
     options = _sorted_out(parse_flags(ArithmeticOptions, arguments, program=program, description=DESCRIPTION))
     if not options.equation:
         raise UserError(f"there is no arithmetic: {EXAMPLE}, in quotes, after the checkpoint")

@@ -31,13 +31,13 @@ def arithmetic_picture(
 ) -> bytes:
     """A PNG; `around` is uint8 (9, S, S), the result in the middle of its neighbours, and `readings` theirs."""
     side = enlarge(around).shape[1]
-    cell = side + GAP
+    cell, read_cell = side + GAP, side + GAP + LINE  # an image, and one with its reading below
     head = MARGIN + 6 * LINE
     mean_top = head + len(columns[0].exemplars) * cell + BREAK
     left = MARGIN + LABEL_PIXELS
     grid_left = left + len(columns) * (side + SIGN_PIXELS)
     width = max(MIN_WIDTH, grid_left + GRID_COLUMNS * cell + MARGIN)
-    sheet = Drawing(width, mean_top + 2 * cell + 4 * LINE)
+    sheet = Drawing(width, mean_top + 2 * read_cell + 3 * LINE)
     _say(sheet, columns, caption)
     for row, label in ((head + 1.5 * cell, ("clear", "samples")), (mean_top + side / 2, ("their", "mean"))):
         for line, text in enumerate(label):
@@ -53,7 +53,7 @@ def arithmetic_picture(
         sheet.image(enlarge(column.mean[None])[0], x, mean_top)
         sheet.words(f"read as {column.reading.digit}", x + side / 2, mean_top + side + 0.7 * LINE, align="center")
     _sign(sheet, "=", grid_left, mean_top + side / 2)
-    _result(sheet, around, readings, grid_left, mean_top - cell)
+    _result(sheet, around, readings, grid_left, mean_top - read_cell)
     return sheet.png()
 
 
@@ -79,13 +79,14 @@ def _result(sheet: Drawing, around: np.ndarray, readings: Sequence[Reading], lef
     middle = len(cells) // 2
     for index, image in enumerate(cells):
         row, column = divmod(index, GRID_COLUMNS)
-        sheet.image(image, left + column * (side + GAP), top + row * (side + GAP))
-    sheet.frame(left + side + GAP, top + side + GAP, side)
-    others = sorted(reading.digit for index, reading in enumerate(readings) if index != middle)
+        x, y = left + column * (side + GAP), top + row * (side + GAP + LINE)
+        sheet.image(image, x, y)
+        sheet.words(str(readings[index].digit), x + side / 2, y + side + GAP + LINE / 2, align="center")
+    sheet.frame(left + side + GAP, top + side + GAP + LINE, side)
     center = left + (GRID_COLUMNS * (side + GAP) - GAP) / 2
     sheet.words("The classifier reads", center, top - 2.6 * LINE, align="center")
     sheet.words(str(readings[middle]), center, top - 1.3 * LINE, size=12, bold=True, color=ACCENT, align="center")
-    bottom = top + GRID_COLUMNS * (side + GAP)
-    lines = ("framed: the result", "others: with noise of ±0.25", f"read as {', '.join(map(str, others))}")
+    bottom = top + GRID_COLUMNS * (side + GAP + LINE)
+    lines = ("framed: the result, others: with noise of ±0.25,", "below each what the classifier reads")
     for number, line in enumerate(lines):
         sheet.words(line, center, bottom + (0.6 + 0.9 * number) * LINE, align="center")

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from common.pictures import enlarged_each
+
 DPI = 200
 CELL_PIXELS = 128  # a digit's side at most
 GAP = 8  # between two digits
@@ -14,10 +16,9 @@ LINE = 32  # from one line of words to the next
 DARK, PALE, ACCENT = "#23272e", "#4a505a", "#c2410c"
 
 
-def enlarge(images: np.ndarray, side: int = CELL_PIXELS) -> np.ndarray:
-    """Images (N, S, S) by the largest whole number that leaves them within `side`, so that none is blurred."""
-    scale = max(1, side // images.shape[1])
-    return images.repeat(scale, axis=1).repeat(scale, axis=2)
+def enlarge(images: np.ndarray) -> np.ndarray:
+    """Images (N, S, S) by the largest whole number that leaves them within a cell, so that none is blurred."""
+    return enlarged_each(images, up_to=CELL_PIXELS)
 
 
 class Drawing:

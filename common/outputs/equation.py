@@ -21,9 +21,12 @@ class Term(NamedTuple):
 
 
 def parse_equation(text: str) -> list[Term]:
-    """The terms in order, the first of them without a sign; UserError for anything else."""
+    """The terms in order, the first of them without a sign; UserError for anything else.
+
+    The minus that our own picture shows is as good as the keyboard's.
+    """
     name = f'"{one_line(text)}"'
-    words = re.findall(r"[0-9]+|\S", text[:MAX_CHARACTERS])
+    words = re.findall(r"[0-9]+|\S", text[:MAX_CHARACTERS].replace(MINUS, "-"))
     if len(text) > MAX_CHARACTERS or len(words) >= 2 * MAX_TERMS:
         raise UserError(f"{name} is too long: {MAX_TERMS} digits at most")
     signs, numbers = ["+", *words[1::2]], words[::2]

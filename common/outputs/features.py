@@ -11,10 +11,10 @@ from common.data import fit_images, load_dataset
 from common.errors import UserError
 from common.images import image_grid
 from common.options import parse_flags
+from common.outputs.files import write_out
 from common.outputs.model import Model, ModelOptions, open_model
-from common.pictures import MARGIN, TITLE_SIZE, beside, framed, png, stacked, text
+from common.pictures import MARGIN, TITLE_SIZE, beside, enlarged_each, framed, png, stacked, text
 from common.randomness import stream
-from common.records import write_atomically
 from common.untrusted import one_line, unreadable_is_named
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ FRAME = 150  # its grey shows on black and on white
 class FeaturesOptions(ModelOptions):
     """Whose filters are shown, how many, and where."""
 
-    out: Path | None = None
+    out: Path
     """Folder for the pictures, layer_1.png and so on; made if it is not there."""
     num_filters: int = 8
     """Filters of each layer, 1 to 64: those whose strongest responses vary most over the images."""
@@ -59,27 +59,27 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
         "(Springenberg et al. 2015) of the filter's strongest response to it. One picture a layer."
     )
     options = parse_flags(FeaturesOptions, arguments, program=program, description=description)
-    out = _checked(options)
+    _check(options)
     model = open_model(options, load_implementation)
     images = _real_images(model, options.data_dir)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out: {one_line(out)} cannot be made ({error.strerror}): choose another folder") from None
+        raise UserError(
+            f"--out: {one_line(options.out)} cannot be made ({error.strerror}): choose another folder"
+        ) from None
     responses = _strongest_responses(model, images)
     for layer, of_layer in enumerate(responses):
         filters = _find_filters(model, images, of_layer, layer, options)
         picture = _draw(filters, _title(model, of_layer, layer, len(responses), len(filters)))
-        path = out / f"layer_{layer + 1}.png"
-        write_atomically(path, png(picture))
-        print(one_line(path))
+        write_out(options.out / f"layer_{layer + 1}.png", png(picture))
     return 0
 
 
-def _checked(options: FeaturesOptions) -> Path:
-    """The folder to write to; UserError for flags that cannot be meant."""
-    if options.out is None:
-        raise UserError("--out is missing: name a folder for the pictures")
+def _check(options: FeaturesOptions) -> None:
+    """Raise UserError for flags that cannot be meant."""
+    if options.out.suffix.lower() == ".png":
+        raise UserError(f"--out: {one_line(options.out)} is a file's name: name a folder, for one picture a layer")
     with unreadable_is_named(options.out):
         exists = next(place for place in (options.out, *options.out.absolute().parents) if place.exists())
         if not exists.is_dir():
@@ -88,7 +88,6 @@ def _checked(options: FeaturesOptions) -> Path:
         raise UserError(f"--num-filters is {options.num_filters}: pass 1 to {MAX_FILTERS}")
     if not 1 <= options.num_images <= MAX_IMAGES:
         raise UserError(f"--num-images is {options.num_images}: pass 1 to {MAX_IMAGES}")
-    return options.out
 
 
 def _real_images(model: Model, data_dir: Path | None) -> np.ndarray:
@@ -150,10 +149,9 @@ def _draw(filters: Sequence[Filter], title: Sequence[str]) -> np.ndarray:
 
 
 def _draw_filter(shown: Filter) -> np.ndarray:
-    num_images, size = shown.images.shape[:2]
-    scale = max(1, ROW_WIDTH // (num_images * size))
-    images = shown.images.repeat(scale, axis=1).repeat(scale, axis=2)
-    gradients = _as_images(shown.gradients).repeat(scale, axis=1).repeat(scale, axis=2)
+    num_images = len(shown.images)
+    parts = shown.images, _as_images(shown.gradients)
+    images, gradients = (enlarged_each(part, up_to=ROW_WIDTH // num_images) for part in parts)
     for image, gradient in zip(images, gradients, strict=True):
         _frame(image, gradient)
     grid = image_grid(np.concatenate([images, gradients]), num_columns=num_images)

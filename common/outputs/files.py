@@ -41,8 +41,8 @@ def write_out(path: Path, content: bytes) -> None:
     print(f"wrote {path}")
 
 
-def gif(frames: Sequence[np.ndarray]) -> bytes:
-    """Grey uint8 frames (H, W) there and back, over and over, with a rest at both ends."""
+def there_and_back(frames: Sequence[np.ndarray]) -> bytes:
+    """A GIF of grey uint8 frames (H, W) in turn and in reverse, over and over, with a rest at both ends."""
     images = [Image.fromarray(frame) for frame in (*frames, *frames[-2:0:-1])]
     durations = [FRAME_MILLISECONDS] * len(images)
     durations[0] = durations[len(frames) - 1] = REST_MILLISECONDS

@@ -11,9 +11,10 @@ from common.errors import UserError
 from common.options import parse_flags
 from common.outputs.digit_reader import DigitReader, Reading, check_digit, check_digits_model
 from common.outputs.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge
-from common.outputs.files import check_out, gif, write_out
+from common.outputs.files import check_out, there_and_back, write_out
 from common.outputs.model import ModelOptions, read_model
 from common.outputs.passage import NUM_POSITIONS, NUM_WAYS, in_turn, others_on_ways, way
+from common.pictures import enlarged, stacked, text
 
 if TYPE_CHECKING:
     from common.run import Implementation
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
     moving = reader.draw(way(starts[0], stops[0], num=NUM_POSITIONS))
     others = others_on_ways(starts, stops, reader)
     write_out(options.out, _strip(images, reader.read(images), options, model_name=model.name, others=others))
-    write_out(animation, gif(list(enlarge(moving, ANIMATION_PIXELS))))
+    title = text(f"{ends[0]} to {ends[1]}")
+    write_out(animation, there_and_back([stacked(title, enlarged(frame, up_to=ANIMATION_PIXELS)) for frame in moving]))
     digits = ", then ".join(map(str, in_turn([reading.digit for reading in reader.read(moving)])))
     print(f"on the way from {ends[0]} to {ends[1]} the classifier reads {digits}")
     print(others)

@@ -16,7 +16,7 @@ from common.latents import read_latents
 from common.options import parse_flags
 from common.outputs.files import check_out, write_out
 from common.outputs.model import ModelOptions, read_model
-from common.pictures import png
+from common.pictures import GRID_PIXELS, enlarged, png
 from common.randomness import fixed_latents
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ class SampleOptions(ModelOptions):
     """How many, from which latents, and where to."""
 
     out: Path
-    """A .png file for a grid, or a .npz file for the arrays `images` (uint8) and `latents` (float32)."""
-    num: int | None = None
+    """A .png file for a grid, enlarged, or a .npz file for the arrays `images` (uint8) and `latents` (float32)."""
+    num: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """How many images, 1 to 10,000; 100 if not given, or all of --latents."""
     num_columns: int = 10
     """Columns of the grid."""
-    seed: int | None = None
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Of the latents; that of the model's training if not given."""
     latents: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Latents to use instead: a .npy file, or an .npz file with an array `latents`, float32 (N, latent_dim)."""
+    """Latents to use instead: a .npy file, or an .npz file with an array `latents`, floats (N, latent_dim)."""
 
 
 def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
     latents = _latents_of(options, stored.config)
     images = to_uint8(stored.open(load_implementation).trainer.generate(latents))
     if options.out.suffix.lower() == ".png":
-        content = png(image_grid(images, num_columns=min(options.num_columns, len(images))))
+        grid = image_grid(images, num_columns=min(options.num_columns, len(images)))
+        content = png(enlarged(grid, up_to=GRID_PIXELS))
     else:
         content = _npz(images=images, latents=latents)
     write_out(options.out, content)
