@@ -38,7 +38,7 @@ def test_a_twin_trains_where_the_other_framework_is_not_importable(twin, other, 
         + "import runpy\n"
         + f"runpy.run_module('{twin}_impl', run_name='__main__')"
     )
-    flags = ["--preset=smoke", "--train-size=128", "--quick-scoring", f"--output={tmp_path}", "--threads=2"]
+    flags = ["--preset=smoke", "--train-size=128", "--quick-scoring", f"--output={tmp_path}", "--threads=1"]
     result = run_python(code, *flags)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / twin / "metrics.json").exists()

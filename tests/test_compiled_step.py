@@ -19,9 +19,9 @@ from jax_impl.trainer import DCGANTrainer
 CONVOLUTION = re.compile(r"^.* convolution\(.*$", re.MULTILINE)
 
 
-def compiled_step(preset: str, variant: str) -> str:
+def compiled_step(preset: str, variant: str, precision: str = "float32") -> str:
     """The optimised HLO of one step: the preset's own images and layers, fewer channels and images a batch."""
-    config = replace(PRESETS[preset], variant=variant, batch_size=16)
+    config = replace(PRESETS[preset], variant=variant, precision=precision, batch_size=16)
     architecture = build_architecture(config, width=32 if preset.startswith("dcgan") else 16)
     trainer = DCGANTrainer(config, architecture, jax.devices("cpu")[0])
     size = config.image_size
@@ -47,6 +47,10 @@ def slow_convolutions(hlo: str) -> list[str]:
 @pytest.mark.parametrize("preset", ["dcgan32", "dcgan28", "seed000", "seed001", "seed003", "seed004"])
 def test_every_convolution_of_the_tuned_step_is_on_the_fast_path(preset):
     assert slow_convolutions(compiled_step(preset, "tuned")) == []
+
+
+def test_so_is_every_convolution_that_is_left_in_bfloat16():
+    assert slow_convolutions(compiled_step("dcgan32", "tuned", "bfloat16")) == []
 
 
 def test_the_idiomatic_step_still_falls_off_it():

@@ -25,7 +25,7 @@ LOADERS = {"torch": torch_impl.__main__.load_implementation, "jax": jax_impl.__m
 
 def options(output: Path, **changes: object) -> RunOptions:
     config = replace(PRESETS["smoke"], **{"batch_size": 8, "train_size": 0, **changes})
-    return RunOptions(config=config, device="cpu", threads=2, output=output, quick_scoring=True)
+    return RunOptions(config=config, device="cpu", threads=1, output=output, quick_scoring=True)
 
 
 def colour_dataset(num_test_images: int) -> Dataset:
