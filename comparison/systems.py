@@ -1,6 +1,6 @@
 """The tables of docs/systems.md: the seed documents' systems, trained here in both frameworks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -8,11 +8,13 @@ import numpy as np
 
 from common.architectures import build_architecture, count_parameters
 from common.config import PRESETS, TrainConfig
+from common.errors import UserError
 from common.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, LeakyReLU, Linear, ReLU, Tanh
 from common.records import FRAMEWORK_NAMES
 from comparison.tables import NOTHING, markdown, number
 
 Record = Mapping[str, Any]
+Value = Callable[[Record], float | None]
 Records = Mapping[str, Mapping[str, Record]]  # preset -> framework -> record
 RESULT_METRICS = {
     "frechet_distance": "Fréchet distance",
@@ -20,8 +22,22 @@ RESULT_METRICS = {
     "mnist_score": "score",
     "class_kl": "KL",
 }
+# What each document says came out; one that shows pictures alone claims no number.
+AUTHORS_REPORT = {
+    "seed000": "25 s an epoch on an M1, 46 s at batch 64; digits with variation, some not perfect",
+    "seed001": "50 epochs: some look real, some are hardly identifiable",
+    "seed002": "a picture after 10 epochs",
+    "seed004": "11 min an epoch on six cores; better than the GAN, and early, but G's loss does not converge",
+    "seed004-ttur": "12 min an epoch on six cores; a picture after 16",
+    "seed004-mlp": "80 s an epoch on six cores; G's loss converges, quality stalls",
+    "seed004-mlp-ttur": "65 s an epoch on six cores; worse than the first iteration",
+}
+STEP_NAMES = {"author": "PyTorch, the author's way", "torch": "PyTorch, ours", "jax": "JAX / Flax NNX, ours"}
+FIRST_STEPS = (1, 5, 10, 20, 50, 100, 200)
+NUM_IMAGES = 60_000  # of an epoch, whatever was trained on
 # Fields of a recipe that the documents set one way or another.
 RECIPE_FIELDS = {
+    "epochs": "{} epochs",
     "batch_size": "batch {}",
     "latent_dim": "{} latents",
     "learning_rate_discriminator": "D at {:g}",
@@ -75,51 +91,61 @@ def networks_table(presets: Sequence[str]) -> str:
 
 
 def recipe(config: TrainConfig) -> str:
-    """Where a preset differs from the paper's recipe, and its batch size."""
+    """Its epochs and batch size, and where it differs from the paper's recipe."""
     plain = TrainConfig()
     return ", ".join(
         text.format(getattr(config, name))
         for name, text in RECIPE_FIELDS.items()
-        if name == "batch_size" or getattr(config, name) != getattr(plain, name)
+        if name in ("epochs", "batch_size") or getattr(config, name) != getattr(plain, name)
     )
 
 
 def results_table(records: Records) -> str:
-    """Quality and time of every system, PyTorch / JAX in each cell."""
+    """Quality and time of every system, PyTorch / JAX in each cell.
+
+    Raises UserError where the two frameworks were not trained alike.
+    """
     heads = [f"{title} (PyTorch / JAX)" for title in ("seconds an epoch", *RESULT_METRICS.values())]
-    rows: list[Sequence[str]] = [("preset", "recipe", "trained", *heads)]
+    rows: list[Sequence[str]] = [("preset", "recipe", "its author reports", "trained", *heads)]
     for preset, runs in records.items():
-        configs = [run["config"] for run in runs.values()]
         rows.append(
             (
                 f"`{preset}`",
                 recipe(PRESETS[preset]),
-                trained(configs[0]),
+                AUTHORS_REPORT.get(preset, NOTHING),
+                trained(preset, runs),
                 pair(runs, seconds_per_epoch),
                 *(pair(runs, lambda run, name=name: run["metrics"][name]["value"]) for name in RESULT_METRICS),
             )
         )
-    floors = next(iter(next(iter(records.values())).values()))["metrics"]
-    rows.append(("real digits", "", "", "", *(number(floors[name]["floor"]) for name in RESULT_METRICS)))
+    floors = {run["config"]["image_size"]: run["metrics"] for runs in records.values() for run in runs.values()}
+    for size, metrics in sorted(floors.items()):
+        values = (number(metrics[name]["floor"]) for name in RESULT_METRICS)
+        rows.append((f"real digits, {size} px", "", "", "", "", *values))
     return markdown(rows)
 
 
-def trained(config: Mapping[str, Any]) -> str:
-    """How long, and what was shortened."""
+def trained(preset: str, runs: Mapping[str, Record]) -> str:
+    """How long, and what was shortened; raises UserError where two records of a preset are of different configs."""
+    if not runs:
+        return NOTHING
+    config, *others = (run["config"] for run in runs.values())
+    if any(other != config for other in others):
+        raise UserError(f"{preset} was trained in two ways: train both frameworks again with the same flags")
     epochs = f"{config['epochs']} epoch{'s' if config['epochs'] > 1 else ''}"
     images = f" of {config['train_size']:,} images" if config["train_size"] else ""
     return f"{epochs}{images}, {config['precision']}"
 
 
 def seconds_per_epoch(run: Record) -> float:
-    """From the median over epochs of the median speed over steady chunks; of as many images as were trained on."""
-    batch_size, num_images = run["config"]["batch_size"], run["config"]["train_size"] or 60_000
-    return num_images // batch_size * batch_size / float(np.median(run["images_per_second"]))
+    """Of all 60,000 images, at the median over epochs of the median speed over steady chunks."""
+    batch_size = run["config"]["batch_size"]
+    return NUM_IMAGES // batch_size * batch_size / float(np.median(run["images_per_second"]))
 
 
-def pair(runs: Mapping[str, Record], value: Any) -> str:
-    """`PyTorch's / JAX's`; a dash for one that was not trained."""
-    return " / ".join(number(value(runs[name])) if name in runs else NOTHING for name in FRAMEWORK_NAMES)
+def pair(runs: Mapping[str, Record], value: Value) -> str:
+    """`PyTorch's / JAX's`; a dash for one that was not trained, or has no such number."""
+    return " / ".join(number(value(runs[name]) if name in runs else None) for name in FRAMEWORK_NAMES)
 
 
 def trajectory_table(records: Records, presets: Sequence[str]) -> str:
@@ -135,7 +161,7 @@ def trajectory_table(records: Records, presets: Sequence[str]) -> str:
                 pair(runs, lambda run, name=name, index=index: run["epochs"][index][name])
                 for name in ("generator_loss", "discriminator_loss", "fake_score")
             ]
-            distance = pair(runs, lambda run, index=index: run["quick_quality"][index]["frechet_distance"])
+            distance = pair(runs, lambda run, index=index: run["quick_quality"][index].get("frechet_distance"))
             rows.append((f"`{preset}`" if index == 0 else "", str(index + 1), *cells, distance))
     return markdown(rows)
 
@@ -147,7 +173,7 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
     runs = [records.get(preset, {}) for preset in presets]
     counts = [count_parameters(build_architecture(config)) for config in configs]
 
-    def measured(title: str, value: Any) -> tuple[str, ...]:
+    def measured(title: str, value: Value) -> tuple[str, ...]:
         return (title, *(pair(found, value) for found in runs))
 
     metric = {"coverage": "coverage", "precision": "precision", "smallest_class": "share of the rarest digit",
@@ -155,13 +181,15 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
     rows = [
         ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
         ("generator", *(layers(build_architecture(config).generator) for config in configs)),
+        ("discriminator", *(layers(build_architecture(config).discriminator) for config in configs)),
         ("upsampling", "none: the last Linear layer makes all 784 pixels", "transposed convolutions, 7 to 14 to 28 px"),
         ("parameters (G / D)", *(f"{count['generator']:,} / {count['discriminator']:,}" for count in counts)),
-        ("normalisation", "none", "BatchNorm in all but the first and last layers"),
+        ("normalisation", "none", "BatchNorm, but for G's last layer and D's first and last"),
+        ("trained", *(trained(preset, found) for preset, found in zip(presets, runs, strict=True))),
         measured("seconds an epoch", seconds_per_epoch),
         measured("generator loss, last epoch", lambda run: run["epochs"][-1]["generator_loss"]),
         measured("stability: its change from the epoch before", last_change),
-        measured("stability: Fréchet distance, worst epoch after the first / best", worst_over_best),
+        measured("stability: Fréchet distance, worst relapse over the best epoch before", worst_relapse),
         *(
             measured(f"quality: {title}", lambda run, name=name: run["metrics"][name]["value"])
             for name, title in metric.items()
@@ -170,28 +198,40 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
     return markdown(rows)
 
 
-def last_change(run: Record) -> float:
-    """Of the generator's mean loss, relative."""
-    before, last = (epoch["generator_loss"] for epoch in run["epochs"][-2:])
-    return abs(last / before - 1)
+def last_change(run: Record) -> float | None:
+    """Of the generator's mean loss, relative; nothing after a single epoch."""
+    losses = [epoch["generator_loss"] for epoch in run["epochs"]]
+    return abs(losses[-1] / losses[-2] - 1) if len(losses) > 1 else None
 
 
-def worst_over_best(run: Record) -> float:
-    """1 if quality never got worse again after the first epoch."""
-    later = [quality["frechet_distance"] for quality in run["quick_quality"][1:]]
-    return max(later) / min(later)
+def worst_relapse(run: Record) -> float | None:
+    """The largest Fréchet distance as a multiple of the best until then: 1 if quality never got worse again."""
+    distances = [quality["frechet_distance"] for quality in run["quick_quality"] if quality]
+    if not distances:
+        return None
+    return float(np.max(np.array(distances) / np.minimum.accumulate(distances)))
 
 
-def first_steps_table(
-    records: Records, presets: Sequence[str], *, steps: Sequence[int] = (1, 5, 10, 20, 50, 100, 200)
-) -> str:
+def first_steps_table(records: Records, presets: Sequence[str]) -> str:
     """Whether D learns before G: its scores of real and generated images over the first steps (PyTorch)."""
-    rows: list[Sequence[str]] = [("preset", "", *(f"step {step}" for step in steps))]
+    rows: list[Sequence[str]] = [("preset", "", *(f"step {step}" for step in FIRST_STEPS))]
     for preset in presets:
         run = records.get(preset, {}).get("torch")
         if run is None:
             continue
         for name, title in (("real_score", "D(x)"), ("fake_score", "D(G(z))"), ("generator_loss", "generator loss")):
-            values = [number(run["first_steps"][step - 1][name], digits=2) for step in steps]
+            at = {row["step"]: row[name] for row in run["first_steps"]}
+            values = [number(at.get(step), digits=2) for step in FIRST_STEPS]
             rows.append((f"`{preset}`" if name == "real_score" else "", title, *values))
+    return markdown(rows)
+
+
+def author_step_table(result: Mapping[str, Any]) -> str:
+    """What scripts/time_author_step.py measured: a step of seed 004 as its author wrote it, beside ours."""
+    rows = [(f"a step of {result['preset']}", "ms a step", "minutes an epoch", "of the author's time")]
+    for name, arm in result["arms"].items():
+        ratio = arm["ratio_to_author"]
+        share = "1" if name == "author" else f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+        minutes = f"{arm['seconds_per_epoch'] / 60:.1f}"
+        rows.append((STEP_NAMES[name], f"{arm['milliseconds_per_step']:.0f}", minutes, share))
     return markdown(rows)

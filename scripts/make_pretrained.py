@@ -77,6 +77,8 @@ def make_pretrained(run: Path, folder: Path, *, measure: Callable[[Model], Metri
 
 def main() -> int:
     """Ship the model of the run named on the command line."""
+    if len(sys.argv) != 2:
+        raise UserError("name one run folder: python scripts/make_pretrained.py RUN")
     described = make_pretrained(Path(sys.argv[1]), FOLDER)
     print(json.dumps(described["metrics"], indent=2))
     print(f"wrote {described['num_bytes']:,} bytes: commit common/pretrained")
@@ -84,6 +86,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python scripts/make_pretrained.py RUN")
     sys.exit(report_errors("make_pretrained.py", main))

@@ -36,6 +36,7 @@ from common.loop import chunk_data
 from common.options import check_result_file, parse_flags
 from common.randomness import epoch_permutation
 from common.records import write_atomically
+from comparison.systems import author_step_table
 
 PRESET = "seed004"
 TWINS = {"torch": (torch_impl.trainer, torch_impl.device), "jax": (jax_impl.trainer, jax_impl.device)}
@@ -158,7 +159,7 @@ def main() -> int:
                 seconds[name].append(measured)
     result = summary(seconds, steps_per_epoch=len(images) // PRESETS[PRESET].batch_size)
     result |= {"threads": threads, "steps_per_block": steps, "environment": describe_environment()}
-    print(table(result))
+    print(author_step_table(result))
     if options.json:
         write_atomically(options.json, (json.dumps(result, indent=2) + "\n").encode())
     return 0
@@ -180,19 +181,6 @@ def summary(seconds: dict[str, list[float]], *, steps_per_epoch: int) -> dict[st
             "blocks_seconds_per_step": blocks,
         }
     return {"preset": PRESET, "num_rounds": len(seconds["author"]), "arms": arms}
-
-
-def table(result: dict[str, Any]) -> str:
-    """Markdown."""
-    names = {"author": "PyTorch, the author's way", "torch": "PyTorch, ours", "jax": "JAX / Flax NNX, ours"}
-    lines = ["| step of seed 004 | ms a step | minutes an epoch | of the author's time |", "| --- | --- | --- | --- |"]
-    for name, arm in result["arms"].items():
-        ratio = arm["ratio_to_author"]
-        share = "1" if name == "author" else f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
-        lines.append(
-            f"| {names[name]} | {arm['milliseconds_per_step']:.0f} | {arm['seconds_per_epoch'] / 60:.1f} | {share} |"
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,21 @@ import itertools
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from common.command import report_errors
-from common.config import PRESETS
+from common.config import PRESETS, to_dict
 from common.environment import default_num_threads
 from common.errors import RunFailedError, UserError
 from common.options import parse_flags
-from common.records import EPOCHS_FILE, FRAMEWORK_NAMES, write_atomically
+from common.records import EPOCHS_FILE, write_atomically
 from comparison.epochwise import train_epochwise
 from comparison.runs import child_environment
+from comparison.systems import FIRST_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +39,47 @@ class Options:
     """Train on the first so many images only; 0 is all of them."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of both networks."""
-    frameworks: tuple[str, ...] = tuple(FRAMEWORK_NAMES)
+    frameworks: tuple[Literal["torch", "jax"], ...] = ("torch", "jax")
     """Which of torch and jax."""
     output: Path = Path("runs/systems")
     """Where the folder named after the preset goes."""
 
 
 def main() -> int:
-    """Train, score, record; a framework that has its record already is left alone."""
+    """Train, score, record; a framework that has its record already is left alone, unless it is of other flags."""
     options = parse_flags(
         Options, sys.argv[1:], program="train_systems.py", description=(__doc__ or "").splitlines()[0]
     )
     if options.preset not in PRESETS:
         raise UserError(f"{options.preset} is unknown: choose one of {', '.join(PRESETS)}")
+    if options.epochs < 1:
+        raise UserError(f"--epochs is {options.epochs}: pass 1 or more")
     for framework in options.frameworks:
         folder = options.output / options.preset / framework
-        if not (folder / "record.json").exists():
+        if (folder / "record.json").exists():
+            check_recorded(folder, options)
+        else:
             record = train(framework, options, folder)
             write_atomically(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())
     return 0
+
+
+def check_recorded(folder: Path, options: Options) -> None:
+    """Say that there is a record already; raise UserError if it is of other flags, or of what the preset once was."""
+    recorded = read(folder / "record.json")["config"]
+    wanted = to_dict(
+        replace(
+            PRESETS[options.preset],
+            epochs=options.epochs,
+            train_size=options.train_size,
+            precision=options.precision,
+        )
+    )
+    for name, value in wanted.items():
+        if recorded.get(name) != value:
+            has = recorded.get(name)
+            raise UserError(f"{folder} was trained with {name} {has}, not {value}: name another --output, or remove it")
+    print(f"{folder} has its record: left alone", flush=True)
 
 
 def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
@@ -82,11 +105,11 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     }
 
 
-def first_steps(folder: Path, *, num_steps: int = 200) -> list[dict[str, float]]:
-    """The beginning of the first epoch, where the discriminator is said to learn before the generator."""
+def first_steps(folder: Path) -> list[dict[str, float]]:
+    """Of the beginning of the first epoch, where the discriminator is said to learn before the generator."""
     with (folder / "losses.csv").open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        return [{name: float(value) for name, value in row.items()} for row in itertools.islice(rows, num_steps)]
+        rows = list(itertools.islice(csv.DictReader(file), FIRST_STEPS[-1]))
+    return [{name: float(value) for name, value in row.items()} for row in rows if int(row["step"]) in FIRST_STEPS]
 
 
 def call(command: list[str]) -> None:

@@ -1,6 +1,7 @@
 """python scripts/write_systems.py [RUNS/SYSTEMS]: the tables of docs/systems.md, from what train_systems.py recorded.
 
-The records are kept beside the page, in docs/results/systems.json: without a folder the tables are made from these.
+The records are kept beside the page, in docs/results/systems.json: without a folder the tables are made from these, and
+the one of the author's step from docs/results/author_step.json, which scripts/time_author_step.py writes.
 """
 
 import json
@@ -16,14 +17,15 @@ from comparison import systems
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, RECORDS = DOCS / "systems.md", DOCS / "results" / "systems.json"
+AUTHOR_STEP = DOCS / "results" / "author_step.json"
 PRESET_NAMES = [name for name in PRESETS if name.startswith("seed") or name == "paper64-rgb"]
 WATCHED = ["seed001", "seed001-no-batchnorm", "seed004", "seed004-ttur", "seed004-mlp", "seed004-mlp-ttur"]
 
 
 def main() -> int:
     """Replace what stands between each pair of markers; the words around them stay."""
-    if len(sys.argv) > 2:
-        raise UserError(f"name one folder: {(__doc__ or '').split(':')[0]}")
+    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
+        raise UserError(f"name one folder, or none: {(__doc__ or '').split(':')[0]}")
     if len(sys.argv) == 2:
         collect(Path(sys.argv[1]))
     records = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
@@ -38,10 +40,14 @@ def main() -> int:
 
 def tables(records: systems.Records) -> dict[str, str]:
     """Marker to Markdown."""
-    networks = {"networks": systems.networks_table(PRESET_NAMES)}
+    unmeasured = ("results", "author's step", "GAN against DCGAN", "epochs", "first steps")
+    found = dict.fromkeys(unmeasured, "Not measured yet.") | {"networks": systems.networks_table(PRESET_NAMES)}
+    if AUTHOR_STEP.exists():
+        step = json.loads(AUTHOR_STEP.read_text(encoding="utf-8"))
+        found["author's step"] = systems.author_step_table(step)
     if not records:
-        return networks | dict.fromkeys(("results", "GAN against DCGAN", "epochs", "first steps"), "Not measured yet.")
-    return networks | {
+        return found
+    return found | {
         "results": systems.results_table(records),
         "GAN against DCGAN": systems.gan_against_dcgan_table(records),
         "epochs": systems.trajectory_table(records, [name for name in WATCHED if name in records]),
@@ -52,6 +58,8 @@ def tables(records: systems.Records) -> dict[str, str]:
 def collect(folder: Path) -> None:
     """Add the folder's records to those that are kept."""
     records = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
+    if not any(folder.glob("*/*/record.json")):
+        raise UserError(f"{folder} holds no record.json: name what train_systems.py had as --output")
     for preset in PRESET_NAMES:
         found = {name: folder / preset / name / "record.json" for name in FRAMEWORK_NAMES}
         runs = {n: json.loads(path.read_text(encoding="utf-8")) for n, path in found.items() if path.exists()}
