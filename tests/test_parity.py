@@ -10,17 +10,17 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+import torch
 from hypothesis import strategies
 
 from common import layers as specs
-from comparison.parity import inputs, ladder, pieces, training, trajectories
+from comparison.parity import inputs, ladder, noise, pieces, training, trajectories
 from comparison.parity.certificate import certificate, identity_hash
 from comparison.parity.command import detection_matrix, line, parity
 from comparison.parity.detection import Detection, Detections, detect
 from comparison.parity.jax_probe import JaxProbe
 from comparison.parity.localise import accumulation, first_divergence, sequence
 from comparison.parity.measure import errors, max_relative, relative_l2
-from comparison.parity.noise import against_noise
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.planted_bugs import MODULES, PLANTED_BUGS
 from comparison.parity.torch_probe import TorchProbe
@@ -244,7 +244,7 @@ def test_rounding_excuses_no_nan_and_no_more_than_it_may(pair):
         (1e-3, [nans], False),
         (np.inf, [nans], False),
     ):
-        found = against_noise(
+        found = noise.against_noise(
             8,
             "step 1",
             "float32",
@@ -254,11 +254,11 @@ def test_rounding_excuses_no_nan_and_no_more_than_it_may(pair):
             disturbed=lambda d=disturbed: iter(d),
         )
         assert found.holds is held
-    strict = against_noise(8, "", "float64", measured={"a": 1e-3}, tolerance=1e-4, reference=ones, disturbed=None)
+    strict = noise.against_noise(8, "", "float64", measured={"a": 1e-3}, tolerance=1e-4, reference=ones, disturbed=None)
     assert not strict.holds
     noisy = [{"a": 1.1 * ones["a"]}]
     for at_most, held in ((2e-3, True), (5e-4, False)):
-        found = against_noise(
+        found = noise.against_noise(
             8,
             "step 1",
             "float64",
@@ -270,6 +270,24 @@ def test_rounding_excuses_no_nan_and_no_more_than_it_may(pair):
         )
         assert found.holds is held
     assert not Measurement(8, "", "float32", np.inf, np.inf).holds
+
+
+def test_a_disturbed_torch_runs_on_other_threads_for_its_steps_alone(pair, monkeypatch):
+    num_threads, seen = torch.get_num_threads(), []
+    real = TorchProbe.create_trainer
+
+    def watched(probe: TorchProbe, *arguments: Any) -> Any:
+        trainer = real(probe, *arguments)
+        step = trainer.train_chunk
+        trainer.train_chunk = lambda *data: (seen.append(torch.get_num_threads()), step(*data))[1]
+        return trainer
+
+    monkeypatch.setattr(TorchProbe, "create_trainer", watched)
+    disturbed = next(noise.disturbed_trajectories(pair, pair.torch, "float64"))
+    distance = trajectories.distance_of(disturbed.at(1).weights, pair.trajectory(pair.torch, "float64").at(1).weights)
+    assert seen == [1 if num_threads > 1 else 2, num_threads]
+    assert distance < 1e-12
+    assert torch.get_num_threads() == num_threads
 
 
 def test_a_certificate_holds_only_if_every_measurement_does_and_depends_on_the_config(pair):

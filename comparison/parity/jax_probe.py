@@ -1,6 +1,7 @@
 """JAX, taken apart for the ladder. Mirrors torch_probe.py."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -62,6 +63,9 @@ class JaxProbe:
 
     def use_precision(self, config: TrainConfig) -> None:
         jax.config.update("jax_enable_x64", config.precision == "float64")
+
+    def other_num_threads(self) -> AbstractContextManager[None]:
+        return nullcontext()  # XLA makes its threads once
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
         self.use_precision(config)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -104,13 +105,19 @@ class Pair:
         *,
         variant: str | None = None,
         nudge: Callable[[Weights], Weights] | None = None,
+        other_num_threads: bool = False,
     ) -> "Trajectory":
         """The run of one framework from the initial weights, or from nudged ones."""
-        key = (probe.name, precision, variant, nudge)
+        key = (probe.name, precision, variant, nudge, other_num_threads)
         if key not in self._trajectories:
             start = self.initial_weights(precision)
             self._trajectories[key] = Trajectory(
-                self, probe, precision, nudge(start) if nudge else start, variant=variant
+                self,
+                probe,
+                precision,
+                nudge(start) if nudge else start,
+                variant=variant,
+                other_num_threads=other_num_threads,
             )
         return self._trajectories[key]
 
@@ -143,9 +150,10 @@ class Trajectory:
         first_step: int = 0,
         variant: str | None = None,
         reorder: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+        other_num_threads: bool = False,
     ) -> None:
         self._pair, self._probe, self._precision, self._variant = pair, probe, precision, variant
-        self._reorder = reorder
+        self._reorder, self._other_num_threads = reorder, other_num_threads
         self.state = start  # of the last step taken
         self._metrics: list[np.ndarray] = []
         self._step = first_step
@@ -164,7 +172,8 @@ class Trajectory:
             images, latents = self._pair.data(self._step, min(CHUNK_STEPS, step - self._step))
             if self._reorder is not None:
                 images, latents = self._reorder(images, latents)
-            metrics = trainer.train_chunk(images, latents)
+            with self._probe.other_num_threads() if self._other_num_threads else nullcontext():
+                metrics = trainer.train_chunk(images, latents)
             self._metrics.append(np.stack(metrics))
             self._step += len(images)
         self.state = weights = trainer.export_weights()

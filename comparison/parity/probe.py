@@ -3,6 +3,7 @@
 Arrays are NumPy in canonical order (images NCHW, weights as in common/contract.py), whatever the framework computes in.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -38,6 +39,10 @@ class Probe(Protocol):
 
     def use_precision(self, config: TrainConfig) -> None:
         """Set what the framework keeps for its whole process, so that neither precision inherits the other's."""
+        ...
+
+    def other_num_threads(self) -> AbstractContextManager[None]:
+        """Within it sums are split over another number of threads, where a running process can change that."""
         ...
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:

@@ -1,5 +1,7 @@
 """PyTorch, taken apart for the ladder. Mirrors jax_probe.py."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +38,15 @@ class TorchProbe:
 
     def use_precision(self, config: TrainConfig) -> None:
         """Nothing to do: every tensor says what it is."""
+
+    @contextmanager
+    def other_num_threads(self) -> Iterator[None]:
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1 if num_threads > 1 else 2)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(num_threads)
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
         return trainer.create_trainer(config, architecture, self.device)
