@@ -110,6 +110,14 @@ def test_a_grid_shows_the_images_of_the_seeds_fixed_latents(folder):
     np.testing.assert_array_equal(np.asarray(Image.open("out.png")), grid.repeat(2, axis=0).repeat(2, axis=1))
 
 
+@pytest.mark.parametrize(("num", "num_columns"), [(7, 7), (23, 10), (100, 10), (120, 11)])
+def test_a_grid_has_ten_columns_and_with_many_images_as_many_as_rows(num, num_columns, folder):
+    show("sample", "run", f"--num={num}", "--out=out.png")
+    with Image.open("out.png") as picture:
+        width, height = picture.size
+    assert width / height == pytest.approx((2 + 34 * num_columns) / (2 + 34 * -(-num // num_columns)))
+
+
 def test_samples_come_from_the_generators_average(folder):
     checkpoint = load_checkpoint(folder / "run" / "checkpoints" / f"step_{NUM_UPDATES}.safetensors")
     weights = opened(folder / "run").trainer.export_weights()

@@ -1,6 +1,7 @@
 """`sample CHECKPOINT`: a grid of what a model generates, or the images themselves with their latents."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 DESCRIPTION = "Generate images: the first are those of a run's sample grids."
 DEFAULT_NUM = 100
 MAX_NUM = 10_000
-MAX_COLUMNS = 100
+DEFAULT_COLUMNS, MAX_COLUMNS = 10, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ class SampleOptions(ModelOptions):
     """A .png file for a grid, enlarged, or a .npz file for the arrays `images` (uint8) and `latents` (float32)."""
     num: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """How many images, 1 to 10,000; 100 if not given, or all of --latents."""
-    num_columns: int = 10
-    """Columns of the grid."""
+    num_columns: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Columns of the grid, 1 to 100; if not given, ten, or from 100 images on as many as rows."""
     seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Of the latents; that of the model's training if not given."""
     latents: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
     latents = _latents_of(options, stored.config)
     images = to_uint8(stored.open(load_implementation).trainer.generate(latents))
     if options.out.suffix.lower() == ".png":
-        grid = image_grid(images, num_columns=min(options.num_columns, len(images)))
+        num_columns = options.num_columns or max(DEFAULT_COLUMNS, math.ceil(math.sqrt(len(images))))
+        grid = image_grid(images, num_columns=min(num_columns, len(images)))
         content = png(enlarged(grid, up_to=GRID_PIXELS))
     else:
         content = _npz(images=images, latents=latents)
@@ -64,7 +66,7 @@ def _check(options: SampleOptions) -> None:
     check_out(options.out, ".png", ".npz")
     if options.num is not None and not 1 <= options.num <= MAX_NUM:
         raise UserError(f"--num is {options.num}: pass 1 to {MAX_NUM:,}")
-    if not 1 <= options.num_columns <= MAX_COLUMNS:
+    if options.num_columns is not None and not 1 <= options.num_columns <= MAX_COLUMNS:
         raise UserError(f"--num-columns is {options.num_columns}: pass 1 to {MAX_COLUMNS}")
     if options.seed is not None and options.latents is not None:
         raise UserError("--seed draws latents and --latents names a file of them: pass one of the two")
