@@ -16,7 +16,8 @@ from comparison.bench.command import bench
 from comparison.bench.flops import flops_per_step, forward_flops
 from comparison.bench.options import parse_batch_sizes
 from comparison.bench.protocol import repeat, turns
-from comparison.bench.report import arm_rows, headlines, notices, ratio_rows, write_report
+from comparison.bench.report import headlines, notices, write_report
+from comparison.bench.rows import arm_rows, ratio_rows
 from comparison.bench.statistics import Interval, break_even_step, is_itself, quartiles, ratio
 from comparison.epochwise import compilation, train_epochwise
 from comparison.report import write_report as write_comparison_report

@@ -11,7 +11,8 @@ from common.options import parse
 from comparison.bench.arms import parse_arms
 from comparison.bench.measure import measure
 from comparison.bench.options import BenchOptions, check, parse_batch_sizes
-from comparison.bench.report import arm_rows, headlines, notices, ratio_rows, write_json, write_report
+from comparison.bench.report import headlines, notices, write_json, write_report
+from comparison.bench.rows import arm_rows, ratio_rows
 from comparison.runs import Children
 
 PROGRAM = "python compare.py bench"

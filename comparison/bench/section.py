@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from common.errors import UserError
 from comparison.bench.figures import FIGURES, draw
-from comparison.bench.report import DEFINITIONS, RESULT_FILE, conditions, headlines, notices, tables, title
+from comparison.bench.report import DEFINITIONS, RESULT_FILE, conditions, headlines, notices, title
+from comparison.bench.rows import tables
 from comparison.recorded_run import read_json
 from comparison.summary import Runs
 from comparison.tables import Row
