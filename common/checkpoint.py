@@ -71,12 +71,12 @@ def find_checkpoint(path: Path) -> Path:
     """A checkpoint itself, or the newest of a run folder or of a folder of checkpoints; else UserError."""
     try:
         if not path.exists():
-            raise UserError(f"{path} does not exist: name a checkpoint, or a run folder like runs/NAME/torch")
+            raise UserError(f"{one_line(path)} does not exist: name a checkpoint, or a run folder like runs/NAME/torch")
         found = [path] if path.is_file() else list_checkpoints(path / CHECKPOINTS) or list_checkpoints(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+        raise UserError(f"{one_line(path)} cannot be read ({error.strerror})") from None
     if not found:
-        raise UserError(f"{path} holds no checkpoints: name a file, or a run folder like runs/NAME/torch")
+        raise UserError(f"{one_line(path)} holds no checkpoints: name a file, or a run folder like runs/NAME/torch")
     return found[-1]
 
 

@@ -137,7 +137,8 @@ def _require(condition: bool, message: str) -> None:
 
 
 # Seed document 004 draws fresh latents for every generator update, and shows its DCGAN's 16th epoch. From PyTorch's own
-# initial weights, which its code has, some seeds never learn (docs/systems.md): the paper's are taken.
+# initial weights, which its code has, seed 0 stalls for as long as it was followed (docs/systems.md): the paper's are
+# taken.
 SEED004 = TrainConfig(preset="seed004", image_size=28, epochs=16, generator_latents="fresh")
 
 PRESETS: dict[str, TrainConfig] = {

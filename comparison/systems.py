@@ -9,7 +9,7 @@ import numpy as np
 from common.architectures import build_architecture, count_parameters
 from common.config import PRESETS, TrainConfig
 from common.errors import UserError
-from common.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, LeakyReLU, Linear, ReLU, Tanh
+from common.layers import Architecture, BatchNorm, Conv, ConvTranspose, LayerSpec, LeakyReLU, Linear, ReLU, Tanh
 from common.records import FRAMEWORK_NAMES
 from comparison.tables import NOTHING, markdown, number
 
@@ -73,11 +73,17 @@ def layers(specs: Sequence[LayerSpec]) -> str:
     return "; ".join(lines)
 
 
+def architecture_of_preset(preset: str) -> Architecture:
+    """With the channels of its dataset's images: those of every dataset but MNIST are taken to be in colour."""
+    config = PRESETS[preset]
+    return build_architecture(config, image_channels=1 if config.dataset == "mnist" else 3)
+
+
 def networks_table(presets: Sequence[str]) -> str:
     """Layers and parameter counts, from the specs that both frameworks build from."""
     rows = [("preset", "generator", "discriminator", "parameters (G / D)")]
     for preset in presets:
-        architecture = build_architecture(PRESETS[preset])
+        architecture = architecture_of_preset(preset)
         counts = count_parameters(architecture)
         rows.append(
             (
@@ -169,9 +175,9 @@ def trajectory_table(records: Records, presets: Sequence[str]) -> str:
 def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan: str = "seed004") -> str:
     """Seed 004's table, with measurements where it had adjectives (PyTorch / JAX)."""
     presets = (gan, dcgan)
-    configs = [PRESETS[preset] for preset in presets]
+    architectures = [architecture_of_preset(preset) for preset in presets]
     runs = [records.get(preset, {}) for preset in presets]
-    counts = [count_parameters(build_architecture(config)) for config in configs]
+    counts = [count_parameters(architecture) for architecture in architectures]
 
     def measured(title: str, value: Value) -> tuple[str, ...]:
         return (title, *(pair(found, value) for found in runs))
@@ -180,11 +186,11 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
               "frechet_distance": "Fréchet distance", "mnist_score": "MNIST score"}  # fmt: skip
     rows = [
         ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
-        ("generator", *(layers(build_architecture(config).generator) for config in configs)),
-        ("discriminator", *(layers(build_architecture(config).discriminator) for config in configs)),
-        ("upsampling", "none: the last Linear layer makes all 784 pixels", "transposed convolutions, 7 to 14 to 28 px"),
+        ("generator", *(layers(architecture.generator) for architecture in architectures)),
+        ("discriminator", *(layers(architecture.discriminator) for architecture in architectures)),
+        ("upsampling", *(upsampling(architecture.generator) for architecture in architectures)),
         ("parameters (G / D)", *(f"{count['generator']:,} / {count['discriminator']:,}" for count in counts)),
-        ("normalisation", "none", "BatchNorm, but for G's last layer and D's first and last"),
+        ("normalisation (G / D)", *(normalisation(architecture) for architecture in architectures)),
         ("trained", *(trained(preset, found) for preset, found in zip(presets, runs, strict=True))),
         measured("seconds an epoch", seconds_per_epoch),
         measured("generator loss, last epoch", lambda run: run["epochs"][-1]["generator_loss"]),
@@ -196,6 +202,33 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
         ),
     ]
     return markdown(rows)
+
+
+def upsampling(specs: Sequence[LayerSpec]) -> str:
+    """The sides of the maps that a generator goes through, and what makes them larger."""
+    sizes, kinds = [1], []
+    for spec in specs:
+        match spec:
+            case ConvTranspose():
+                size = (sizes[-1] - 1) * spec.stride - 2 * spec.padding + spec.kernel_size
+                kind = "transposed convolutions"
+            case Linear():
+                size, kind = spec.out_size, "one Linear layer"
+            case _:
+                continue
+        if size != sizes[-1]:
+            sizes.append(size)
+            kinds.append(kind)
+    return f"{' to '.join(map(str, sizes))} px, by {' and '.join(dict.fromkeys(kinds))}"
+
+
+def normalisation(architecture: Architecture) -> str:
+    """How many of each network's weighted layers a BatchNorm follows."""
+    found = []
+    for specs in (architecture.generator, architecture.discriminator):
+        num_weighted = sum(isinstance(spec, Conv | ConvTranspose | Linear) for spec in specs)
+        found.append(f"{sum(isinstance(spec, BatchNorm) for spec in specs)} of {num_weighted}")
+    return f"BatchNorm after {' / '.join(found)} layers"
 
 
 def last_change(run: Record) -> float | None:

@@ -58,6 +58,10 @@ def main() -> int:
         folder = options.output / options.preset / framework
         if (folder / "record.json").exists():
             check_recorded(folder, options)
+        elif folder.exists():
+            raise UserError(
+                f"{folder} holds an unfinished run, whose speeds are lost: remove it, or name another --output"
+            )
         else:
             record = train(framework, options, folder)
             write_atomically(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())

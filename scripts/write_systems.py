@@ -24,7 +24,10 @@ WATCHED = ["seed001", "seed001-no-batchnorm", "seed004", "seed004-ttur", "seed00
 
 def main() -> int:
     """Replace what stands between each pair of markers; the words around them stay."""
-    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    if len(sys.argv) > 2:
         raise UserError(f"name one folder, or none: {(__doc__ or '').split(':')[0]}")
     if len(sys.argv) == 2:
         collect(Path(sys.argv[1]))
@@ -61,8 +64,12 @@ def collect(folder: Path) -> None:
     if not any(folder.glob("*/*/record.json")):
         raise UserError(f"{folder} holds no record.json: name what train_systems.py had as --output")
     for preset in PRESET_NAMES:
-        found = {name: folder / preset / name / "record.json" for name in FRAMEWORK_NAMES}
-        runs = {n: json.loads(path.read_text(encoding="utf-8")) for n, path in found.items() if path.exists()}
+        found = {framework: folder / preset / framework / "record.json" for framework in FRAMEWORK_NAMES}
+        runs = {
+            framework: json.loads(path.read_text(encoding="utf-8"))
+            for framework, path in found.items()
+            if path.exists()
+        }
         if runs:
             records[preset] = records.get(preset, {}) | runs
     ordered = {preset: records[preset] for preset in PRESET_NAMES if preset in records}

@@ -291,6 +291,30 @@ def test_what_is_no_equation_is_refused_in_one_line(text, said):
     assert str(error.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["interpolate", "run", *WAY], ["interpolation.gif", "interpolation.png"]),
+        (["arithmetic", "run", "9 - 4"], ["arithmetic.png"]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_picture_has_a_name_where_none_is_given(words, files, folder):
+    before = {path.name for path in folder.iterdir()}
+    assert show(*words) == 0
+    assert sorted({path.name for path in folder.iterdir()} - before) == files
+
+
+def test_the_model_that_comes_with_the_project_is_whole_small_and_the_same_in_both_frameworks(folder):
+    assert sum(path.stat().st_size for path in pretrained.FOLDER.iterdir()) < 6e6
+    for framework in FRAMEWORKS:
+        assert show("sample", "--pretrained", "--num=10", f"--out={framework}.npz", framework=framework) == 0
+    assert (folder / "torch.npz").read_bytes() == (folder / "jax.npz").read_bytes()
+    with np.load("torch.npz") as arrays:
+        inked = (arrays["images"] > 127).mean(axis=(1, 2))
+    assert ((inked > 0.02) & (inked < 0.3)).all(), "as much ink as a digit has"
+
+
 @pytest.fixture
 def shipped(folder, monkeypatch) -> Path:
     """Where a tiny pretrained model lies, made as the real one is."""
@@ -428,7 +452,16 @@ BAD = {
         "a model in colour": (["colours", "9", "--out=o.png"], "the model makes colours"),
         "two models": (["run", "9", "--pretrained", "--out=o.png"], "are two models"),
     },
+    "features": {},
 }
+for command, words in {"interpolate": WAY, "arithmetic": ["9"], "features": []}.items():
+    BAD[command] |= {
+        "a missing checkpoint": (["missing", *words], "missing does not exist"),
+        "a name that is no line": (["two\nlines", *words], "two\\nlines does not exist"),
+        "a folder without checkpoints": (["empty", *words], "empty holds no checkpoints"),
+        "a file that is no checkpoint": (["text.txt", *words], "cannot be read as a checkpoint"),
+        "a checkpoint of another architecture": (["other", *words], "is no model of preset dcgan32"),
+    }
 
 
 @pytest.fixture(scope="module")

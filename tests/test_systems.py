@@ -11,6 +11,8 @@ from common.errors import UserError
 from comparison import systems
 from scripts.train_systems import Options, check_recorded
 
+FLOORS = {28: 0.25, 64: 0.5}
+
 
 def record(preset: str = "seed004", *, images_per_second: float = 600.0, distance: float = 2.0, **changes: Any) -> dict:
     """Three epochs, the second the worst."""
@@ -21,7 +23,7 @@ def record(preset: str = "seed004", *, images_per_second: float = 600.0, distanc
         "images_per_second": [images_per_second / 2, images_per_second, images_per_second * 2],
         "epochs": epochs,
         "quick_quality": [{"frechet_distance": distance * factor} for factor in (1, 3, 2)],
-        "metrics": {name: {"value": distance, "floor": 0.25} for name in metrics},
+        "metrics": {name: {"value": distance, "floor": FLOORS[PRESETS[preset].image_size]} for name in metrics},
         "first_steps": [
             {"step": step, "real_score": step / 1000, "fake_score": step / 2000, "generator_loss": 1.0}
             for step in systems.FIRST_STEPS
@@ -53,8 +55,33 @@ def test_what_was_shortened_is_said():
 
 def test_the_floor_of_the_metrics_stands_below():
     table = systems.results_table({"seed004": {"torch": record()}, "seed000": {"jax": record("seed000")}})
-    for size in (28, 64):
-        assert cells(table, f"real digits, {size} px")[5:] == ["0.250"] * 4
+    for size, floor in ((28, "0.250"), (64, "0.500")):
+        assert cells(table, f"real digits, {size} px")[5:] == [floor] * 4
+
+
+def test_a_network_is_written_in_one_row_and_one_in_colour_has_three_channels():
+    table = systems.networks_table(["seed003", "paper64-rgb"])
+    grey, colour = cells(table, "`seed003`"), cells(table, "`paper64-rgb`")
+    assert grey[2] == ("Conv 1-64 k4 s2 p1 + LReLU; Conv 64-128-256 k4 s2 p1 + BN + LReLU; Conv 256-1 k4 s2 p1")
+    assert grey[3] == "3,573,696 / 661,248"
+    assert colour[1].endswith("ConvT 128-3 k4 s2 p1 + tanh")
+    assert colour[2].startswith("Conv 3-128 k4 s2 p1 + LReLU")
+    assert colour[3] == "12,658,432 / 11,036,160"
+
+
+def test_a_recipe_names_what_differs_from_the_papers():
+    assert systems.recipe(PRESETS["seed000"]) == "10 epochs, batch 128"
+    assert systems.recipe(PRESETS["seed004-ttur"]) == (
+        "16 epochs, batch 64, D at 0.0001, 2 G updates, fresh latents for G"
+    )
+
+
+def test_how_a_generator_grows_and_what_is_normalised_come_from_its_layers():
+    gan, dcgan = (systems.architecture_of_preset(preset) for preset in ("seed004-mlp", "seed004"))
+    assert systems.upsampling(gan.generator) == "1 to 28 px, by one Linear layer"
+    assert systems.upsampling(dcgan.generator) == "1 to 7 to 14 to 28 px, by transposed convolutions"
+    assert systems.normalisation(gan) == "BatchNorm after 0 of 4 / 0 of 4 layers"
+    assert systems.normalisation(dcgan) == "BatchNorm after 3 of 4 / 2 of 4 layers"
 
 
 def test_every_author_who_reports_something_has_a_preset():

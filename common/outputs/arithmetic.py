@@ -36,7 +36,7 @@ class ArithmeticOptions(ModelOptions):
 
     equation: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EQUATION")] = ""
     """Up to eight digits with + or - between them, in quotes: "9 - 4 + 6"."""
-    out: Path
+    out: Path = Path("arithmetic.png")
     """A .png file."""
     seed: int = 0
     """Of the 2,000 latents from which the clearest of each digit are chosen, and of the noise."""

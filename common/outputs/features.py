@@ -33,7 +33,7 @@ FRAME = 150  # its grey shows on black and on white
 class FeaturesOptions(ModelOptions):
     """Whose filters are shown, how many, and where."""
 
-    out: Path
+    out: Path = Path("features")
     """Folder for the pictures, layer_1.png and so on; made if it is not there."""
     num_filters: int = 8
     """Filters of each layer, 1 to 64: those whose strongest responses vary most over the images."""

@@ -34,7 +34,7 @@ MIN_WIDTH = 1400  # for the sentences
 class InterpolateOptions(ModelOptions):
     """Between which digits, in how many steps, and where to."""
 
-    out: Path
+    out: Path = Path("interpolation.png")
     """A .png file; the animation goes beside it, as .gif."""
     from_class: int
     """The digit to begin at."""

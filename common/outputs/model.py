@@ -77,7 +77,7 @@ def read_model(options: ModelOptions) -> StoredModel:
         architecture = architecture_of(config, checkpoint.weights)
         check_tensors(checkpoint.weights, checkpoint.average, architecture, config)
     except ValueError as error:
-        raise UserError(f"{path} is no model of preset {config.preset} ({one_line(error)})") from None
+        raise UserError(f"{one_line(path)} is no model of preset {config.preset} ({one_line(error)})") from None
     return StoredModel(checkpoint, config, architecture)
 
 
