@@ -17,21 +17,20 @@ from common.layers import (
 
 def dcgan32(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
     """Radford et al. 2016, figure 1, one stage shorter: 4, 8, 16, 32 px with 4w, 2w, w channels."""
-    w = width
     return Architecture(
         generator=(
-            *_up(latent_dim, 4 * w, kernel_size=4, stride=1, padding=0),  # 4x4
-            *_up(4 * w, 2 * w),  # 8x8
-            *_up(2 * w, w),  # 16x16
-            ConvTranspose(w, image_channels, 4, 2, 1),  # 32x32
+            *_up(latent_dim, 4 * width, kernel_size=4, stride=1, padding=0),  # 4x4
+            *_up(4 * width, 2 * width),  # 8x8
+            *_up(2 * width, width),  # 16x16
+            ConvTranspose(width, image_channels, 4, 2, 1),  # 32x32
             Tanh(),
         ),
         discriminator=(
-            Conv(image_channels, w, 4, 2, 1),  # 16x16
+            Conv(image_channels, width, 4, 2, 1),  # 16x16
             LeakyReLU(),
-            *_down(w, 2 * w),  # 8x8
-            *_down(2 * w, 4 * w),  # 4x4
-            Conv(4 * w, 1, 4, 1, 0),
+            *_down(width, 2 * width),  # 8x8
+            *_down(2 * width, 4 * width),  # 4x4
+            Conv(4 * width, 1, 4, 1, 0),
         ),
         latent_dim=latent_dim,
         image_size=32,
@@ -41,19 +40,18 @@ def dcgan32(*, width: int, latent_dim: int, image_channels: int) -> Architecture
 
 def dcgan28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
     """The native 28 px form: 7, 14, 28 px with 2w, w channels."""
-    w = width
     return Architecture(
         generator=(
-            *_up(latent_dim, 2 * w, kernel_size=7, stride=1, padding=0),  # 7x7
-            *_up(2 * w, w),  # 14x14
-            ConvTranspose(w, image_channels, 4, 2, 1),  # 28x28
+            *_up(latent_dim, 2 * width, kernel_size=7, stride=1, padding=0),  # 7x7
+            *_up(2 * width, width),  # 14x14
+            ConvTranspose(width, image_channels, 4, 2, 1),  # 28x28
             Tanh(),
         ),
         discriminator=(
-            Conv(image_channels, w, 4, 2, 1),  # 14x14
+            Conv(image_channels, width, 4, 2, 1),  # 14x14
             LeakyReLU(),
-            *_down(w, 2 * w),  # 7x7
-            Conv(2 * w, 1, 7, 1, 0),
+            *_down(width, 2 * width),  # 7x7
+            Conv(2 * width, 1, 7, 1, 0),
         ),
         latent_dim=latent_dim,
         image_size=28,
@@ -63,23 +61,22 @@ def dcgan28(*, width: int, latent_dim: int, image_channels: int) -> Architecture
 
 def paper64(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
     """Radford et al. 2016, figure 1, with kernels of 4 (pytorch/examples): 4 to 64 px, 8w, 4w, 2w, w channels."""
-    w = width
     return Architecture(
         generator=(
-            *_up(latent_dim, 8 * w, kernel_size=4, stride=1, padding=0),  # 4x4
-            *_up(8 * w, 4 * w),  # 8x8
-            *_up(4 * w, 2 * w),  # 16x16
-            *_up(2 * w, w),  # 32x32
-            ConvTranspose(w, image_channels, 4, 2, 1),  # 64x64
+            *_up(latent_dim, 8 * width, kernel_size=4, stride=1, padding=0),  # 4x4
+            *_up(8 * width, 4 * width),  # 8x8
+            *_up(4 * width, 2 * width),  # 16x16
+            *_up(2 * width, width),  # 32x32
+            ConvTranspose(width, image_channels, 4, 2, 1),  # 64x64
             Tanh(),
         ),
         discriminator=(
-            Conv(image_channels, w, 4, 2, 1),  # 32x32
+            Conv(image_channels, width, 4, 2, 1),  # 32x32
             LeakyReLU(),
-            *_down(w, 2 * w),  # 16x16
-            *_down(2 * w, 4 * w),  # 8x8
-            *_down(4 * w, 8 * w),  # 4x4
-            Conv(8 * w, 1, 4, 1, 0),
+            *_down(width, 2 * width),  # 16x16
+            *_down(2 * width, 4 * width),  # 8x8
+            *_down(4 * width, 8 * width),  # 4x4
+            Conv(8 * width, 1, 4, 1, 0),
         ),
         latent_dim=latent_dim,
         image_size=64,
@@ -89,34 +86,33 @@ def paper64(*, width: int, latent_dim: int, image_channels: int) -> Architecture
 
 def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_norm: bool = True) -> Architecture:
     """Seed document 001: Linear stem and head, biases everywhere, BatchNorm on D's first layer but not on its third."""
-    w = width
 
     def norm(num_features: int) -> tuple[LayerSpec, ...]:
         return (BatchNorm(num_features),) if batch_norm else ()
 
     return Architecture(
         generator=(
-            Linear(latent_dim, 4 * w, out_size=4),  # 4x4
+            Linear(latent_dim, 4 * width, out_size=4),  # 4x4
             LeakyReLU(),
-            ConvTranspose(4 * w, 2 * w, 4, 2, 1, bias=True),  # 8x8
-            *norm(2 * w),
+            ConvTranspose(4 * width, 2 * width, 4, 2, 1, bias=True),  # 8x8
+            *norm(2 * width),
             LeakyReLU(),
-            ConvTranspose(2 * w, w, 4, 2, 1, bias=True),  # 16x16
-            *norm(w),
+            ConvTranspose(2 * width, width, 4, 2, 1, bias=True),  # 16x16
+            *norm(width),
             LeakyReLU(),
-            ConvTranspose(w, image_channels, 4, 2, 1, bias=True),  # 32x32
+            ConvTranspose(width, image_channels, 4, 2, 1, bias=True),  # 32x32
             Tanh(),
         ),
         discriminator=(
-            Conv(image_channels, w, 4, 2, 1, bias=True),  # 16x16
-            *norm(w),
+            Conv(image_channels, width, 4, 2, 1, bias=True),  # 16x16
+            *norm(width),
             LeakyReLU(),
-            Conv(w, 2 * w, 4, 2, 1, bias=True),  # 8x8
-            *norm(2 * w),
+            Conv(width, 2 * width, 4, 2, 1, bias=True),  # 8x8
+            *norm(2 * width),
             LeakyReLU(),
-            Conv(2 * w, 4 * w, 4, 2, 1, bias=True),  # 4x4
+            Conv(2 * width, 4 * width, 4, 2, 1, bias=True),  # 4x4
             LeakyReLU(),
-            Linear(4 * w, 1, in_size=4),
+            Linear(4 * width, 1, in_size=4),
         ),
         latent_dim=latent_dim,
         image_size=32,
@@ -126,22 +122,21 @@ def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_no
 
 def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
     """Seed document 003: 32 px maps cropped to 28 by the padding of the last layer; D goes 28, 14, 7, 3, 1."""
-    w = width
     return Architecture(
         generator=(
-            *_up(latent_dim, 8 * w, kernel_size=4, stride=1, padding=0),  # 4x4
-            *_up(8 * w, 4 * w),  # 8x8
-            *_up(4 * w, 2 * w),  # 16x16
-            *_up(2 * w, w),  # 32x32
-            ConvTranspose(w, image_channels, 1, 1, 2),  # 28x28
+            *_up(latent_dim, 8 * width, kernel_size=4, stride=1, padding=0),  # 4x4
+            *_up(8 * width, 4 * width),  # 8x8
+            *_up(4 * width, 2 * width),  # 16x16
+            *_up(2 * width, width),  # 32x32
+            ConvTranspose(width, image_channels, 1, 1, 2),  # 28x28
             Tanh(),
         ),
         discriminator=(
-            Conv(image_channels, w, 4, 2, 1),  # 14x14
+            Conv(image_channels, width, 4, 2, 1),  # 14x14
             LeakyReLU(),
-            *_down(w, 2 * w),  # 7x7
-            *_down(2 * w, 4 * w),  # 3x3
-            Conv(4 * w, 1, 4, 2, 1),
+            *_down(width, 2 * width),  # 7x7
+            *_down(2 * width, 4 * width),  # 3x3
+            Conv(4 * width, 1, 4, 2, 1),
         ),
         latent_dim=latent_dim,
         image_size=28,
@@ -151,21 +146,20 @@ def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Architectu
 
 def native28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
     """Seed document 004, DCGAN: 7, 14, 28 px and one more layer there; biases, and a Linear head on 3x3."""
-    w = width
     return Architecture(
         generator=(
-            *_up(latent_dim, 4 * w, kernel_size=7, stride=1, padding=0, bias=True),  # 7x7
-            *_up(4 * w, 2 * w, bias=True),  # 14x14
-            *_up(2 * w, w, bias=True),  # 28x28
-            ConvTranspose(w, image_channels, 3, 1, 1, bias=True),
+            *_up(latent_dim, 4 * width, kernel_size=7, stride=1, padding=0, bias=True),  # 7x7
+            *_up(4 * width, 2 * width, bias=True),  # 14x14
+            *_up(2 * width, width, bias=True),  # 28x28
+            ConvTranspose(width, image_channels, 3, 1, 1, bias=True),
             Tanh(),
         ),
         discriminator=(
-            Conv(image_channels, w, 4, 2, 1, bias=True),  # 14x14
+            Conv(image_channels, width, 4, 2, 1, bias=True),  # 14x14
             LeakyReLU(),
-            *_down(w, 2 * w, bias=True),  # 7x7
-            *_down(2 * w, 4 * w, bias=True),  # 3x3
-            Linear(4 * w, 1, in_size=3),
+            *_down(width, 2 * width, bias=True),  # 7x7
+            *_down(2 * width, 4 * width, bias=True),  # 3x3
+            Linear(4 * width, 1, in_size=3),
         ),
         latent_dim=latent_dim,
         image_size=28,
@@ -174,7 +168,7 @@ def native28(*, width: int, latent_dim: int, image_channels: int) -> Architectur
 
 
 def mlp28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
-    """Seed document 004, simple GAN: fully connected, w, 2w, 4w wide; D is the mirror image."""
+    """Seed document 004, simple GAN: fully connected, width, 2w, 4w wide; D is the mirror image."""
     sizes = (latent_dim, width, 2 * width, 4 * width)
     hidden = [(Linear(*pair), ReLU()) for pair in pairwise(sizes)]
     mirrored = [(Linear(*pair), LeakyReLU()) for pair in pairwise(sizes[:0:-1])]

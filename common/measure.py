@@ -90,7 +90,7 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
 
 
 class Clock:
-    """A stopwatch."""
+    """Wall time by `perf_counter`; the caller waits for the device before each lap."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()

@@ -68,6 +68,7 @@ def run_training(
     with run.locks:
         run.check(load_implementation)
         if options.dry_run:
+            console.print(run.implementation.device_name(run.device), highlight=False, markup=False, soft_wrap=True)
             return 0
         run.open_folder()
         return _carry_out(run, started)

@@ -157,7 +157,8 @@ def as_json(scores: Sequence[Score], extractor: "Extractor", precision: str) -> 
     from comparison.inception_features import NUM_SUBSETS, SUBSET_SEED
 
     is_inception = extractor.is_inception
-    fid, kid = ("inception_fid", "inception_kid") if is_inception else ("unknown_weights_fd", "unknown_weights_mmd2")
+    names = ("inception_fid", "inception_kid") if is_inception else ("unknown_weights_fd", "unknown_weights_mmd2")
+    distance_name, kernel_distance_name = names
     return {
         "features": "Inception" if is_inception else "unknown weights",
         "warning": None if is_inception else _warning(extractor),
@@ -174,9 +175,9 @@ def as_json(scores: Sequence[Score], extractor: "Extractor", precision: str) -> 
                 "num_real": found.num_images,
                 "image_size": found.image_size,
                 "comparable_to": PUBLISHED if is_inception and found.is_standard else None,
-                fid: found.distances.frechet_distance,
-                kid: found.distances.kernel_distance,
-                f"{kid}_spread": found.distances.kernel_distance_spread,
+                distance_name: found.distances.frechet_distance,
+                kernel_distance_name: found.distances.kernel_distance,
+                f"{kernel_distance_name}_spread": found.distances.kernel_distance_spread,
                 "subset_size": found.distances.subset_size,
             }
             for found in scores

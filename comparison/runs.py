@@ -172,16 +172,27 @@ def _check_both(options: RunOptions, children: Children) -> None:
         children.start(
             [*child_command(framework, options, Path("unused")), "--dry-run"],
             options.num_threads,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         for framework in FRAMEWORKS
     ]
-    messages = [check.communicate()[1] for check in checks]
+    printed = [check.communicate() for check in checks]
     children.check()
-    for check, message in zip(checks, messages, strict=True):
+    for check, (_, errors) in zip(checks, printed, strict=True):
         if check.returncode != 0:
-            raise UserError(last_words(check, message))
+            raise UserError(last_words(check, errors))
+    check_devices({name: output.splitlines()[-1] for name, (output, _) in zip(FRAMEWORK_NAMES, printed, strict=True)})
+
+
+def check_devices(devices: Mapping[str, str]) -> None:
+    """Raise UserError where one framework found an accelerator and the other did not; their names may differ."""
+    if len({device == "cpu" for device in devices.values()}) > 1:
+        found = ", ".join(f"{FRAMEWORK_NAMES[framework]} {device}" for framework, device in devices.items())
+        raise UserError(
+            f"the frameworks found unequal devices ({found}): install the other's build for this accelerator "
+            "(pip install 'jax[cuda12]', say), or pass --device cpu"
+        )
 
 
 def check_writable(folder: Path) -> None:

@@ -88,7 +88,9 @@ def ratio(results: Mapping[str, Any]) -> str:
     measured = results["images_per_second_ratio"]["torch/jax"]
     return (
         f"PyTorch trains {number(measured['median'])} times as many images per second as JAX (ratio of the "
-        f"medians; {number(measured['low'])} to {number(measured['high'])} over all pairs of chunks)."
+        f"medians; {number(measured['low'])} to {number(measured['high'])} over all pairs of chunks). One ran after "
+        "the other, so what the machine did meanwhile is in it: a ratio to cite comes from the benchmark "
+        "(python compare.py bench)."
     )
 
 

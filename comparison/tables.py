@@ -143,10 +143,15 @@ def _headroom(measurement: Mapping[str, Any] | None) -> str:
         return NOTHING
     if not measurement["holds"]:
         measured = "no number" if measurement["measured"] is None else f"{measurement['measured']:.1e}"
-        return f"FAILS: {measured} of {measurement['tolerance']:.0e}, {measurement['where']}"
+        return f"FAILS: {measured} of {tolerance(measurement['tolerance'])}, {measurement['where']}"
     if measurement["tolerance"] == 0:
         return "exact"
-    return f"{measurement['measured']:.1e} of {measurement['tolerance']:.0e}"
+    return f"{measurement['measured']:.1e} of {tolerance(measurement['tolerance'])}"
+
+
+def tolerance(value: float) -> str:
+    """`1e-12`; one that is no power of ten, as what rounding excuses is, keeps a digit more: `2.4e-12`."""
+    return f"{value:.1e}".replace(".0e", "e")
 
 
 def environment_rows(environments: Mapping[str, Any]) -> list[Row]:

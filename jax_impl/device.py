@@ -25,11 +25,11 @@ def configure(*, num_threads: int) -> dict[str, Any]:
     # float32 means IEEE float32 on GPUs too: no TF32.
     jax.config.update("jax_default_matmul_precision", "highest")
     options = [f"{name}={value}" for name, value in CPU_COMPILER_OPTIONS.items()] if _options_known() else []
-    return {"float32_matmul": "highest", "cpu_compiler_options": " ".join(options)}
+    return {"float32_matmul": "highest", "tuned_cpu_compiler_options": " ".join(options)}
 
 
 def compiler_options(device: Device, precision: str) -> dict[str, str]:
-    """XLA's options for the tuned step. Not in float64, where XLA's own convolutions are 9 times slower."""
+    """XLA's options for the tuned step on a CPU. Not in float64, where XLA's own convolutions are 9 times slower."""
     suits = device.platform == "cpu" and precision != "float64"
     return CPU_COMPILER_OPTIONS if suits and _options_known() else {}
 

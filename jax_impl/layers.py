@@ -139,12 +139,12 @@ class BatchNorm(nnx.BatchNorm):
     """Flax's BatchNorm with torch's running variance: the unbiased one, n / (n - 1) times the batch's."""
 
     def __call__(self, x: Array, use_running_average: bool | None = None, **kwargs: Array | None) -> Array:
-        old_var = self.var[...]
+        old_variance = self.var[...]
         outputs = super().__call__(x, use_running_average=use_running_average, **kwargs)
         if not self.use_running_average:
             count = x.size // x.shape[-1]
             # Of the new variance, momentum * old is the past's share; the rest is the batch's biased variance.
-            new_share = self.var[...] - self.momentum * old_var
+            new_share = self.var[...] - self.momentum * old_variance
             self.var[...] = self.var[...] + jax.lax.stop_gradient(new_share) / (count - 1)
         return outputs
 

@@ -1,4 +1,7 @@
-"""One training step: the algorithm. Mirrors torch_impl/steps.py."""
+"""One training step: the algorithm. Mirrors torch_impl/steps.py.
+
+There is no `update` here: gradients are values, of the network that was asked for, and the optimizer takes them.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -14,7 +14,7 @@ from common.command import report_errors
 from common.errors import UserError
 from comparison.certified import worst_of_each_rung
 from comparison.parity.ladder import RUNGS
-from comparison.tables import parity_rows
+from comparison.tables import parity_rows, tolerance
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "parity.md"
 SUMMARY_HEAD = (
@@ -95,7 +95,9 @@ def matrix(bugs: Mapping[str, Any]) -> str:
     ]
     for found in bugs["detections"]:
         marks = " | ".join("x" if found["rung"] == rung else "" for rung in range(len(RUNGS)))
-        measured = "no number" if found["measured"] is None else f"{found['measured']:.0e} of {found['tolerance']:.0e}"
+        measured = (
+            "no number" if found["measured"] is None else f"{found['measured']:.1e} of {tolerance(found['tolerance'])}"
+        )
         lines.append(f"| {found['bug']} | {found['file']} | {marks} | {measured} |")
     lines += ["", "What each edit is:", ""]
     for found in bugs["detections"]:

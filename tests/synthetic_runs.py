@@ -140,7 +140,7 @@ def _losses(framework: str, num_steps: int) -> dict[str, np.ndarray]:
 
 
 def _environment(framework: str) -> dict[str, Any]:
-    flags = {"flush_denormal": True} if framework == "torch" else {"cpu_compiler_options": ""}
+    flags = {"flush_denormal": True} if framework == "torch" else {"tuned_cpu_compiler_options": ""}
     return {
         "framework": framework,
         "framework_name": NAMES[framework],

@@ -91,7 +91,7 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
             "python": "3.11",
             "source_hash": "0",
             "environment_variables": {"OMP_NUM_THREADS": "2"},
-            "device_flags": {"torch": {"flush_denormal": True}, "jax": {"cpu_compiler_options": ""}},
+            "device_flags": {"torch": {"flush_denormal": True}, "jax": {"tuned_cpu_compiler_options": ""}},
             "devices": {"torch": "cpu", "jax": "cpu"},
         },
         "roof": results.roof_result(roof, roof),

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
+from comparison.runs import check_devices
+
 ROOT = Path(__file__).parents[1]
 TINY = ["--preset=smoke", "--quick-scoring", "--train-size=1024", "--batch-size=16", "--threads=1"]
 
@@ -162,6 +165,13 @@ def test_a_report_of_damaged_records_names_the_folder(damage, comparison, tmp_pa
     assert result.returncode == 2
     assert "damaged records" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_frameworks_on_unequal_devices_are_no_comparison_and_one_accelerator_may_have_two_names():
+    check_devices({"torch": "cpu", "jax": "cpu"})
+    check_devices({"torch": "NVIDIA H100 80GB HBM3", "jax": "NVIDIA H100"})
+    with pytest.raises(UserError, match=r"PyTorch NVIDIA H100, JAX / Flax NNX cpu.*--device cpu"):
+        check_devices({"torch": "NVIDIA H100", "jax": "cpu"})
 
 
 def test_help_shows_every_field_with_its_meaning():

@@ -19,7 +19,7 @@ from comparison.certified import ladder_hash
 from comparison.image_panels import tile
 from comparison.report import print_summary, write_report
 from comparison.summary import first_step_above, loss_agreement, relative_difference
-from comparison.tables import difference, duration, number
+from comparison.tables import difference, duration, number, tolerance
 from tests.synthetic_runs import METRICS, real_digits, write_comparison, write_json, write_run
 
 FIGURES = {
@@ -181,6 +181,10 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
     assert f"{number(ratio['median'])} {RATIO}" in markdown
     assert "all 14 measurements of the quick ladder" in markdown
     assert "| 8 steps | 3.0e-14 of 1e-12 | - |" in markdown
+
+
+def test_a_tolerance_that_rounding_set_does_not_pass_for_a_power_of_ten() -> None:
+    assert [tolerance(value) for value in (1e-12, 1.4e-12, 2e-6)] == ["1e-12", "1.4e-12", "2e-06"]
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -10,7 +10,8 @@ from torch_impl.model import Discriminator
 def guided_leaky_relu(inputs: Tensor, negative_slope: float) -> Tensor:
     """Springenberg et al. 2015, section 3.4: a gradient passes where it and the input are both positive."""
     outputs = F.leaky_relu(inputs, negative_slope)
-    outputs.register_hook(lambda gradient: gradient.clamp(min=0) * (inputs > 0))  # before the derivative, there 1
+    # The hook runs before LeakyReLU's derivative, which is 1 wherever anything passes.
+    outputs.register_hook(lambda gradient: gradient.clamp(min=0) * (inputs > 0))
     return outputs
 
 

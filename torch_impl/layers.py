@@ -1,4 +1,8 @@
-"""One PyTorch module for each layer spec. Mirrors jax_impl/layers.py."""
+"""One PyTorch module for each layer spec. Mirrors jax_impl/layers.py.
+
+BatchNorm and LeakyReLU are PyTorch's own here: theirs are the pinned conventions (docs/decisions/0007),
+to which JAX's are brought.
+"""
 
 from itertools import pairwise
 

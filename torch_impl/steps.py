@@ -1,4 +1,7 @@
-"""One training step: the algorithm. Mirrors jax_impl/steps.py."""
+"""One training step: the algorithm. Mirrors jax_impl/steps.py.
+
+There is no `generate` here: the tape remembers the generator's forward pass, which both losses share.
+"""
 
 from typing import NamedTuple
 

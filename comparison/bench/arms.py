@@ -35,7 +35,7 @@ class Arm:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """Framework and form in words, and bfloat16 if this arm alone has it."""
         title = TITLES[self.name.removesuffix(BFLOAT16)]
         return f"{title}, bfloat16" if self.name.endswith(BFLOAT16) else title
 

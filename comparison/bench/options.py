@@ -76,7 +76,7 @@ def parse_batch_sizes(text: str) -> list[int]:
 
 
 class Subject(NamedTuple):
-    """What is measured."""
+    """The networks that are timed, and how many images their epoch has."""
 
     architecture: Architecture
     num_images: int  # of an epoch, before the last partial batch is dropped

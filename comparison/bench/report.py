@@ -89,7 +89,7 @@ def notices(result: Mapping[str, Any]) -> list[str]:
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Every number."""
+    """Every number, those that no table shows among them; a NaN or an infinity raises ValueError."""
     write_atomically(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
 
 

@@ -25,6 +25,7 @@ from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect_all
 from comparison.parity.ladder import RUNGS, climb
 from comparison.parity.pair import Measurement, Pair
+from comparison.tables import tolerance
 
 PROGRAM = "python compare.py parity"
 DESCRIPTION = "Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."
@@ -153,7 +154,7 @@ def line(measurement: Measurement) -> str:
     mark = "holds" if measurement.holds else f"FAILS at {measurement.where}" if measurement.where else "FAILS"
     return (
         f"rung {measurement.rung:2d}  {measurement.precision:8s} {measurement.name:58s} "
-        f"{measurement.measured:8.1e} of {measurement.tolerance:.0e}  {headroom:>7s}  {mark}"
+        f"{measurement.measured:8.1e} of {tolerance(measurement.tolerance):7s}  {headroom:>7s}  {mark}"
     )
 
 
@@ -162,7 +163,7 @@ def detection_line(detection: Detection) -> str:
     bug, measurement = detection
     caught = "NOT CAUGHT"
     if measurement is not None:
-        measured = f"{measurement.measured:.1e} of {measurement.tolerance:.0e}"
+        measured = f"{measurement.measured:.1e} of {tolerance(measurement.tolerance)}"
         caught = f"rung {measurement.rung:2d} {measurement.precision}, {measurement.name}: {measured}"
     return f"{bug.location:22s} {bug.title:56s} {caught}"
 
