@@ -1,6 +1,7 @@
-"""python scripts/write_parity_results.py BUGS.json [CERTIFICATE.json ...]: the recorded part of the parity page.
+"""python scripts/write_parity_results.py FILE.json ...: the recorded part of the parity page.
 
-A climb that is recorded already stays unless a certificate of the same preset and variant is named.
+Each file is what `compare.py parity --json FILE` wrote: a certificate, or with --planted-bugs what was caught. What is
+recorded already, a climb of the same preset and variant or the bugs, stays unless a file of it is named.
 """
 
 import json
@@ -21,6 +22,7 @@ SUMMARY_HEAD = (
     "| preset | variant | parameters (G / D) | batch | ladder | measurements | verdict |",
     "| --- | --- | --- | --- | --- | --- | --- |",
 )
+BUGS_HEAD = "## Planted bugs"
 START, END = "<!-- recorded: made by scripts/write_parity_results.py, do not edit -->", "<!-- end of recorded -->"
 
 
@@ -35,13 +37,16 @@ def main() -> int:
     """Replace the recorded part of the page; what is written around it by hand stays."""
     if len(sys.argv) < 2:
         raise UserError(f"name the files: {(__doc__ or '').split(':')[0]}")
-    bugs, *certificates = (json.loads(Path(argument).read_text(encoding="utf-8")) for argument in sys.argv[1:])
+    files = [json.loads(Path(argument).read_text(encoding="utf-8")) for argument in sys.argv[1:]]
+    bugs = next((found for found in files if "detections" in found), None)
+    certificates = [found for found in files if "rungs" in found]
     page = RESULTS.read_text(encoding="utf-8")
     before, rest = page.split(START)
     old, after = rest.split(END)
     climbs = old_climbs(old) | {_title(found): Climb(summary(found), climb(found)) for found in certificates}
     head = "\n".join([*SUMMARY_HEAD, *(found.summary for found in climbs.values())])
-    recorded = "\n\n".join([head, *(found.section for found in climbs.values()), matrix(bugs)])
+    bugs_section = matrix(bugs) if bugs else old[old.index(BUGS_HEAD) :].strip()
+    recorded = "\n\n".join([head, *(found.section for found in climbs.values()), bugs_section])
     RESULTS.write_text(f"{before}{START}\n\n{recorded}\n\n{END}{after}", encoding="utf-8")
     return 0
 
@@ -85,7 +90,7 @@ def matrix(bugs: Mapping[str, Any]) -> str:
     caught = sum(detection["rung"] is not None for detection in bugs["detections"])
     numbers = " | ".join(map(str, range(len(RUNGS))))
     lines = [
-        "## Planted bugs",
+        BUGS_HEAD,
         "",
         f"{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches each. "
         "Where there is no number, shapes no longer fit each other.",
