@@ -79,9 +79,11 @@ def summary(found: Mapping[str, Any]) -> str:
 
 
 def climb(found: Mapping[str, Any]) -> str:
-    """The measurement with the least head-room of each rung."""
+    """What climbed where, and of each rung the measurement with the least head-room."""
     rows = parity_rows(worst_of_each_rung(found["rungs"]))
-    lines = [f"### {_title(found)}", "", "| rung | float64 | float32 |", "| --- | --- | --- |"]
+    threads = f"{found['num_threads']} thread{'s' if found['num_threads'] > 1 else ''}"
+    made = f"Ladder {found['ladder_hash'][:12]}, sources {found['source_hash'][:12]}, {threads}."
+    lines = [f"### {_title(found)}", "", made, "", "| rung | float64 | float32 |", "| --- | --- | --- |"]
     return "\n".join([*lines, *(f"| {row.label} | {' | '.join(row.cells)} |" for row in rows)])
 
 
