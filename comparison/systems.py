@@ -155,14 +155,18 @@ def pair(runs: Mapping[str, Record], value: Value) -> str:
 
 
 def trajectory_table(records: Records, presets: Sequence[str]) -> str:
-    """Epoch by epoch: the generator's mean loss, D(G(z)), and the Fréchet distance of 2,000 samples (PyTorch / JAX)."""
+    """By epoch: the generator's mean loss, D(G(z)), and the Fréchet distance of 2,000 samples (PyTorch / JAX).
+
+    The first five epochs, then every fourth and the last.
+    """
     rows: list[Sequence[str]] = [
         ("preset", "epoch", "generator loss", "discriminator loss", "D(G(z))", "Fréchet distance, N = 2,000")
     ]
     for preset in presets:
         runs = records.get(preset, {})
         num_epochs = min((len(run["quick_quality"]) for run in runs.values()), default=0)
-        for index in range(num_epochs):
+        shown = [epoch for epoch in range(1, num_epochs + 1) if epoch <= 5 or epoch % 4 == 0 or epoch == num_epochs]
+        for index in (epoch - 1 for epoch in shown):
             cells = [
                 pair(runs, lambda run, name=name, index=index: run["epochs"][index][name])
                 for name in ("generator_loss", "discriminator_loss", "fake_score")

@@ -133,6 +133,13 @@ def test_epochs_stand_below_each_other_and_an_untrained_preset_is_left_out():
     assert rows == [["| `seed004`", "1", "2 / -"], ["| ", "2", "2 / -"], ["| ", "3", "3 / -"]]
 
 
+def test_of_a_long_run_every_fourth_epoch_and_the_last_are_shown():
+    run = record()
+    long_run = run | {"quick_quality": [{"frechet_distance": 1.0}] * 14, "epochs": run["epochs"][:1] * 14}
+    table = systems.trajectory_table({"seed004": {"torch": long_run}}, ["seed004"])
+    assert [line.split(" | ")[1] for line in table.splitlines()[2:]] == ["1", "2", "3", "4", "5", "8", "12", "14"]
+
+
 def test_the_first_steps_are_pytorchs():
     table = systems.first_steps_table(
         {"seed004": {"torch": record()}, "seed001": {"jax": record()}}, ["seed004", "seed001"]
