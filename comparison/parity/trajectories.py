@@ -35,19 +35,26 @@ def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
 def _left_alone(pair: Pair) -> Generator[Measurement, None, tuple[int, str]]:
     """Returns how far it went, and why no further."""
     nudged = pair.trajectory(pair.torch, "float64", nudge=nudges(pair)[0])
-    disturbed = [nudged, next(reordered_trajectories(pair, pair.torch, "float64"))]
+    on_other_threads = pair.trajectory(pair.torch, "float64", other_num_threads=True)
+    disturbed = [nudged, on_other_threads, next(reordered_trajectories(pair, pair.torch, "float64"))]
     followed_to = 0
     reference, measured = (pair.trajectory(probe, "float64") for probe in pair.probes)
     for step, tolerance in TRAJECTORY_TOLERANCES.items():
         if step > pair.num_steps:
             break
-        noise = max(distance_of(run.at(step).weights, reference.at(step).weights) for run in disturbed)
+        noise = max(_noise(run.at(step), reference.at(step)) for run in disturbed)
         if not noise <= PREDICTABLE[step] * tolerance:
             return followed_to, f" (left alone, a disturbed torch parts by {noise:.0e} until step {step})"
         name = f"{step} steps, left alone (torch disturbed: {noise:.0e})"
         yield from _compared(name, measured.at(step), reference.at(step), tolerance)
         followed_to = step
     return followed_to, ""
+
+
+def _noise(disturbed: Snapshot, reference: Snapshot) -> float:
+    """The worse of parameters and losses: where D wins, a loss is a small number that amplifies what they differ by."""
+    distance = distance_of(disturbed.weights, reference.weights)
+    return max(distance, relative_l2(disturbed.metrics, reference.metrics))
 
 
 def _handed_over(pair: Pair, first_step: int, remark: str) -> Iterator[Measurement]:
