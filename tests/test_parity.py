@@ -21,7 +21,7 @@ from comparison.parity.detection import Detection, Detections, detect
 from comparison.parity.jax_probe import JaxProbe
 from comparison.parity.localise import accumulation, first_divergence, sequence
 from comparison.parity.measure import errors, max_relative, relative_l2
-from comparison.parity.pair import Measurement, Pair
+from comparison.parity.pair import Measurement, Pair, Snapshot
 from comparison.parity.planted_bugs import MODULES, PLANTED_BUGS
 from comparison.parity.torch_probe import TorchProbe
 from tests.trainers import small_architecture, small_config
@@ -141,6 +141,14 @@ def test_rung_11_fails_when_one_framework_drifts(digits):
     failed = failures(trajectories.trajectory, drifting)
     assert any("left alone" in measurement.name for measurement in failed)
     assert any("handed over" in measurement.name for measurement in failed)
+
+
+def test_what_float64_can_predict_is_the_worse_of_parameters_and_losses():
+    weights = {"generator.layers.0.weight": np.ones(4)}
+    moved = {"generator.layers.0.weight": np.array([1, 1, 1, 1 + 2e-3])}
+    reference = Snapshot(weights, np.ones((4, 1)))
+    assert trajectories._noise(Snapshot(weights, np.full((4, 1), 1.1)), reference) == pytest.approx(0.1)
+    assert trajectories._noise(Snapshot(moved, np.ones((4, 1))), reference) == pytest.approx(1e-3)
 
 
 def test_rung_12_fails_when_the_gap_exceeds_what_rounding_explains(digits):
