@@ -229,10 +229,10 @@ def test_the_count_of_operations_is_pytorch_s_own(preset, digits):
     config = small_config(preset)
     architecture = small_architecture(config)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Generator(architecture)(torch.zeros(1, config.latent_dim))
+        Generator(architecture, variant="idiomatic")(torch.zeros(1, config.latent_dim))
     assert counter.get_total_flops() == sum(forward_flops(architecture.generator, size=1))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Discriminator(architecture)(torch.zeros(1, 1, config.image_size, config.image_size))
+        Discriminator(architecture, variant="idiomatic")(torch.zeros(1, 1, config.image_size, config.image_size))
     assert counter.get_total_flops() == sum(forward_flops(architecture.discriminator, size=config.image_size))
     trainer = build("torch", config)
     chunk = chunk_of(config, digits, num_steps=1)

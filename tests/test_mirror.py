@@ -11,6 +11,7 @@ TORCH, JAX = ROOT / "torch_impl", ROOT / "jax_impl"
 # Files that only one twin has, and why.
 EXTRA_FILES = {
     "jax_impl/convolution.py": "XLA needs the gradients of transposed convolutions written by hand; torch does not",
+    "jax_impl/normalization.py": "torch's BatchNorm has a gradient written by hand; Flax's is what autodiff makes",
     "jax_impl/optimizer.py": "torch takes Adam's bias corrections in float64; optax rounds them to float32",
 }
 # Public names that only one twin has, and why.
@@ -23,8 +24,11 @@ EXTRA_NAMES = {
     "jax_impl/layers.py:Layer": "torch has a common base class for layers, nn.Module; here some are plain functions",
     "jax_impl/layers.py:Constant": "torch holds a parameter's gradient by a hook, Flax by a kind of parameter",
     "jax_impl/layers.py:held_dtype": "torch's autocast decides it",
-    "jax_impl/layers.py:TunedConv": "calls jax_impl/convolution.py",
+    "jax_impl/layers.py:TunedConv": "calls jax_impl/convolution.py, which knows both kinds",
+    "torch_impl/layers.py:TunedConv": "torch's own but for one shape",
+    "torch_impl/layers.py:TunedConvTranspose": "the same; torch has a class for each kind",
     "jax_impl/layers.py:BatchNorm": "torch's own is the convention; Flax's needs its running variance corrected",
+    "jax_impl/layers.py:TunedBatchNorm": "calls jax_impl/normalization.py",
     "jax_impl/layers.py:LeakyReLU": "torch's own LeakyReLU is the convention; JAX's has another derivative at 0",
     "jax_impl/weights.py:TO_NATIVE": "torch's axis order is the canonical one",
     "jax_impl/weights.py:TO_CANONICAL": "torch's axis order is the canonical one",

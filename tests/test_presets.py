@@ -72,12 +72,12 @@ def test_uniform_initial_weights_spread_as_pytorch_s_own(preset):
     torch.manual_seed(0)
     for network in ("generator", "discriminator"):
         for index, spec in enumerate(getattr(architecture, network)):
-            for name, theirs in build_layer(spec).named_parameters():
+            for name, theirs in build_layer(spec, variant="tuned").named_parameters():
                 ours, theirs = weights[f"{network}.layers.{index}.{name}"], theirs.detach().numpy()
                 if isinstance(spec, BatchNorm):
                     np.testing.assert_array_equal(ours, theirs)
                     continue
-                layer: Any = build_layer(spec)
+                layer: Any = build_layer(spec, variant="tuned")
                 fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
                 assert np.abs(ours).max() <= 1 / math.sqrt(fan_in)
                 if ours.size > 500:

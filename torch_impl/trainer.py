@@ -30,8 +30,10 @@ class DCGANTrainer:
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         tuned = config.variant == "tuned"
         self.memory_format = torch.channels_last if tuned else torch.contiguous_format
-        self.generator = Generator(architecture).to(device, self.dtype).to(memory_format=self.memory_format)
-        self.discriminator = Discriminator(architecture).to(device, self.dtype).to(memory_format=self.memory_format)
+        self.generator = Generator(architecture, variant=config.variant).to(device, self.dtype)
+        self.discriminator = Discriminator(architecture, variant=config.variant).to(device, self.dtype)
+        for network in (self.generator, self.discriminator):
+            network.to(memory_format=self.memory_format)
         self.generator_optimizer = create_optimizer(self.generator, config, config.learning_rate_generator)
         self.discriminator_optimizer = create_optimizer(self.discriminator, config, config.learning_rate_discriminator)
 

@@ -61,7 +61,7 @@ class TorchProbe:
         *,
         train: bool,
     ) -> LayerResult:
-        module = layers.build_layer(spec).to(self.device, _dtype(config)).train(train)
+        module = layers.build_layer(spec, variant=config.variant).to(self.device, _dtype(config)).train(train)
         module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
         if config.variant == "tuned":
             module = module.to(memory_format=torch.channels_last)
