@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from common import layers as specs
 from jax_impl import convolution
+from jax_impl.normalization import normalize
 
 Layer = Callable[[Array], Array]
 
@@ -67,7 +68,8 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
         case specs.Linear():
             return Linear(spec, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         case specs.BatchNorm():
-            return BatchNorm(
+            batch_norm = TunedBatchNorm if variant == "tuned" else BatchNorm
+            return batch_norm(
                 spec.num_features,
                 momentum=1 - spec.momentum,  # Flax weighs the old statistics, torch the new batch
                 epsilon=spec.epsilon,
@@ -147,6 +149,22 @@ class BatchNorm(nnx.BatchNorm):
             new_share = self.var[...] - self.momentum * old_variance
             self.var[...] = self.var[...] + jax.lax.stop_gradient(new_share) / (count - 1)
         return outputs
+
+
+class TunedBatchNorm(BatchNorm):
+    """The same with the gradient of `jax_impl/normalization.py`."""
+
+    def __call__(self, x: Array, use_running_average: bool | None = None, **kwargs: Array | None) -> Array:
+        if self.use_running_average:
+            return super().__call__(x, use_running_average=use_running_average, **kwargs)
+        assert self.scale is not None
+        assert self.bias is not None
+        images, mean, variance = normalize(x.astype(self.dtype), self.scale[...], self.bias[...], self.epsilon)
+        count = x.size // x.shape[-1]
+        self.mean[...] = jax.lax.stop_gradient(self.momentum * self.mean[...] + (1 - self.momentum) * mean)
+        unbiased = variance * (count / (count - 1))
+        self.var[...] = jax.lax.stop_gradient(self.momentum * self.var[...] + (1 - self.momentum) * unbiased)
+        return images
 
 
 class LeakyReLU(nnx.Module):

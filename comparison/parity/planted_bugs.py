@@ -91,7 +91,7 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "biased running variance",
         "jax/layers",
-        ("stop_gradient(new_share) / (count - 1)", "stop_gradient(new_share) * 0"),
+        ("variance * (count / (count - 1))", "variance"),
     ),
     _bug("BatchNorm's eps 1e-3", "jax/layers", ("epsilon=spec.epsilon,", "epsilon=1e-3,")),
     _bug(
