@@ -38,13 +38,12 @@ def test_outputs_statistics_and_gradients_are_those_of_pytorch(shape, offset, se
     theirs = torch.autograd.grad(
         outputs, (inputs, *module.parameters()), torch.from_numpy(cotangent).permute(0, 3, 1, 2)
     )
-    close = {"rtol": 1e-9, "atol": 1e-9}
-    np.testing.assert_allclose(normalized.images, outputs.detach().permute(0, 2, 3, 1), **close)
-    np.testing.assert_allclose(normalized.mean, images.mean((0, 1, 2)), **close)
-    np.testing.assert_allclose(normalized.variance, images.var((0, 1, 2)), **close)
-    np.testing.assert_allclose(gradients[0], theirs[0].permute(0, 2, 3, 1), **close)
-    np.testing.assert_allclose(gradients[1], theirs[1], **close)
-    np.testing.assert_allclose(gradients[2], theirs[2], **close)
+    np.testing.assert_allclose(normalized.images, outputs.detach().permute(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(normalized.mean, images.mean((0, 1, 2)), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(normalized.variance, images.var((0, 1, 2)), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(gradients[0], theirs[0].permute(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(gradients[1], theirs[1], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(gradients[2], theirs[2], rtol=1e-9, atol=1e-9)
 
 
 def test_half_precision_images_are_summed_in_float32():

@@ -22,6 +22,16 @@ class WeightGradients(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class Convolutions(TorchDispatchMode):
+    """Counts the convolutions that are run."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.convolution.default
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize(("variant", "num_wasted"), [("tuned", 0), ("idiomatic", 1)])
 def test_only_the_tuned_generator_update_spares_the_discriminators_weight_gradients(variant, num_wasted, digits):
     config = small_config(variant=variant)
@@ -44,6 +54,7 @@ def test_only_the_tuned_generator_update_spares_the_discriminators_weight_gradie
         (TunedConv, nn.Conv2d, (3, 2, 4), 4),
         (TunedConv, nn.Conv2d, (3, 2, 4), 7),  # more than one output pixel: a convolution
         (TunedConv, nn.Conv2d, (3, 2, 4, 2, 1), 4),
+        (TunedConv, nn.Conv2d, (3, 2, 4, 2, 1), 3),  # one output pixel, that sees padding and not all of it
         (TunedConvTranspose, nn.ConvTranspose2d, (3, 2, 4), 1),
         (TunedConvTranspose, nn.ConvTranspose2d, (3, 2, 4), 2),
         (TunedConvTranspose, nn.ConvTranspose2d, (3, 2, 4, 2, 1), 1),
@@ -61,3 +72,23 @@ def test_tuned_convolutions_are_pytorch_s_own(tuned, plain, spec, size, bias):
         results.append([outputs, *gradients])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "plain", "size"), [(TunedConv, nn.Conv2d, 4), (TunedConvTranspose, nn.ConvTranspose2d, 1)]
+)
+def test_tuned_convolutions_stay_in_bfloat16_where_pytorch_s_own_do(tuned, plain, size):
+    images = torch.randn(5, 3, size, size)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        kinds = {layer(3, 2, 4, bias=True)(images).dtype for layer in (tuned, plain)}
+    assert kinds == {torch.bfloat16}
+
+
+def test_tuned_convolutions_with_one_pixel_are_no_convolutions():
+    for layer, size in ((TunedConv(3, 2, 4), 4), (TunedConvTranspose(3, 2, 4), 1)):
+        with Convolutions() as convolutions:
+            layer(torch.randn(5, 3, size, size))
+        assert convolutions.count == 0
+        with Convolutions() as convolutions:
+            layer(torch.randn(5, 3, 6, 6))
+        assert convolutions.count == 1
