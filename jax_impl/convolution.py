@@ -58,9 +58,6 @@ def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, p
     if kernel_size == 1 and stride == 1:
         return _product("nhwc,nhwd->cd", _padded(images, padding, maps.shape[1]), maps, dtype)[None, None]
     spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, stride, padding)
-    if jax.default_backend() == "cpu":
-        # XLA:CPU would compute what made the images once more, in the transposed order, many times slower than a copy.
-        images, maps = lax.optimization_barrier((images, maps))
     gradient = _convolution(
         images.transpose(3, 1, 2, 0),  # (C, H, H, N)
         maps.transpose(1, 2, 0, 3),  # (h, h, N, D)
