@@ -14,7 +14,7 @@ EXTRA_FILES = {
     "jax_impl/normalization.py": "torch's BatchNorm has a gradient written by hand; Flax's is what autodiff makes",
     "jax_impl/optimizer.py": "torch takes Adam's bias corrections in float64; optax rounds them to float32",
 }
-# Public names that only one twin has, and why.
+# Public names that only one twin has, or that are not of the same things in both, and why.
 EXTRA_NAMES = {
     "torch_impl/steps.py:update": "torch keeps gradients in the parameters; JAX returns them to the caller",
     "jax_impl/steps.py:generate": "torch's tape shares the generator's forward pass; JAX needs an explicit vjp",
@@ -24,9 +24,9 @@ EXTRA_NAMES = {
     "jax_impl/layers.py:Layer": "torch has a common base class for layers, nn.Module; here some are plain functions",
     "jax_impl/layers.py:Constant": "torch holds a parameter's gradient by a hook, Flax by a kind of parameter",
     "jax_impl/layers.py:held_dtype": "torch's autocast decides it",
-    "jax_impl/layers.py:TunedConv": "calls jax_impl/convolution.py, which knows both kinds",
-    "torch_impl/layers.py:TunedConv": "torch's own but for one shape",
-    "torch_impl/layers.py:TunedConvTranspose": "the same; torch has a class for each kind",
+    "jax_impl/layers.py:TunedConv": "of both kinds, which jax_impl/convolution.py knows",
+    "torch_impl/layers.py:TunedConv": "of one kind, as torch's own classes are",
+    "torch_impl/layers.py:TunedConvTranspose": "of the other kind",
     "jax_impl/layers.py:BatchNorm": "torch's own is the convention; Flax's needs its running variance corrected",
     "jax_impl/layers.py:TunedBatchNorm": "calls jax_impl/normalization.py",
     "jax_impl/layers.py:LeakyReLU": "torch's own LeakyReLU is the convention; JAX's has another derivative at 0",

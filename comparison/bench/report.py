@@ -32,9 +32,9 @@ DEFINITIONS = {
 
 # Why a form as the documentation teaches it is slower on a CPU (docs/decisions/0003-convolutions-in-jax.md).
 IDIOMATIC_CAUSES = {
-    "torch": "memory layout (channels_last), matrix multiplies for one-pixel convolutions, Adam in one kernel, and "
+    "torch": "through memory layout (channels_last), matrix multiplies for one-pixel convolutions, Adam in one kernel, and "
     "gradients of D that G's update only throws away",
-    "jax": "one path of XLA's CPU compiler, the unoptimised loop that kernel gradients of transposed convolutions "
+    "jax": "mostly through one path of XLA's CPU compiler, the unoptimised loop that kernel gradients of transposed convolutions "
     "fall into (jax#31662)",
 }
 
@@ -54,7 +54,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
             )
             found.append(
                 f"A step of {FRAMEWORK_NAMES[framework]} as its documentation teaches it takes {interval_text(slower)} "
-                f"times as long as a tuned one{f', mostly through {cause}' if explained else ''}"
+                f"times as long as a tuned one{f', {cause}' if explained else ''}"
             )
     between = result["ratios"].get("jax/torch")
     if between is not None:

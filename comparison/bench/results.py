@@ -35,6 +35,17 @@ class Certificate:
     reason: str
 
 
+def still_certified(
+    certificate: Certificate, environment: Mapping[str, Any], measured: Mapping[str, Records]
+) -> Certificate:
+    """None for programs other than the one that was certified: an edit or an update may come while it is measured."""
+    for name, records in measured.items():
+        for record in records:
+            if any(record["environment"][key] != environment[key] for key in ("source_hash", "packages")):
+                return Certificate(False, f"the sources or packages changed while {name} was measured: measure again")
+    return certificate
+
+
 def step_seconds(records: Records) -> list[float]:
     """One number for each repetition: the median of its blocks."""
     return [float(np.median(record["block_seconds_per_step"])) for record in records]
