@@ -32,10 +32,10 @@ DEFINITIONS = {
 
 # Why a form as the documentation teaches it is slower on a CPU (docs/decisions/0003-convolutions-in-jax.md).
 IDIOMATIC_CAUSES = {
-    "torch": "through memory layout (channels_last), matrix multiplies for one-pixel convolutions, Adam in one kernel, and "
-    "gradients of D that G's update only throws away",
-    "jax": "mostly through one path of XLA's CPU compiler, the unoptimised loop that kernel gradients of transposed convolutions "
-    "fall into (jax#31662)",
+    "torch": "through memory layout (channels_last), matrix multiplies for one-pixel convolutions, Adam in one "
+    "kernel, and gradients of D that G's update only throws away",
+    "jax": "mostly through one path of XLA's CPU compiler, the unoptimised loop that kernel gradients of transposed "
+    "convolutions fall into (jax#31662)",
 }
 
 
