@@ -134,6 +134,16 @@ def test_what_changed_while_it_was_measured_is_not_certified(changed):
     assert "while jax was measured" in found.reason
 
 
+def test_the_first_step_must_agree_more_closely_than_those_that_rounding_has_parted():
+    arms = {name: parse_arms(name, precision="float32")[0] for name in ("torch", "jax")}
+    expected = (1.4, 1.3, 1.2, 1.1, 1.0, 0.9)
+    for changed, refused in ((5, {}), (1, {"jax"})):
+        found = list(expected)
+        found[changed] *= 1.003
+        measured = {"torch": [record(0.1, losses=expected)], "jax": [record(0.1, losses=tuple(found))]}
+        assert set(results.verdicts(arms, measured, CERTIFIED, QUIET)["refused"]) == set(refused)
+
+
 def test_arms_take_turns_and_lead_in_turn():
     places = ["".join(item for number, item in turns("abc", 6) if number == repetition) for repetition in range(6)]
     assert places == ["abc", "cba", "bca", "acb", "cab", "bac"]

@@ -14,7 +14,7 @@ from typing import Any
 # In the order in which they import each other: all are compiled again around an edit.
 MODULES = {
     "torch": ("layers", "model", "losses", "steps", "weights", "trainer"),
-    "jax": ("convolution", "layers", "model", "losses", "optimizer", "steps", "weights", "trainer"),
+    "jax": ("convolution", "normalization", "layers", "model", "losses", "optimizer", "steps", "weights", "trainer"),
 }
 
 
@@ -94,6 +94,16 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         ("variance * (count / (count - 1))", "variance"),
     ),
     _bug("BatchNorm's eps 1e-3", "jax/layers", ("epsilon=spec.epsilon,", "epsilon=1e-3,")),
+    _bug(
+        "BatchNorm's gradient without the mean's share",
+        "jax/normalization",
+        ("        - (factor * bias_gradient / count)[None, None, None]\n", ""),
+    ),
+    _bug(
+        "rows and columns of the latents' layer swapped",
+        "torch/layers",
+        ("images.permute(0, 2, 3, 1)", "images.permute(0, 3, 2, 1)"),
+    ),
     _bug(
         "BatchNorm's scale drawn from N(0, 0.02)",
         "torch/weights",
