@@ -181,6 +181,9 @@ def test_the_recorded_results_name_every_planted_bug_and_miss_none():
     assert f"{len(PLANTED_BUGS)} of {len(PLANTED_BUGS)} are caught" in page
     for bug in PLANTED_BUGS:
         assert f"| {bug.title} | {bug.location} |" in page
+        for edit in bug.edits:
+            before, after = (" ⏎ ".join(line.strip() for line in code.strip().splitlines()) for code in edit)
+            assert (f"`{before}` becomes `{after}`" if after else f"`{before}` is removed") in page, bug.title
 
 
 def test_planted_bugs_are_many_and_on_both_sides():
