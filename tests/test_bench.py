@@ -137,11 +137,13 @@ def test_what_changed_while_it_was_measured_is_not_certified(changed):
 def test_the_first_step_must_agree_more_closely_than_those_that_rounding_has_parted():
     arms = {name: parse_arms(name, precision="float32")[0] for name in ("torch", "jax")}
     expected = (1.4, 1.3, 1.2, 1.1, 1.0, 0.9)
-    for changed, refused in ((5, {}), (1, {"jax"})):
+    for changed, refused in ((5, set()), (1, {"jax"})):
         found = list(expected)
-        found[changed] *= 1.003
+        found[changed] *= 1.003 if changed > 1 else 1.02  # too far even for the steps after it
         measured = {"torch": [record(0.1, losses=expected)], "jax": [record(0.1, losses=tuple(found))]}
-        assert set(results.verdicts(arms, measured, CERTIFIED, QUIET)["refused"]) == set(refused)
+        told = results.verdicts(arms, measured, CERTIFIED, QUIET)["refused"]
+        assert set(told) == refused
+        assert all("first step" in reason for reason in told.values())
 
 
 def test_arms_take_turns_and_lead_in_turn():

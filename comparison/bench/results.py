@@ -129,7 +129,7 @@ def refusals(
             if difference is None:
                 refused[name] = "a loss of its first steps, or of the arm it is held against, is not a number"
             elif difference > allowed:
-                refused[name] = f"{losses} are {difference:.1e} off, where {allowed:.0e} is allowed"
+                refused.setdefault(name, f"{losses} are {difference:.1e} off, where {allowed:.0e} is allowed")
     return refused
 
 
@@ -154,10 +154,12 @@ def verdicts(
 ) -> dict[str, Any]:
     """Ratios of step times, "a/b", and break-even steps, of every two arms that may have one; none without control."""
     differences = first_loss_differences(arms, measured)
-    refused = refusals(arms, first_loss_differences(arms, measured, num_steps=1), differences, certificate)
+    first_step = first_loss_differences(arms, measured, num_steps=1)
+    refused = refusals(arms, first_step, differences, certificate)
     allowed = [name for name in measured if name not in refused] if control["holds"] else []
     seconds = {name: step_seconds(measured[name]) for name in allowed}
     return {
+        "first_step_differences": first_step,
         "first_loss_differences": differences,
         "refused": refused,
         "weaker_evidence": weaker_evidence(arms, differences, refused),
