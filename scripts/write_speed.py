@@ -1,7 +1,7 @@
 """python scripts/write_speed.py BENCH.json ...: the measured part of docs/results/speed.md and its figures.
 
 Each file is what `python compare.py bench --json FILE` wrote; they come in the order in which they are named,
-and their figures are named after them.
+and their figures, which stand beside a copy of each, are named after them.
 """
 
 import json
@@ -33,6 +33,7 @@ def main() -> int:
         figures = {f"{Path(argument).stem}_{name}": content for name, content in draw(result).items()}
         for name, content in figures.items():
             write_atomically(FIGURES / name, content)
+        write_atomically(FIGURES / Path(argument).name, Path(argument).read_bytes())
         sections.append(page(result, [f"speed/{name}" for name in figures]))
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(START)
