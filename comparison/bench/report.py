@@ -110,7 +110,7 @@ def page(result: Mapping[str, Any], figures: Sequence[str]) -> str:
     sections = [
         f"### {title(result)}",
         "\n".join(f"- **{sentence}.**" for sentence in headlines(result)),
-        f"    {shlex.join(result['protocol']['command'])}",
+        f"```\n{shlex.join(result['protocol']['command'])}\n```",  # indented, it would belong to the list before it
         conditions(result),
         *map(markdown, tables(result)),
         "\n".join(f"- {sentence}" for sentence in notices(result)),
