@@ -2,7 +2,8 @@
 
 XLA:CPU runs the kernel gradient of a strided transposed convolution, as autodiff writes it, in an unoptimised loop
 nest 60 times slower than its other convolutions (jax#31662, xla#34273). Here the two operations are each other's
-gradients, and the kernel gradient is a dilated convolution in the canonical layout, which XLA does well.
+gradients, and the kernel gradient is a dilated convolution in the canonical layout, which XLA does well. Where
+`jax_impl/winograd.py` knows the shape, it computes all three on a CPU.
 
 Images are NHWC. Both directions take the kernel of the convolution: (K, K, C, D), C channels on its larger side
 (`images`), D on its smaller one (`maps`). `dtype` is that of the operands of every product; arrays are held, and sums
@@ -16,20 +17,23 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from jax_impl import winograd
+from jax_impl.winograd import product
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
-# Up to this many output channels, one matrix multiply and an overlap-add beat a convolution on a CPU.
+# With no more channels than this on the larger side, on a CPU, one matrix multiply and an overlap-add beat both a
+# convolution and Winograd's form, whose transforms cost as much as they save (docs/decisions/0003).
 MAX_CHANNELS_FOR_MATMUL = 8
-# Below this input size the same holds; from it on, four small convolutions win (docs/decisions/0003), but not in
-# bfloat16, where a matrix multiply is several times faster and a convolution is not.
-MIN_SIZE_FOR_SUBPIXEL = 8
 
 
 def _down(images: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> Array:
     """Strided convolution of images (N, H, H, C) with kernel (K, K, C, D) to (N, h, h, D)."""
     kernel_size = kernel.shape[0]
     if _map_size(images.shape[1], kernel_size, stride, padding) == 1:
-        return _product("nhwc,hwcd->nd", _padded(images, padding, kernel_size), kernel, dtype)[:, None, None]
+        return product("nhwc,hwcd->nd", _padded(images, padding, kernel_size), kernel, dtype)[:, None, None]
+    if _winograd_pays(images.shape[1], images.shape[3], kernel_size, stride, padding):
+        return winograd.down(images, kernel, dtype)
     return _convolution(images, kernel, dtype, stride=stride, padding=[(padding, padding)] * 2)
 
 
@@ -42,21 +46,22 @@ def _up_to_size(maps: Array, kernel: Array, stride: int, padding: int, dtype: DT
     """`_up` to images that had so many spare rows: an odd size, say 7 -> 3, has one that no output reached."""
     size, kernel_size, out_channels = maps.shape[1], kernel.shape[0], kernel.shape[2]
     if size == 1:
-        return _cropped(_product("nd,hwcd->nhwc", maps[:, 0, 0], kernel, dtype), padding, spare)
+        return _cropped(product("nd,hwcd->nhwc", maps[:, 0, 0], kernel, dtype), padding, spare)
+    if spare == 0 and _winograd_pays(2 * size, out_channels, kernel_size, stride, padding):
+        return winograd.up(maps, kernel, dtype)
     if kernel_size % stride == 0 and stride > 1 and jax.default_backend() == "cpu":
-        if out_channels <= MAX_CHANNELS_FOR_MATMUL or size < MIN_SIZE_FOR_SUBPIXEL or dtype == jnp.bfloat16:
-            return _up_by_matmul(maps, kernel, stride, padding, dtype, spare)
-        if (kernel_size, stride, padding, spare) == (4, 2, 1, 0):
-            return _up_by_subpixel(maps, kernel, dtype)
+        return _up_by_matmul(maps, kernel, stride, padding, dtype, spare)
     return _up_by_dilation(maps, kernel, stride, padding, dtype, spare)
 
 
 def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, padding: int, dtype: DTypeLike) -> Array:
     """d/d kernel of <down(images, kernel), maps>: (K, K, C, D), as a convolution that sums over the batch."""
     if maps.shape[1] == 1:
-        return _product("nhwc,nd->hwcd", _padded(images, padding, kernel_size), maps[:, 0, 0], dtype)
+        return product("nhwc,nd->hwcd", _padded(images, padding, kernel_size), maps[:, 0, 0], dtype)
     if kernel_size == 1 and stride == 1:
-        return _product("nhwc,nhwd->cd", _padded(images, padding, maps.shape[1]), maps, dtype)[None, None]
+        return product("nhwc,nhwd->cd", _padded(images, padding, maps.shape[1]), maps, dtype)[None, None]
+    if _winograd_pays(images.shape[1], images.shape[3], kernel_size, stride, padding):
+        return winograd.kernel_gradient(images, maps, dtype)
     spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, stride, padding)
     gradient = _convolution(
         images.transpose(3, 1, 2, 0),  # (C, H, H, N)
@@ -98,9 +103,10 @@ down.defvjp(_down_forward, _down_backward)
 up.defvjp(_up_forward, _up_backward)
 
 
-def _product(subscripts: str, left: Array, right: Array, dtype: DTypeLike) -> Array:
-    """A matrix multiply of operands in `dtype`, summed and held as they were: so bfloat16 reaches AMX on a CPU."""
-    return jnp.einsum(subscripts, left.astype(dtype), right.astype(dtype), preferred_element_type=left.dtype)
+def _winograd_pays(size: int, num_channels: int, kernel_size: int, stride: int, padding: int) -> bool:
+    """Whether Winograd's form exists for a larger side of this size, and is faster; cuDNN has forms of its own."""
+    fits = winograd.fits(size, kernel_size, stride, padding)
+    return fits and num_channels > MAX_CHANNELS_FOR_MATMUL and jax.default_backend() == "cpu"
 
 
 def _convolution(
@@ -113,7 +119,7 @@ def _convolution(
     image_dilation: int = 1,
     kernel_dilation: int = 1,
 ) -> Array:
-    """The same for a convolution, which XLA:CPU has in float32 alone: there, bfloat16 is a rounding of the operands."""
+    """`product` as a convolution, which XLA:CPU has in float32 alone: there, bfloat16 is a rounding of the operands."""
     held = images.dtype
     if dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
         images, kernel = (lax.reduce_precision(array, exponent_bits=8, mantissa_bits=7) for array in (images, kernel))
@@ -161,25 +167,9 @@ def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int, dtype
     return _convolution(maps, flipped, dtype, padding=[(border, border + spare)] * 2, image_dilation=stride)
 
 
-def _up_by_subpixel(maps: Array, kernel: Array, dtype: DTypeLike) -> Array:
-    """For k4 s2 p1: each of the four output phases is a dense 2x2 convolution of the input."""
-    # Even output rows 2r read input rows r-1 (tap 3) and r (tap 1); odd rows read r (tap 2) and r+1 (tap 0).
-    phases = ((jnp.array([3, 1]), (1, 0)), (jnp.array([2, 0]), (0, 1)))
-    kernel = kernel.swapaxes(2, 3)  # (4, 4, D, C)
-    rows = []
-    for row_taps, row_padding in phases:
-        columns = [
-            _convolution(maps, kernel[row_taps][:, column_taps], dtype, padding=[row_padding, column_padding])
-            for column_taps, column_padding in phases
-        ]
-        rows.append(jnp.stack(columns, axis=3))  # (N, h, h, 2, C)
-    batch, size, _, _ = maps.shape
-    return jnp.stack(rows, axis=2).reshape(batch, 2 * size, 2 * size, kernel.shape[3])
-
-
 def _up_by_matmul(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike, spare: int) -> Array:
     """One matrix multiply gives every tap's contribution, then overlapping ones are added; stride divides K."""
-    taps = _product("nhwd,abcd->nhwabc", maps, kernel, dtype)  # (N, h, h, K, K, C)
+    taps = product("nhwd,abcd->nhwabc", maps, kernel, dtype)  # (N, h, h, K, K, C)
     taps = _overlap_add(taps, stride, axis=1)  # (N, s (h + K / s - 1), h, K, C)
     return _cropped(_overlap_add(taps, stride, axis=2), padding, spare)
 

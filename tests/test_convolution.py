@@ -21,8 +21,10 @@ SHAPES = st.fixed_dictionaries(
         "padding": st.integers(0, 2),
     }
 )
-# The three forms of `up` for k4 s2 p1, which a draw could miss, and odd sizes.
-FORMS = {"one channel": (16, 1), "small map": (4, 16), "wide map": (8, 16), "odd wide map": (9, 16)}
+# The forms of `up` for k4 s2 p1, which a draw could miss: by matrix multiply, and by Winograd's products.
+BY_MATMUL = {"one channel": (16, 1), "odd map": (7, 16)}
+BY_WINOGRAD = {"one tile": (2, 16), "small map": (4, 16), "wide map": (8, 16)}
+FORMS = BY_MATMUL | BY_WINOGRAD
 
 
 def operands(seed, *shapes):
@@ -110,23 +112,48 @@ def test_each_form_of_the_doubling_transposed_convolution_is_torchs(form):
     check_down(2, 2 * size, large_channels, 3, 4, 2, 1)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", BY_MATMUL)
 def test_bfloat16_is_a_rounding_of_the_operands_of_each_product(form):
-    size, channels = FORMS[form]
-    maps, kernel, cotangent = (
-        array.astype(np.float32)
-        for array in operands(2, (2, size, size, 3), (4, 4, channels, 3), (2, 2 * size, 2 * size, channels))
-    )
-    rounded = [jax.lax.reduce_precision(array, 8, 7) for array in (maps, kernel, cotangent)]
-    found, expected = (
-        value_and_gradients(lambda x, k, dtype=dtype: convolution.up(x, k, 2, 1, dtype), *arguments)
-        for dtype, arguments in ((jax.numpy.bfloat16, (maps, kernel, cotangent)), (np.float32, rounded))
-    )
-    unrounded = convolution.up(maps, kernel, 2, 1, np.float32)
+    arrays = operands_of_up(form)
+    rounded = [jax.lax.reduce_precision(array, 8, 7) for array in arrays]
+    found, expected = results_of_up(jax.numpy.bfloat16, *arrays), results_of_up(np.float32, *rounded)
+    unrounded = results_of_up(np.float32, *arrays)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
-    assert np.abs(found[0] - unrounded).max() > 1e-3
+    assert np.abs(found[0] - unrounded[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("form", BY_WINOGRAD)
+def test_bfloat16_by_winograd_loses_about_one_bit_more_than_such_a_rounding(form):
+    arrays = operands_of_up(form)
+    rounded = [jax.lax.reduce_precision(array, 8, 7) for array in arrays]
+    exact = results_of_up(np.float32, *arrays)
+    for ours, theirs, truth in zip(
+        results_of_up(jax.numpy.bfloat16, *arrays), results_of_up(np.float32, *rounded), exact, strict=True
+    ):
+        assert ours.dtype == np.float32
+        assert 1 < np.linalg.norm(ours - truth) / np.linalg.norm(theirs - truth) < 3
+
+
+def operands_of_up(form):
+    size, channels = FORMS[form]
+    shapes = (2, size, size, 3), (4, 4, channels, 3), (2, 2 * size, 2 * size, channels)
+    return [array.astype(np.float32) for array in operands(2, *shapes)]
+
+
+def results_of_up(dtype, *arrays):
+    return value_and_gradients(lambda maps, kernel: convolution.up(maps, kernel, 2, 1, dtype), *arrays)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_winograds_products_are_used_where_they_fit_and_nowhere_else(form):
+    maps, kernel, cotangent = operands_of_up(form)
+    text = jax.jit(value_and_gradients, static_argnums=0).lower(
+        lambda maps, kernel: convolution.up(maps, kernel, 2, 1, np.float32), maps, kernel, cotangent
+    )
+    products = {"one channel": 1, "odd map": 1}.get(form, 3 * 9)  # a convolution is no product
+    assert text.as_text().count("stablehlo.dot_general") == products
 
 
 def test_odd_sizes_of_the_seed_documents_are_torch_s():

@@ -14,7 +14,18 @@ from typing import Any
 # In the order in which they import each other: all are compiled again around an edit.
 MODULES = {
     "torch": ("layers", "model", "losses", "steps", "weights", "trainer"),
-    "jax": ("convolution", "normalization", "layers", "model", "losses", "optimizer", "steps", "weights", "trainer"),
+    "jax": (
+        "winograd",
+        "convolution",
+        "normalization",
+        "layers",
+        "model",
+        "losses",
+        "optimizer",
+        "steps",
+        "weights",
+        "trainer",
+    ),
 }
 
 
