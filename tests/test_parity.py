@@ -366,6 +366,31 @@ def test_finite_differences_notice_a_wrong_gradient_of_any_tensor(factor, holds,
     assert [m.holds for m in measured] == [holds]
 
 
+@pytest.mark.parametrize(("hidden_by_rounding", "holds"), [(False, True), (True, False)])
+def test_a_kink_within_the_usual_steps_is_seen_past_by_the_shortest_one(
+    hidden_by_rounding, holds, clean_pair, monkeypatch
+):
+    """As in seed002: every usual step is 1e-3 off; the shortest counts only where rounding does not hide the slope."""
+    finite_differences = pieces.finite_differences
+
+    def across_a_kink(pair: Pair, gradients: Any, step: float) -> list[pieces.Slope]:
+        if step != pieces.SHORTEST_FINITE_DIFFERENCE_STEP:
+            return [
+                slope._replace(difference=1.001 * slope.difference, smallest=0.0)
+                for slope in finite_differences(pair, gradients, 1e-8)
+            ]
+        return [
+            pieces.Slope(slope.name, slope.direction, exact, 2 * abs(exact) if hidden_by_rounding else 0.0)
+            for slope in finite_differences(pair, gradients, step)
+            for exact in [float(np.sum(gradients[slope.name] * slope.direction))]
+        ]
+
+    monkeypatch.setattr(pieces, "finite_differences", across_a_kink)
+    measured = [m for m in pieces.gradients(clean_pair, "float64") if "finite differences" in m.name]
+    assert len(measured) == 2
+    assert [m.holds for m in measured] == [holds] * 2
+
+
 def first_batch(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     images, latents = pair.data(0, 1)
     return images[0], latents[0, 0]
