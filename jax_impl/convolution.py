@@ -2,8 +2,8 @@
 
 XLA:CPU runs the kernel gradient of a strided transposed convolution, as autodiff writes it, in an unoptimised loop
 nest 60 times slower than its other convolutions (jax#31662, xla#34273). Here the two operations are each other's
-gradients, and the kernel gradient is a dilated convolution in the canonical layout, which XLA does well. Where
-`jax_impl/winograd.py` knows the shape, it computes all three on a CPU.
+gradients, and the kernel gradient is a dilated convolution in the canonical layout, which XLA does well. On a CPU
+`jax_impl/winograd.py` computes all three where it can.
 
 Images are NHWC. Both directions take the kernel of the convolution: (K, K, C, D), C channels on its larger side
 (`images`), D on its smaller one (`maps`). `dtype` is that of the operands of every product; arrays are held, and sums
@@ -22,9 +22,9 @@ from jax_impl.winograd import product
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
-# With no more channels than this on the larger side, on a CPU, one matrix multiply and an overlap-add beat both a
-# convolution and Winograd's form, whose transforms cost as much as they save (docs/decisions/0003).
-MAX_CHANNELS_FOR_MATMUL = 8
+# An image has fewer: too few products to pay for Winograd's transforms (docs/decisions/0013). All other layers have
+# more, even in a test's narrow networks, which are so computed in the same form as wide ones.
+MIN_CHANNELS_FOR_WINOGRAD = 4
 
 
 def _down(images: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> Array:
@@ -55,7 +55,7 @@ def _up_to_size(maps: Array, kernel: Array, stride: int, padding: int, dtype: DT
 
 
 def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, padding: int, dtype: DTypeLike) -> Array:
-    """d/d kernel of <down(images, kernel), maps>: (K, K, C, D), as a convolution that sums over the batch."""
+    """d/d kernel of <down(images, kernel), maps>: (K, K, C, D)."""
     if maps.shape[1] == 1:
         return product("nhwc,nd->hwcd", _padded(images, padding, kernel_size), maps[:, 0, 0], dtype)
     if kernel_size == 1 and stride == 1:
@@ -63,7 +63,7 @@ def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, p
     if _winograd_pays(images.shape[1], images.shape[3], kernel_size, stride, padding):
         return winograd.kernel_gradient(images, maps, dtype)
     spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, stride, padding)
-    gradient = _convolution(
+    gradient = _convolution(  # that sums over the batch, as others do over channels
         images.transpose(3, 1, 2, 0),  # (C, H, H, N)
         maps.transpose(1, 2, 0, 3),  # (h, h, N, D)
         dtype,
@@ -104,9 +104,9 @@ up.defvjp(_up_forward, _up_backward)
 
 
 def _winograd_pays(size: int, num_channels: int, kernel_size: int, stride: int, padding: int) -> bool:
-    """Whether Winograd's form exists for a larger side of this size, and is faster; cuDNN has forms of its own."""
+    """Whether Winograd's form exists for a larger side of this size, and is faster; on a GPU cuDNN chooses its own."""
     fits = winograd.fits(size, kernel_size, stride, padding)
-    return fits and num_channels > MAX_CHANNELS_FOR_MATMUL and jax.default_backend() == "cpu"
+    return fits and num_channels >= MIN_CHANNELS_FOR_WINOGRAD and jax.default_backend() == "cpu"
 
 
 def _convolution(

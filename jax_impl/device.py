@@ -11,8 +11,9 @@ from common.errors import UserError
 
 Device = Any  # jax.Device, which a type checker takes for a variable
 
-# XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-convolutions-in-jax.md):
-# these are its defaults without INDIVIDUAL_CONVOLUTION. An unknown option is an error, so only these jaxlibs get it.
+# XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-convolutions-in-jax.md; for
+# what it is worth where Winograd's form leaves few, 0013): these are its defaults without INDIVIDUAL_CONVOLUTION. An
+# unknown option is an error, so only these jaxlibs get it.
 CPU_COMPILER_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 }

@@ -11,6 +11,9 @@ Over rows, columns and channels that is nine matrix multiplies between transform
 transform stands here with its transpose: `up` is `down` backwards, and the kernel gradient multiplies what both split.
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
@@ -21,18 +24,21 @@ def fits(size: int, kernel_size: int, stride: int, padding: int) -> bool:
     return (kernel_size, stride, padding) == (4, 2, 1) and size % 4 == 0
 
 
+@partial(jax.jit, static_argnames="dtype")
 def down(images: Array, kernel: Array, dtype: DTypeLike) -> Array:
     """Convolution of images (N, H, H, C) with kernel (4, 4, C, D) to (N, H / 2, H / 2, D); 4 divides H."""
     pairs = zip(_split_images(images), _split_kernel(kernel), strict=True)
     return _join_maps([product("ntuk,kd->ntud", tiles, taps, dtype) for tiles, taps in pairs])
 
 
+@partial(jax.jit, static_argnames="dtype")
 def up(maps: Array, kernel: Array, dtype: DTypeLike) -> Array:
     """Transpose of `down`: maps (N, H / 2, H / 2, D) with the same kernel to (N, H, H, C)."""
     pairs = zip(_split_maps(maps), _split_kernel(kernel), strict=True)
     return _join_images([product("ntud,kd->ntuk", tiles, taps, dtype) for tiles, taps in pairs])
 
 
+@partial(jax.jit, static_argnames="dtype")
 def kernel_gradient(images: Array, maps: Array, dtype: DTypeLike) -> Array:
     """d/d kernel of <down(images, kernel), maps>: (4, 4, C, D)."""
     pairs = zip(_split_images(images), _split_maps(maps), strict=True)
@@ -42,7 +48,7 @@ def kernel_gradient(images: Array, maps: Array, dtype: DTypeLike) -> Array:
 def product(subscripts: str, left: Array, right: Array, dtype: DTypeLike) -> Array:
     """A matrix multiply of operands in `dtype`, summed and held as they were: so bfloat16 reaches AMX on a CPU.
 
-    Axes that belong together stay apart: with bfloat16 operands flattened to two axes a step took 1.4 times as long.
+    `jax_impl/convolution.py` takes it from here too. It is given no flattened axes: docs/decisions/0013.
     """
     return jnp.einsum(subscripts, left.astype(dtype), right.astype(dtype), preferred_element_type=left.dtype)
 

@@ -11,7 +11,7 @@ TORCH, JAX = ROOT / "torch_impl", ROOT / "jax_impl"
 # Files that only one twin has, and why.
 EXTRA_FILES = {
     "jax_impl/convolution.py": "XLA needs the gradients of transposed convolutions written by hand; torch does not",
-    "jax_impl/winograd.py": "in PyTorch its transforms, an operation each, cost what the products save",
+    "jax_impl/winograd.py": "in PyTorch its transforms, an operation each, cost more than the products save",
     "jax_impl/normalization.py": "torch's BatchNorm has a gradient written by hand; Flax's is what autodiff makes",
     "jax_impl/optimizer.py": "torch takes Adam's bias corrections in float64; optax rounds them to float32",
 }

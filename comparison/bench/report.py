@@ -21,8 +21,8 @@ DEFINITIONS = {
     "the steps of one `train_chunk`, from images and latents that lie ready in memory to the one wait for all results",
     "of the roof": "the layers' arithmetic, that of direct convolutions for both frameworks, over the best "
     "matrix multiplication that any measured framework reaches in the same run, with as many threads and the same "
-    "precision. On a CPU JAX's tuned form takes 9 of 16 multiplications in most layers (Winograd's), so that its share "
-    "says how fast the step is, not how busy the processor",
+    "precision. Where JAX's tuned form computes a convolution in Winograd's form (docs/decisions/0013) it does 9 of 16 "
+    "multiplications: its share says how fast the step is, not how busy the processor, and may pass 100 %",
     "first block": "what the first block takes beyond a later one: trace + compile in JAX, in PyTorch thread pools and "
     "the choice of kernels, with torch.compile its compilation",
     "ratio": "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
@@ -37,7 +37,7 @@ IDIOMATIC_CAUSES = {
     "torch": "through memory layout (channels_last), matrix multiplies for one-pixel convolutions, Adam in one "
     "kernel, and gradients of D that G's update only throws away",
     "jax": "mostly through one path of XLA's CPU compiler, the unoptimised loop that kernel gradients of transposed "
-    "convolutions fall into (jax#31662); the tuned one computes its convolutions in Winograd's form besides",
+    "convolutions fall into (jax#31662)",
 }
 
 

@@ -129,6 +129,11 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         ("index_in_dim(taps, tap,", "index_in_dim(taps, taps.shape[tap_axis] - 1 - tap,"),
     ),
     _bug(
+        "a sign in Winograd's transform of the maps",
+        "jax/winograd",
+        ("return [even, even + odd, -odd]", "return [even, even + odd, odd]"),
+    ),
+    _bug(
         "SAME padding, which differs on odd sizes",
         "jax/convolution",
         (
