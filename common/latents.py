@@ -42,12 +42,13 @@ def read_latents(path: Path, *, latent_dim: int) -> np.ndarray:
         raise UserError(
             f"--latents: {name} is damaged or foreign: pass a .npy file, or a .npz file with an array `latents`"
         ) from None
+    held = f"{loaded.dtype} {loaded.shape}"
     if loaded.dtype.kind == "f":  # NumPy's own choice is float64
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
             loaded = loaded.astype(np.float32)
     if loaded.dtype != np.float32 or loaded.ndim != 2 or loaded.shape[1] != latent_dim or not len(loaded):
         wanted = f"float32 (N, {latent_dim})"
-        raise UserError(f"--latents: {name} holds {loaded.dtype} {loaded.shape}, but the generator takes {wanted}")
+        raise UserError(f"--latents: {name} holds {held}, but the generator takes {wanted}")
     if not np.isfinite(loaded).all():
         raise UserError(f"--latents: {name} holds NaN or infinity")
     return loaded

@@ -424,7 +424,10 @@ BAD = {
         "a number that is none": (["run", "--num=ten", "--out=o.png"], "--num"),
         "two sources of latents": (["run", "--seed=1", "--latents=l.npy", "--out=o.png"], "pass one of the two"),
         "missing latents": (["run", "--latents=no.npy", "--out=o.png"], "--latents: no.npy cannot be read"),
-        "latents of another length": (["run", "--latents=wide.npy", "--out=o.png"], "takes float32 (N, 16)"),
+        "latents of another length": (
+            ["run", "--latents=wide.npy", "--out=o.png"],
+            "wide.npy holds float64 (3, 17), but",
+        ),
         "latents beyond float32": (["run", "--latents=huge.npy", "--out=o.png"], "holds NaN or infinity"),
         "latents that are text": (["run", "--latents=text.txt", "--out=o.png"], "damaged or foreign"),
         "fewer latents than images": (["run", "--latents=l.npy", "--num=5", "--out=o.png"], "pass --num, 1 to 3"),
@@ -476,7 +479,7 @@ def bad_folder(tmp_path_factory) -> Path:
         (folder / name).mkdir()
     (folder / "text.txt").write_text("latents")
     np.save(folder / "l.npy", np.zeros((3, 16), np.float32))
-    np.save(folder / "wide.npy", np.zeros((3, 17), np.float32))
+    np.save(folder / "wide.npy", np.zeros((3, 17)))
     np.save(folder / "huge.npy", np.full((3, 16), 1e300))
     return folder
 
