@@ -22,8 +22,8 @@ from jax_impl.winograd import product
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
-# An image has fewer: too few products to pay for Winograd's transforms (docs/decisions/0013). All other layers have
-# more, even in a test's narrow networks, which are so computed in the same form as wide ones.
+# An image has fewer: too few products to pay for Winograd's transforms (docs/decisions/0013). The other layers of a
+# test's narrow networks have as many, so that they are computed in the same form as those of wide ones.
 MIN_CHANNELS_FOR_WINOGRAD = 4
 
 
