@@ -121,6 +121,7 @@ def step_times(implementation: "Implementation", device: Any, options: MeasureOp
     first_counted = 1 + options.num_warm_up_blocks
     steps_per_epoch = len(order) // config.batch_size
     data, blocks, losses = [], [], []
+    compile_seconds = implementation.watch_compilation()
     for index in range(first_counted + options.num_blocks):
         first = index * count
         start = first % (steps_per_epoch - count + 1)
@@ -130,6 +131,7 @@ def step_times(implementation: "Implementation", device: Any, options: MeasureOp
         metrics = _block(trainer, images, latents, compiled=options.compile)
         blocks.append(clock.lap() / count)
         losses.append(metrics)
+    compiled = compile_seconds()
     peak_memory_bytes = implementation.peak_memory_bytes(device)  # of training: sampling comes after
     latents = fixed_latents(config.seed, num=NUM_GENERATED, latent_dim=config.latent_dim)
     trainer.generate(latents)
@@ -139,6 +141,7 @@ def step_times(implementation: "Implementation", device: Any, options: MeasureOp
         "generate_seconds_per_image": clock.lap() / NUM_GENERATED,
         "data_loading_seconds": data_loading_seconds,
         "build_seconds": build_seconds,
+        "compile_seconds": compiled,
         "first_block_seconds": count * blocks[0],
         "warm_up_seconds": count * sum(blocks[1:first_counted]),
         "steps_per_block": count,

@@ -54,6 +54,7 @@ class Implementation:
     peak_memory_bytes: Callable[[Any], int]
     create_trainer: Callable[[TrainConfig, Architecture, Any], Trainer]
     matrix_multiplication: Callable[[Any, int, str], Callable[[], None]]
+    watch_compilation: Callable[[], Callable[[], float]]
 
 
 def run_training(

@@ -38,6 +38,7 @@ def record(seconds: float, *, losses: tuple[float | None, ...] = (1.4, 1.3), fir
         "import_seconds": 2.0,
         "data_loading_seconds": 0.3,
         "build_seconds": 0.5,
+        "compile_seconds": 4.0,
         "first_block_seconds": first,
         "warm_up_seconds": 1.0,
         "data_seconds_per_step": 0.001,
@@ -118,7 +119,19 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
             }
             for size in (32, 64)
         ],
-        "compilation": {},
+        "compilation": {
+            "jax": {
+                f"{cache}_{name}": value
+                for cache in results.CACHES
+                for name, value in (
+                    ("compile_seconds", 4.0),
+                    ("first_block_extra_seconds", 5.0),
+                    ("milliseconds_per_step", 250.0),
+                )
+            }
+        }
+        if "jax" in measured
+        else {},
         "failed": [],
     }
 
@@ -191,7 +204,7 @@ def test_quartiles_are_those_of_numpy():
 
 
 @pytest.mark.parametrize(
-    ("compile_seconds", "step_seconds", "expected"),
+    ("extra_seconds", "step_seconds", "expected"),
     [
         ({"jax": 5.0, "torch": 0.0}, {"jax": 0.1, "torch": 0.2}, 50),
         ({"torch": 0.0, "jax": 5.0}, {"torch": 0.2, "jax": 0.2}, None),
@@ -199,8 +212,8 @@ def test_quartiles_are_those_of_numpy():
         ({"jax": 0.0, "torch": 0.0}, {"jax": 0.3, "torch": 0.2}, 0),
     ],
 )
-def test_compiling_is_repaid_when_the_saved_time_reaches_it(compile_seconds, step_seconds, expected):
-    assert break_even_step(compile_seconds, step_seconds) == expected
+def test_compiling_is_repaid_when_the_saved_time_reaches_it(extra_seconds, step_seconds, expected):
+    assert break_even_step(extra_seconds, step_seconds) == expected
 
 
 def test_an_arm_s_result_is_what_its_times_say():
@@ -209,7 +222,8 @@ def test_an_arm_s_result_is_what_its_times_say():
     assert found["milliseconds_per_step"]["median"] == pytest.approx(100)
     assert found["images_per_second"] == pytest.approx(640)
     assert found["fraction_of_roof"] == pytest.approx(0.5)
-    assert found["compile_seconds"] == pytest.approx(5 - 2 * 0.1)
+    assert found["first_block_extra_seconds"] == pytest.approx(5 - 2 * 0.1)
+    assert found["compile_seconds"] == 4
 
 
 def test_arms_without_a_certificate_or_with_other_losses_get_no_ratio():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def load_implementation() -> "Implementation":
     """Import PyTorch only once the flags are known to be right, so that the clock sees it and errors come fast."""
     from common.run import Implementation
-    from torch_impl import device, roof, trainer
+    from torch_impl import compilation, device, roof, trainer
 
     return Implementation(
         configure=device.configure,
@@ -21,6 +21,7 @@ def load_implementation() -> "Implementation":
         peak_memory_bytes=device.peak_memory_bytes,
         create_trainer=trainer.create_trainer,
         matrix_multiplication=roof.matrix_multiplication,
+        watch_compilation=compilation.watch_compilation,
     )
 
 

@@ -21,7 +21,7 @@ PHASES = {
     "import_seconds": "import and start",
     "data_loading_seconds": "loading the data",
     "build_seconds": "build",
-    "compile_seconds": "first block",
+    "first_block_extra_seconds": "first block",
 }
 
 

@@ -226,10 +226,19 @@ def compilation_times(arms: Sequence[Arm], bench: Bench, config: TrainConfig) ->
     for arm in arms:
         if arm.framework == "jax" and arm.variant == "tuned":
             with tempfile.TemporaryDirectory() as cache:
-                cold, cached = (bench.step(arm, config, cache=Path(cache)) for _ in range(2))
-            seconds, steps = results.compile_seconds([cold, cached]), results.step_seconds([cold, cached])
-            found[arm.name] = {
-                **dict(zip(("cold_seconds", "from_cache_seconds"), seconds, strict=True)),
-                **dict(zip(("cold_milliseconds", "from_cache_milliseconds"), (1e3 * s for s in steps), strict=True)),
-            }
+                records = [bench.step(arm, config, cache=Path(cache)) for _ in results.CACHES]
+            of_caches = zip(
+                results.CACHES,
+                records,
+                results.first_block_extra_seconds(records),
+                results.step_seconds(records),
+                strict=True,
+            )
+            found[arm.name] = {}
+            for name, record, extra_seconds, step_seconds in of_caches:
+                found[arm.name] |= {
+                    f"{name}_compile_seconds": record["compile_seconds"],
+                    f"{name}_first_block_extra_seconds": extra_seconds,
+                    f"{name}_milliseconds_per_step": 1e3 * step_seconds,
+                }
     return found

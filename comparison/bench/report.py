@@ -23,8 +23,10 @@ DEFINITIONS = {
     "matrix multiplication that any measured framework reaches in the same run, with as many threads and the same "
     "precision. Where JAX's tuned form computes a convolution in Winograd's form (docs/decisions/0013) it does 9 of 16 "
     "multiplications: its share says how fast the step is, not how busy the processor, and may pass 100 %",
-    "first block": "what the first block takes beyond a later one: trace + compile in JAX, in PyTorch thread pools and "
-    "the choice of kernels, with torch.compile its compilation",
+    "first block": "what the first block takes beyond a later one: trace + compile, memory that is touched for the "
+    "first time, in PyTorch thread pools and the choice of kernels",
+    "trace + compile": "what the framework says that it spent on tracing, lowering and compiling, or on reading from "
+    "its cache",
     "ratio": "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
     "one only if the first arm against itself gives a narrow interval around 1, if the ladder holds for the tuned "
     "forms, and if the arm's first losses are those of the others",

@@ -18,10 +18,12 @@ Records = Sequence[Mapping[str, Any]]  # of one arm, a record of each repetition
 # of D, and in the two after it. There float32 alone parts PyTorch's two forms by 3e-3 (dcgan32-wide): Adam's first
 # steps are of equal size whatever a gradient's, so that rounding decides the direction of the smallest.
 SAME_WORK = {"float64": (1e-9, 1e-9), "float32": (1e-4, 1e-2), "bfloat16": (0.05, 0.05)}
+CACHES = ("empty_cache", "full_cache")  # what the first process finds of compiled programs, and what the second
 PHASES = (
     "import_seconds",
     "data_loading_seconds",
     "build_seconds",
+    "compile_seconds",
     "first_block_seconds",
     "warm_up_seconds",
     "data_seconds_per_step",
@@ -77,7 +79,7 @@ def arm_result(
         "images_per_second": batch_size / per_step.median,
         "gflops_per_second": gflops,
         "fraction_of_roof": gflops / roofs[arm.precision] if arm.precision in roofs else None,
-        "compile_seconds": float(np.median(compile_seconds(records))),
+        "first_block_extra_seconds": float(np.median(first_block_extra_seconds(records))),
         "peak_memory_bytes": max(record["peak_memory_bytes"] for record in records),
         **phases,
         "seconds_per_step_by_repetition": seconds,
@@ -85,7 +87,7 @@ def arm_result(
     }
 
 
-def compile_seconds(records: Records) -> list[float]:
+def first_block_extra_seconds(records: Records) -> list[float]:
     """What the first block of each repetition took beyond a later one."""
     steady = step_seconds(records)
     return [
@@ -166,7 +168,7 @@ def verdicts(
         "ratios": {f"{a}/{b}": ratio(seconds[a], seconds[b])._asdict() for a, b in permutations(allowed, 2)},
         "break_even_steps": {
             f"{a}/{b}": break_even_step(
-                {name: float(np.median(compile_seconds(measured[name]))) for name in (a, b)},
+                {name: float(np.median(first_block_extra_seconds(measured[name]))) for name in (a, b)},
                 {name: float(np.median(seconds[name])) for name in (a, b)},
             )
             for a, b in combinations(sorted(allowed), 2)

@@ -46,10 +46,10 @@ def is_itself(control: Interval) -> bool:
     return control.low <= 1 <= control.high <= MAX_CONTROL_WIDTH * control.low
 
 
-def break_even_step(compile_seconds: Mapping[str, float], step_seconds: Mapping[str, float]) -> int | None:
-    """The step from which the arm that compiles longer has repaid it; None if it never does, 0 if it need not."""
-    slow_start, fast_start = sorted(compile_seconds, key=lambda name: -compile_seconds[name])
-    lead = compile_seconds[slow_start] - compile_seconds[fast_start]
+def break_even_step(extra_seconds: Mapping[str, float], step_seconds: Mapping[str, float]) -> int | None:
+    """The step from which the arm that starts more slowly has repaid it; None if it never does, 0 if it need not."""
+    slow_start, fast_start = sorted(extra_seconds, key=lambda name: -extra_seconds[name])
+    lead = extra_seconds[slow_start] - extra_seconds[fast_start]
     gain = step_seconds[fast_start] - step_seconds[slow_start]
     if lead == 0:
         return 0
