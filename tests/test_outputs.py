@@ -421,6 +421,7 @@ BAD = {
         "no images": (["run", "--num=0", "--out=o.png"], "--num is 0: pass 1 to 10,000"),
         "too many images": (["run", "--num=10001", "--out=o.png"], "--num is 10001: pass 1 to 10,000"),
         "no columns": (["run", "--num-columns=0", "--out=o.png"], "--num-columns is 0: pass 1 to 100"),
+        "columns of no grid": (["run", "--num-columns=5", "--out=o.npz"], "--num-columns is of a grid"),
         "a number that is none": (["run", "--num=ten", "--out=o.png"], "--num"),
         "two sources of latents": (["run", "--seed=1", "--latents=l.npy", "--out=o.png"], "pass one of the two"),
         "missing latents": (["run", "--latents=no.npy", "--out=o.png"], "--latents: no.npy cannot be read"),

@@ -57,6 +57,8 @@ class DigitReader:
         If more are clear, up to `most` are returned, the clearest first. The candidates are the seed's first latents:
         the ones that `sample --seed` shows.
         """
+        # It may take most of a minute; flushed, for a pipe holds a line back until the end.
+        print(f"drawing {NUM_CANDIDATES:,} images to find the clearest digits", flush=True)
         candidates = fixed_latents(seed, num=NUM_CANDIDATES, latent_dim=self.model.config.latent_dim)
         probabilities = self.probabilities(self.draw(candidates))
         found = {}

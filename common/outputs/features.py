@@ -68,6 +68,8 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
         raise UserError(
             f"--out: {one_line(options.out)} cannot be made ({error.strerror}): choose another folder"
         ) from None
+    # It may take most of a minute; flushed, for a pipe holds a line back until the end.
+    print(f"looking at {len(images):,} test images through every filter", flush=True)
     responses = _strongest_responses(model, images)
     for layer, of_layer in enumerate(responses):
         filters = _find_filters(model, images, of_layer, layer, options)

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
     moving = reader.draw(way(starts[0], stops[0], num=NUM_POSITIONS))
     others = others_on_ways(starts, stops, reader)
     write_out(options.out, _strip(images, reader.read(images), options, model_name=model.name, others=others))
-    title = text(f"{ends[0]} to {ends[1]}")
+    title = text(f"{ends[0]} to {ends[1]}, {model.config.preset}")
     write_out(animation, there_and_back([stacked(title, enlarged(frame, up_to=ANIMATION_PIXELS)) for frame in moving]))
     digits = ", then ".join(map(str, in_turn([reading.digit for reading in reader.read(moving)])))
     print(f"on the way from {ends[0]} to {ends[1]} the classifier reads {digits}")

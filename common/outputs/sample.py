@@ -68,6 +68,8 @@ def _check(options: SampleOptions) -> None:
         raise UserError(f"--num is {options.num}: pass 1 to {MAX_NUM:,}")
     if options.num_columns is not None and not 1 <= options.num_columns <= MAX_COLUMNS:
         raise UserError(f"--num-columns is {options.num_columns}: pass 1 to {MAX_COLUMNS}")
+    if options.num_columns is not None and options.out.suffix.lower() == ".npz":
+        raise UserError("--num-columns is of a grid, and an .npz file holds none: leave it out, or name a .png file")
     if options.seed is not None and options.latents is not None:
         raise UserError("--seed draws latents and --latents names a file of them: pass one of the two")
 

@@ -27,6 +27,8 @@ DEFINITIONS = {
     "first time, in PyTorch thread pools and the choice of kernels",
     "trace + compile": "what the framework says that it spent on tracing, lowering and compiling, or on reading from "
     "its cache",
+    "generating, an image": "what evaluation takes that is a framework's own: the scoring after it is the same NumPy "
+    "for both",
     "ratio": "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
     "one only if the first arm against itself gives a narrow interval around 1, if the ladder holds for the tuned "
     "forms, and if the arm's first losses are those of the others",
