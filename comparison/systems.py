@@ -1,7 +1,6 @@
 """The tables of docs/systems.md: the seed documents' systems, trained here in both frameworks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,9 @@ import numpy as np
 from common.architectures import build_architecture, count_parameters
 from common.config import PRESETS, TrainConfig
 from common.errors import UserError
-from common.layers import Architecture, BatchNorm, Conv, ConvTranspose, LayerSpec, LeakyReLU, Linear, ReLU, Tanh
+from common.layers import Architecture
 from common.records import FRAMEWORK_NAMES
+from comparison.network_words import layers, normalisation, upsampling
 from comparison.tables import NOTHING, markdown, number
 
 Record = Mapping[str, Any]
@@ -48,29 +48,6 @@ RECIPE_FIELDS = {
     "generator_latents": "{} latents for G",
     "initialization": "{} initial weights",
 }
-
-
-def layers(specs: Sequence[LayerSpec]) -> str:
-    """A network in one line: `ConvT 100-512 k4 s1 p0 + BN + ReLU`, layers that follow suit written once."""
-    blocks: list[tuple[str, list[str]]] = []  # what a block does, and the channels it goes through
-    for spec in specs:
-        match spec:
-            case Conv() | ConvTranspose():
-                kind = "ConvT" if isinstance(spec, ConvTranspose) else "Conv"
-                bias = " with bias" if spec.bias else ""
-                shape = f"k{spec.kernel_size} s{spec.stride} p{spec.padding}{bias}"
-                blocks.append((f"{kind} {{}} {shape}", [str(spec.in_channels), str(spec.out_channels)]))
-            case Linear():
-                ends = [(spec.in_channels, spec.in_size), (spec.out_channels, spec.out_size)]
-                blocks.append(("Linear {}", [str(c) if size == 1 else f"{c}·{size}·{size}" for c, size in ends]))
-            case BatchNorm() | LeakyReLU() | ReLU() | Tanh():
-                name = {"BatchNorm": "BN", "LeakyReLU": "LReLU", "Tanh": "tanh"}.get(type(spec).__name__, "ReLU")
-                blocks[-1] = (f"{blocks[-1][0]} + {name}", blocks[-1][1])
-    lines = []
-    for shape, group in groupby(blocks, key=lambda block: block[0]):
-        first, *others = (channels for _, channels in group)
-        lines.append(shape.format("-".join([*first, *(channels[-1] for channels in others)])))
-    return "; ".join(lines)
 
 
 def architecture_of_preset(preset: str) -> Architecture:
@@ -206,33 +183,6 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
         ),
     ]
     return markdown(rows)
-
-
-def upsampling(specs: Sequence[LayerSpec]) -> str:
-    """The sides of the maps that a generator goes through, and what makes them larger."""
-    sizes, kinds = [1], []
-    for spec in specs:
-        match spec:
-            case ConvTranspose():
-                size = (sizes[-1] - 1) * spec.stride - 2 * spec.padding + spec.kernel_size
-                kind = "transposed convolutions"
-            case Linear():
-                size, kind = spec.out_size, "one Linear layer"
-            case _:
-                continue
-        if size != sizes[-1]:
-            sizes.append(size)
-            kinds.append(kind)
-    return f"{' to '.join(map(str, sizes))} px, by {' and '.join(dict.fromkeys(kinds))}"
-
-
-def normalisation(architecture: Architecture) -> str:
-    """How many of each network's weighted layers a BatchNorm follows."""
-    found = []
-    for specs in (architecture.generator, architecture.discriminator):
-        num_weighted = sum(isinstance(spec, Conv | ConvTranspose | Linear) for spec in specs)
-        found.append(f"{sum(isinstance(spec, BatchNorm) for spec in specs)} of {num_weighted}")
-    return f"BatchNorm after {' / '.join(found)} layers"
 
 
 def last_change(run: Record) -> float | None:

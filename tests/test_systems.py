@@ -8,7 +8,7 @@ import pytest
 
 from common.config import PRESETS, to_dict
 from common.errors import UserError
-from comparison import systems
+from comparison import network_words, systems
 from scripts.train_systems import Options, check_recorded
 
 FLOORS = {28: 0.25, 64: 0.5}
@@ -78,10 +78,10 @@ def test_a_recipe_names_what_differs_from_the_papers():
 
 def test_how_a_generator_grows_and_what_is_normalised_come_from_its_layers():
     gan, dcgan = (systems.architecture_of_preset(preset) for preset in ("seed004-mlp", "seed004"))
-    assert systems.upsampling(gan.generator) == "1 to 28 px, by one Linear layer"
-    assert systems.upsampling(dcgan.generator) == "1 to 7 to 14 to 28 px, by transposed convolutions"
-    assert systems.normalisation(gan) == "BatchNorm after 0 of 4 / 0 of 4 layers"
-    assert systems.normalisation(dcgan) == "BatchNorm after 3 of 4 / 2 of 4 layers"
+    assert network_words.upsampling(gan.generator) == "1 to 28 px, by one Linear layer"
+    assert network_words.upsampling(dcgan.generator) == "1 to 7 to 14 to 28 px, by transposed convolutions"
+    assert network_words.normalisation(gan) == "BatchNorm after 0 of 4 / 0 of 4 layers"
+    assert network_words.normalisation(dcgan) == "BatchNorm after 3 of 4 / 2 of 4 layers"
 
 
 def test_every_author_who_reports_something_has_a_preset():
