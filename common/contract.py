@@ -65,6 +65,10 @@ class Trainer(Protocol):
         """A copy of everything `load_weights` sets."""
         ...
 
+    def export_generator(self) -> Weights:
+        """Of `export_weights` the generator's own, without Adam's: what its average is made of, chunk after chunk."""
+        ...
+
     def compile(self) -> None:
         """Have the framework's compiler make the networks, where it does not anyhow; the first chunk pays for it."""
         ...

@@ -101,7 +101,7 @@ def _run_epoch(
             for index, step in enumerate(zip(*metrics, strict=True))
         ]
         measured.append(metrics)
-        average.update(trainer.export_weights(), step=log.num_steps, num_steps=count)
+        average.update(trainer.export_generator(), step=log.num_steps, num_steps=count)
         progress.chunk_done(
             epoch=epoch,
             step=log.num_steps,

@@ -52,6 +52,9 @@ class CountingTrainer:
     def export_weights(self) -> Weights:
         return dict(self.weights)
 
+    def export_generator(self) -> Weights:
+        return dict(self.weights)
+
     def wait(self) -> None: ...
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from common.architectures import weight_shapes
+from common.averaging import is_averaged
 from common.contract import StepMetrics, WeightsError, expected_shapes
 from common.data import fit_images
 from common.initial_weights import initial_weights
@@ -86,6 +87,19 @@ def test_exported_weights_do_not_change_when_training_goes_on(framework, digits)
     trainer.train_chunk(*chunk)
     for name, array in exported.items():
         np.testing.assert_array_equal(array, copies[name], err_msg=name)
+
+
+def test_the_generator_s_export_is_its_part_of_the_whole_and_a_copy(framework, digits):
+    config = small_config()
+    trainer = build(framework, config)
+    chunk = chunk_of(config, digits, num_steps=1)
+    trainer.train_chunk(*chunk)
+    exported = trainer.export_generator()
+    whole = trainer.export_weights()
+    assert exported.keys() == {name for name in whole if is_averaged(name)}
+    trainer.train_chunk(*chunk)
+    for name, array in exported.items():
+        np.testing.assert_array_equal(array, whole[name], err_msg=name)
 
 
 @pytest.mark.parametrize("num_images", [1, 7, 501])

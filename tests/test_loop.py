@@ -80,6 +80,9 @@ class Constant:
     def export_weights(self):
         return self.weights
 
+    def export_generator(self):
+        return self.weights
+
     def compile(self):
         raise AssertionError
 
@@ -128,7 +131,8 @@ class Counting(Constant):
 
     def __init__(self, config):
         super().__init__(config)
-        self.num_bytes = self.num_steps = self.num_exports = self.num_generated = 0
+        self.num_bytes = self.num_steps = self.num_generated = 0
+        self.num_exports = self.num_generator_exports = 0
 
     def train_chunk(self, real_images, latents):
         self.num_bytes += real_images.nbytes + latents.nbytes
@@ -143,6 +147,10 @@ class Counting(Constant):
         self.num_exports += 1
         return super().export_weights()
 
+    def export_generator(self):
+        self.num_generator_exports += 1
+        return super().export_generator()
+
 
 def test_an_epoch_costs_in_proportion_to_its_images(digits, tmp_path):
     config = small_config(batch_size=2, epochs=1)
@@ -150,11 +158,12 @@ def test_an_epoch_costs_in_proportion_to_its_images(digits, tmp_path):
     for num_chunks in (2, 4, 6):
         trainer = Counting(config)
         run_loop(trainer, config, digits[: 2 * CHUNK_STEPS * num_chunks], tmp_path / str(num_chunks))
-        costs.append((trainer.num_bytes, trainer.num_steps, trainer.num_exports, trainer.num_generated))
+        num_exports = (trainer.num_generator_exports, trainer.num_exports)
+        costs.append((trainer.num_bytes, trainer.num_steps, *num_exports, trainer.num_generated))
     first, second = (np.subtract(later, earlier) for earlier, later in itertools.pairwise(costs))
     assert (first == second).all(), "each image costs as much as the one before it"
     assert costs[1][:2] == tuple(2 * cost for cost in costs[0][:2])
-    assert first.tolist()[2:] == [2, 0], "one export a chunk, and samples once an epoch"
+    assert first.tolist()[2:] == [2, 0, 0], "the generator once a chunk, everything and samples once an epoch"
 
 
 def test_the_run_folder_holds_losses_epochs_samples_and_the_last_two_checkpoints(digits, tmp_path):

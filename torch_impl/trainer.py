@@ -100,6 +100,9 @@ class DCGANTrainer:
             self.discriminator_optimizer,
         )
 
+    def export_generator(self) -> Weights:
+        return export_weights("generator", self.generator, self.architecture.generator, optimizer=None)
+
     def compile(self) -> None:
         self.generator.compile()
         self.discriminator.compile()

@@ -30,18 +30,21 @@ def load_weights(
         }
 
 
-def export_weights(name: str, network: nn.Module, specs: tuple[LayerSpec, ...], optimizer: Adam) -> Weights:
-    """The inverse of `load_weights`: copies in canonical axis order, which is PyTorch's own."""
+def export_weights(name: str, network: nn.Module, specs: tuple[LayerSpec, ...], optimizer: Adam | None) -> Weights:
+    """The inverse of `load_weights`: copies in canonical axis order, PyTorch's own; without optimizer, no moments."""
     weights = {key: _to_numpy(tensor) for key, tensor in _buffers(name, network, specs)}
     steps = set()
     for key, parameter in _parameters(name, network):
-        state = optimizer.state[parameter]
         weights[key] = _to_numpy(parameter)
+        if optimizer is None:
+            continue
+        state = optimizer.state[parameter]
         weights[f"{key}.adam.exp_avg"] = _to_numpy(state["exp_avg"])
         weights[f"{key}.adam.exp_avg_sq"] = _to_numpy(state["exp_avg_sq"])
         steps.add(int(state["step"]))
-    assert len(steps) == 1, f"{name}'s parameters were updated {steps} times"
-    weights[f"{name}.adam.step"] = np.array(steps.pop(), np.int64)
+    if optimizer is not None:
+        assert len(steps) == 1, f"{name}'s parameters were updated {steps} times"
+        weights[f"{name}.adam.step"] = np.array(steps.pop(), np.int64)
     return weights
 
 
