@@ -82,17 +82,18 @@ def _batch_sizes_figure(result: Mapping[str, Any]) -> Figure:
         measured = [speeds[name, size] for size in sizes]
         axes.plot(sizes, measured, "o-", color=COLOURS[name], label=result["arms"][name]["title"])
     axes.set_xscale("log", base=2)
-    axes.set(xticks=sizes, xticklabels=map(str, sizes), xlabel="batch size", ylabel="images per second", ylim=(0, None))
+    axes.set(xticks=sizes, xticklabels=map(str, sizes), xlabel="batch size", ylabel="images per second")
+    axes.set_ylim(0, 1.08 * max(speeds.values()))
     axes.legend(loc="lower right")
     return figure
 
 
 def _quality_figure(result: Mapping[str, Any]) -> Figure:
     """One line an arm and batch size; dotted, the same with the seconds of compilation added."""
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
     markers = dict(zip(sorted({entry["batch_size"] for entry in result["quality"]}), "osD^vP*X", strict=False))
-    for entry in result["quality"]:
+    for entry in sorted(result["quality"], key=lambda entry: entry["batch_size"]):
         seconds = np.cumsum([epoch["training_seconds"] for epoch in entry["epochs"]])
         distances = np.array([epoch["frechet_distance"] for epoch in entry["epochs"]], float)  # NaN if not scored
         label = f"{result['arms'][entry['arm']]['title']}, batches of {entry['batch_size']}"
@@ -109,5 +110,5 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
         axes.axhline(floors[0], color="black", linewidth=1, linestyle="--", label="real digits")
     axes.set(yscale="log", xlabel="seconds of training; dotted: with compilation", ylabel="Fréchet distance, N = 2,000")
     axes.set_xlim(0, None)
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside right upper")  # lines go everywhere
     return figure
