@@ -63,7 +63,7 @@ def phase_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
         (
             "arm",
             *PHASES.values(),
-            "of it trace + compile",
+            "trace + compile, in the first block",
             "warm-up",
             "gathering data, a step (not in ms a step)",
             "generating, an image",
@@ -118,7 +118,7 @@ def quality_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
             "of real digits",
         )
     ]
-    for entry in result["quality"]:
+    for entry in sorted(result["quality"], key=lambda entry: entry["batch_size"]):
         total = 0.0
         for epoch in entry["epochs"]:
             total += epoch["training_seconds"]
@@ -142,11 +142,11 @@ def compilation_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
         (
             "arm",
             "trace + compile, empty cache",
-            "full cache",
+            "trace + compile, full cache",
             "first block, empty cache",
-            "full cache",
+            "first block, full cache",
             "ms a step, compiled",
-            "from the cache",
+            "ms a step, from the cache",
         )
     ]
     for name, found in result["compilation"].items():
