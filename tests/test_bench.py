@@ -303,8 +303,8 @@ def test_batch_sizes_are_whole_numbers(text, expected):
     assert parse_batch_sizes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5"])
-def test_a_batch_size_that_is_none_is_refused(text):
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", "32,32"])
+def test_a_batch_size_that_is_none_or_comes_twice_is_refused(text):
     with pytest.raises(UserError, match="--batch-sizes"):
         parse_batch_sizes(text)
 

@@ -13,7 +13,7 @@ import torch_impl.compilation
 CLOCK_SLACK = 1e-3  # JAX's clock is that of the calendar
 
 
-def test_what_jax_compiles_counts_once_however_deep_it_lies():
+def test_jax_says_that_it_compiled_and_for_no_longer_than_it_took():
     @jax.jit
     def inner(values):
         for _ in range(30):
@@ -59,4 +59,20 @@ def test_pytorch_compiles_what_was_asked_for_and_nothing_else():
     assert stop() > 0
     stop = torch_impl.compilation.watch_compilation()
     compiled(values)
+    assert stop() == 0
+
+
+def test_pytorch_s_backward_pass_compiles_when_it_is_first_called():
+    values = torch.ones(3, requires_grad=True)
+    compiled = torch.compile(lambda values: (torch.sin(values) * 2).sum(), backend="aot_eager")
+    stop = torch_impl.compilation.watch_compilation()
+    loss = compiled(values)
+    forward_seconds = stop()
+    stop = torch_impl.compilation.watch_compilation()
+    loss.backward()
+    backward_seconds = stop()
+    assert forward_seconds > 0
+    assert backward_seconds > 0
+    stop = torch_impl.compilation.watch_compilation()
+    compiled(values).backward()
     assert stop() == 0

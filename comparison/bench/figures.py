@@ -23,6 +23,7 @@ PHASES = {
     "build_seconds": "build",
     "first_block_extra_seconds": "first block",
 }
+FIRST_BLOCK_PARTS = {"compile_seconds": "first block: trace + compile", "rest": "first block: the rest"}
 
 
 def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
@@ -44,30 +45,32 @@ def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
 def _phases_figure(result: Mapping[str, Any]) -> Figure:
     """Two panels: seconds before the first step, and milliseconds of a step."""
     arms = list(result["arms"].values())
-    figure = Figure(figsize=(9.6, 0.6 + 0.55 * len(arms) + 0.7), layout="constrained")
+    figure = Figure(figsize=(10.4, 0.6 + 0.55 * len(arms) + 0.8), layout="constrained")
     before, step = figure.subplots(1, 2, sharey=True)
     positions = range(len(arms))
     left = [0.0] * len(arms)
-    shades = ("#c9ced6", "#a9b0bc", "#868f9e", "#4d5666")
-    for (name, title), shade in zip(PHASES.items(), shades, strict=True):
-        widths = [arm[name] for arm in arms]
+    shades = ("#d5d9e0", "#aeb5c0", "#7f8896", "#3c4452", "#b39ddb")
+    parts = {name: title for name, title in PHASES.items() if name != "first_block_extra_seconds"} | FIRST_BLOCK_PARTS
+    # Where steps are long, the noise of a block may be more than the first one's extra.
+    rests = [max(arm["first_block_extra_seconds"] - arm["compile_seconds"], 0.0) for arm in arms]
+    for (name, title), shade in zip(parts.items(), shades, strict=True):
+        widths = rests if name == "rest" else [arm[name] for arm in arms]
         before.barh(positions, widths, left=left, color=shade, label=title, height=0.6)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     before.set(yticks=positions, yticklabels=[arm["title"] for arm in arms], xlabel="seconds before the first step")
     before.invert_yaxis()
-    before.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
     for position, arm in zip(positions, arms, strict=True):
         found = arm["milliseconds_per_step"]
         step.barh(position, found["median"], color=COLOURS[arm["framework"]], height=0.6)
         step.plot([found["low"], found["high"]], [position, position], color="black", linewidth=1.5)
         data = 1e3 * arm["data_seconds_per_step"]
-        label = "gathering data" if position == 0 else None
+        label = "gathering a step's data" if position == 0 else None
         step.barh(position, data, left=found["median"], color=shades[0], height=0.6, label=label)
         step.annotate(number(found["median"]), (max(found["high"], found["median"] + data), position), xytext=(4, 0),
                       va="center", textcoords="offset points")  # fmt: skip
-    step.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    figure.legend(loc="outside upper right", ncols=3)
     step.set_xlabel("milliseconds a step: median, quartiles")
-    step.margins(x=0.15)
+    step.margins(x=0.2)
     for axes in (before, step):
         axes.grid(axis="y", visible=False)
     return figure

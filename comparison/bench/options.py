@@ -72,7 +72,10 @@ def parse_batch_sizes(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"--batch-sizes {text}: pass whole numbers above 0, like 32,64,128,256")
-    return [int(part) for part in parts]
+    sizes = [int(part) for part in parts]
+    if len({*sizes}) < len(sizes):
+        raise UserError(f"--batch-sizes {text}: name each size once")
+    return sizes
 
 
 class Subject(NamedTuple):

@@ -25,15 +25,17 @@ DEFINITIONS = {
     "multiplications: its share says how fast the step is, not how busy the processor, and may pass 100 %",
     "first block": "what the first block takes beyond a later one: trace + compile, memory that is touched for the "
     "first time, in PyTorch thread pools and the choice of kernels",
-    "trace + compile": "what the framework says that it spent on tracing, lowering and compiling, or on reading from "
-    "its cache",
+    "trace + compile": "what the framework says that it spent on tracing, lowering and compiling the training step, or "
+    "on reading it from its cache. What building the networks compiles is in **build**, and most of it in JAX; what "
+    "sampling compiles is in neither",
     "generating, an image": "what evaluation takes that is a framework's own: the scoring after it is the same NumPy "
     "for both",
     "ratio": "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
     "one only if the first arm against itself gives a narrow interval around 1, if the ladder holds for the tuned "
     "forms, and if the arm's first losses are those of the others",
     "sameness rests on": "what shows that both arms do the same work: the whole parity ladder, or less",
-    "repaid at step": "from where on the arm that starts more slowly is ahead; - where the ratio's interval contains 1",
+    "repaid at step": "from where on the arm that starts more slowly, building and first block, is ahead; - where the "
+    "ratio's interval contains 1",
 }
 
 # Why a form as the documentation teaches it is slower on a CPU (docs/decisions/0003-convolutions-in-jax.md).
@@ -151,7 +153,8 @@ def conditions(result: Mapping[str, Any]) -> str:
         f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs, device "
         f"{', '.join(dict.fromkeys(machine['devices'].values()))} ({cpu_flags}), {memory(machine['memory_bytes'])}; "
         f"Python {machine['python']}, {versions}; {', '.join(flags)}. "
-        f"{number(result['flops_per_step'] / 1e9)} GFLOP a step. {protocol['repetitions']} processes an arm, in each "
+        f"Sources {machine['source_hash'][:12]}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. "
+        f"{protocol['repetitions']} processes an arm, in each "
         f"{protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps to start and "
         f"{protocol['num_blocks']} that count. Begun {protocol['started_at']}."
     )

@@ -63,7 +63,7 @@ def phase_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
         (
             "arm",
             *PHASES.values(),
-            "trace + compile, in the first block",
+            "trace + compile in the first block",
             "warm-up",
             "gathering data, a step (not in ms a step)",
             "generating, an image",
