@@ -230,7 +230,7 @@ def test_arms_without_a_certificate_or_with_other_losses_get_no_ratio():
     arms = {arm.name: arm for arm in parse_arms("torch,jax,jax-bfloat16", precision="float32")}
     measured = {name: [record(0.1)] for name in arms}
     measured["jax"] = [record(0.1, losses=(1.4, 1.31))]
-    measured["jax-bfloat16"] = [record(0.1, losses=(1.4, 1.31))]
+    measured["jax-bfloat16"] = [record(0.2, losses=(1.4, 1.31))]
     found = results.verdicts(arms, measured, CERTIFIED, QUIET)
     assert list(found["refused"]) == ["jax"]
     assert "7.7e-03 off" in found["refused"]["jax"]
@@ -240,6 +240,14 @@ def test_arms_without_a_certificate_or_with_other_losses_get_no_ratio():
     nothing = results.verdicts(arms, measured, results.Certificate(False, "parity does not hold"), QUIET)
     assert list(nothing["refused"]) == list(arms)
     assert nothing["ratios"] == nothing["break_even_steps"] == nothing["weaker_evidence"] == {}
+
+
+def test_no_step_repays_a_start_while_it_is_not_known_who_is_faster():
+    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
+    torch_seconds = [0.1, 0.1, 0.1, 0.1, 0.1]
+    for jax_seconds, known in (([0.09, 0.09, 0.11, 0.09, 0.11], set()), ([0.08] * 5, {"jax/torch"})):
+        found = results.verdicts(arms, made_up(torch=torch_seconds, jax=jax_seconds), CERTIFIED, QUIET)
+        assert found["break_even_steps"].keys() == known
 
 
 def test_a_loss_that_is_no_number_is_refused_and_can_be_written_down():

@@ -166,18 +166,20 @@ def verdicts(
     refused = refusals(arms, first_step, differences, certificate)
     allowed = [name for name in measured if name not in refused] if control["holds"] else []
     seconds = {name: step_seconds(measured[name]) for name in allowed}
+    ratios = {f"{a}/{b}": ratio(seconds[a], seconds[b]) for a, b in permutations(allowed, 2)}
     return {
         "first_step_differences": first_step,
         "first_loss_differences": differences,
         "refused": refused,
         "weaker_evidence": weaker_evidence(arms, differences, refused),
-        "ratios": {f"{a}/{b}": ratio(seconds[a], seconds[b])._asdict() for a, b in permutations(allowed, 2)},
+        "ratios": {pair: found._asdict() for pair, found in ratios.items()},
         "break_even_steps": {
             f"{a}/{b}": break_even_step(
                 {name: start_seconds(measured[name]) for name in (a, b)},
                 {name: float(np.median(seconds[name])) for name in (a, b)},
             )
             for a, b in combinations(sorted(allowed), 2)
+            if not ratios[f"{a}/{b}"].low <= 1 <= ratios[f"{a}/{b}"].high  # else who is faster is not known
         },
     }
 

@@ -94,14 +94,15 @@ def ratio_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
             titles = [result["arms"][name]["title"] for name in (first, second)]
             weaker = [name for name in (first, second) if name in result["weaker_evidence"]]
             evidence = "less (below)" if weaker else "the ladder"
-            rows.append((*titles, interval_text(found), evidence, _repaid(result, first, second, found)))
+            rows.append((*titles, interval_text(found), evidence, _repaid(result, first, second)))
     return rows
 
 
-def _repaid(result: Mapping[str, Any], first: str, second: str, found: Mapping[str, float]) -> str:
-    if found["low"] <= 1 <= found["high"]:
+def _repaid(result: Mapping[str, Any], first: str, second: str) -> str:
+    pair = "/".join(sorted((first, second)))
+    if pair not in result["break_even_steps"]:
         return NOTHING
-    step = result["break_even_steps"]["/".join(sorted((first, second)))]
+    step = result["break_even_steps"][pair]
     return "never" if step is None else f"{step:,}"
 
 
