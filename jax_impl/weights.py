@@ -42,16 +42,16 @@ def export_weights(
     name: str, network: nnx.Module, specs: tuple[LayerSpec, ...], optimizer: nnx.Optimizer | None
 ) -> Weights:
     """The inverse of `load_weights`: copies in canonical axis order; without optimizer, no moments."""
+    adam = None if optimizer is None else optimizer.opt_state[0]
     weights = {key: np.array(variable[...]) for key, variable in _buffers(name, network, specs)}
     for key, path, spec in _parameters(name, network, specs):
         weights[key] = to_canonical(np.asarray(_at(network, path)[...]), spec)
-        if optimizer is None:
+        if adam is None:
             continue
-        adam = optimizer.opt_state[0]
         weights[f"{key}.adam.exp_avg"] = to_canonical(np.asarray(_at(adam.mu, path)[...]), spec)
         weights[f"{key}.adam.exp_avg_sq"] = to_canonical(np.asarray(_at(adam.nu, path)[...]), spec)
-    if optimizer is not None:
-        weights[f"{name}.adam.step"] = np.array(optimizer.opt_state[0].count[...], np.int64)
+    if adam is not None:
+        weights[f"{name}.adam.step"] = np.array(adam.count[...], np.int64)
     return weights
 
 
