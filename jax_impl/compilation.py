@@ -19,7 +19,7 @@ def watch_compilation() -> Callable[[], float]:
 
     def stop() -> float:
         jax.monitoring.unregister_event_time_span_listener(note)
-        # A function within a function is traced, and timed, within it: time that is covered twice counts once.
+        # A span may lie within another, as what is compiled while something is traced: no time counts twice.
         seconds, covered_until = 0.0, 0.0
         for start, end in sorted(spans):
             seconds += max(end - max(start, covered_until), 0.0)

@@ -23,8 +23,8 @@ DEFINITIONS = {
     "matrix multiplication that any measured framework reaches in the same run, with as many threads and the same "
     "precision. Where JAX's tuned form computes a convolution in Winograd's form (docs/decisions/0013) it does 9 of 16 "
     "multiplications: its share says how fast the step is, not how busy the processor, and may pass 100 %",
-    "first block": "what the first block takes beyond a later one: trace + compile, memory that is touched for the "
-    "first time, in PyTorch thread pools and the choice of kernels",
+    "first block": "what the first block takes beyond a later one: trace + compile, and whatever else happens once, "
+    "like PyTorch's thread pools and choice of kernels",
     "trace + compile": "what the framework says that it spent on tracing, lowering and compiling the training step, or "
     "on reading it from its cache. What building the networks compiles is in **build**, and most of it in JAX; what "
     "sampling compiles is in neither",
