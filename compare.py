@@ -2,12 +2,12 @@
 
 import sys
 
-from common.command import report_errors
+from common.commands.dispatch import report_errors
 
 
 def main() -> int:
     """Import only once Ctrl-C is a clean end."""
-    from comparison.command import run_command
+    from comparison.commands.dispatch import run_command
 
     return run_command(sys.argv[1:])
 

@@ -4,12 +4,12 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from common.errors import UserError
-from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded
+from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded
 
 MAX_IMAGE_SIZE = 256  # the report draws at this size whatever a config.json says
 
@@ -134,43 +134,3 @@ def _check_types(config: TrainConfig) -> None:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
-
-
-# Seed document 004 draws fresh latents for every generator update, and shows its DCGAN's 16th epoch. From PyTorch's own
-# initial weights, which its code has, seed 0 stalls for as long as it was followed (docs/systems.md): the paper's are
-# taken.
-SEED004 = TrainConfig(preset="seed004", image_size=28, epochs=16, generator_latents="fresh")
-
-PRESETS: dict[str, TrainConfig] = {
-    "dcgan32": TrainConfig(),
-    # Half as many steps an epoch, and trained for longer: a longer memory (docs/decisions/0005).
-    "dcgan32-wide": TrainConfig(  # docs/decisions/0012-learning-rate-of-large-batches.md
-        preset="dcgan32-wide",
-        batch_size=128,
-        learning_rate_generator=4e-4,
-        learning_rate_discriminator=4e-4,
-        generator_average=0.999,
-    ),
-    "dcgan28": TrainConfig(preset="dcgan28", image_size=28, batch_size=128),
-    "smoke": TrainConfig(preset="smoke", batch_size=32, train_size=2048, epochs=1),
-    "seed000": TrainConfig(preset="seed000", image_size=64, batch_size=128),
-    "seed001": TrainConfig(preset="seed001", epochs=50, initialization="uniform"),
-    "seed001-no-batchnorm": TrainConfig(preset="seed001-no-batchnorm", epochs=50, initialization="uniform"),
-    "seed002": TrainConfig(preset="seed002", image_size=64, batch_size=128, real_target=0.9, fake_target=0.1),
-    "seed003": TrainConfig(preset="seed003", image_size=28, batch_size=128),
-    "seed004": SEED004,
-    "seed004-smoothing": replace(SEED004, preset="seed004-smoothing", real_target=0.9, generator_target=0.9),
-    "seed004-ttur": replace(SEED004, preset="seed004-ttur", learning_rate_discriminator=1e-4, generator_updates=2),
-    "seed004-mlp": replace(SEED004, preset="seed004-mlp", epochs=24),
-    "seed004-mlp-ttur": replace(
-        SEED004,
-        preset="seed004-mlp-ttur",
-        batch_size=128,
-        latent_dim=256,
-        learning_rate_discriminator=1e-4,
-        generator_updates=2,
-        real_target=0.9,
-        generator_target=0.9,
-    ),
-    "paper64-rgb": TrainConfig(preset="paper64-rgb", dataset="cifar10", image_size=64, batch_size=128),
-}

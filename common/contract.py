@@ -11,16 +11,23 @@ Weights travel under canonical names, torch's, in torch's axis order:
 and the same for `discriminator`. The number is the layer's place in `Architecture.generator`.
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from common.architectures import batch_norms, weight_shapes
 from common.config import TrainConfig
-from common.layers import Architecture
+from common.networks.build import batch_norms, weight_shapes
+from common.networks.layers import Architecture
+
+
+def is_averaged(name: str) -> bool:
+    """Whether a tensor of the trainer has a running average: the generator's own, without Adam's."""
+    return name.startswith("generator.") and ".adam." not in name
+
 
 Weights = dict[str, np.ndarray]
-
 # Storage type of weights and optimizer moments; bfloat16 is an arithmetic over float32 weights.
 STORAGE_DTYPES = {"float32": np.float32, "bfloat16": np.float32, "float64": np.float64}
 
@@ -111,3 +118,16 @@ def check_weights(weights: Weights, architecture: Architecture, config: TrainCon
         dtype = np.int64 if name.endswith(".adam.step") else STORAGE_DTYPES[config.precision]
         if array.dtype != dtype:
             raise WeightsError(f"{name} is {array.dtype}, but precision {config.precision} stores {np.dtype(dtype)}")
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """What a run asks of `torch_impl` or `jax_impl`; a device is the framework's own object."""
+
+    configure: Callable[..., dict[str, Any]]
+    select_device: Callable[[str], Any]
+    device_name: Callable[[Any], str]
+    peak_memory_bytes: Callable[[Any], int]
+    create_trainer: Callable[[TrainConfig, Architecture, Any], Trainer]
+    matrix_multiplication: Callable[[Any, int, str], Callable[[], None]]
+    watch_compilation: Callable[[], Callable[[], float]]

@@ -11,10 +11,11 @@ from typing import Literal, TypeVar
 
 import tyro
 
-from common.config import PRESETS, TrainConfig
-from common.environment import default_num_threads
+from common.config import TrainConfig
 from common.errors import UserError
-from common.resume import find_config
+from common.networks.presets import PRESETS
+from common.records.environment import default_num_threads
+from common.records.origin import find_config
 
 MAX_THREADS_PER_CORE = 4
 MAX_DRAWS = 100

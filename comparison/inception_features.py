@@ -18,7 +18,7 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from common.errors import UserError
-from common.untrusted import one_line, read_bounded
+from common.safe_read import one_line, read_bounded
 
 # Of the file URL_INCEPTION_V3 names; its first eight digits are in that name.
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

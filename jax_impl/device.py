@@ -1,16 +1,17 @@
 """Which device JAX runs on, and the flags set before anything else does. Mirrors torch_impl/device.py."""
 
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from common.environment import process_peak_memory_bytes
 from common.errors import UserError
+from common.records.environment import process_peak_memory_bytes
 
 Device = Any  # jax.Device, which a type checker takes for a variable
-
 # XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-convolutions-in-jax.md; for
 # what it is worth where Winograd's form leaves few, 0013): these are its defaults without INDIVIDUAL_CONVOLUTION. An
 # unknown option is an error, so only these jaxlibs get it.
@@ -66,3 +67,43 @@ def peak_memory_bytes(device: Device) -> int:
 
 def _options_known() -> bool:
     return version("jaxlib").startswith(CPU_COMPILER_OPTIONS_JAXLIB)
+
+
+_COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering, and compiling or reading from the persistent cache
+
+
+def watch_compilation() -> Callable[[], float]:
+    """Watch from now on; the call that comes back ends it and gives the seconds in which something was compiled."""
+    spans: list[tuple[float, float]] = []
+
+    def note(event: str, start_time: float, end_time: float, **_: str | int) -> None:
+        if event.startswith(_COMPILE_EVENTS):
+            spans.append((start_time, end_time))
+
+    jax.monitoring.register_event_time_span_listener(note)
+
+    def stop() -> float:
+        jax.monitoring.unregister_event_time_span_listener(note)
+        # A span may lie within another, as what is compiled while something is traced: no time counts twice.
+        seconds, covered_until = 0.0, 0.0
+        for start, end in sorted(spans):
+            seconds += max(end - max(start, covered_until), 0.0)
+            covered_until = max(covered_until, end)
+        return seconds
+
+    return stop
+
+
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def matrix_multiplication(device: Device, size: int, precision: str) -> Callable[[], None]:
+    """A call that multiplies two square matrices, summing in float32, and returns once that is done."""
+    matrices = jax.random.normal(jax.random.key(0), (2, size, size)).astype(PRECISIONS[precision])
+    left, right = jax.device_put(matrices[0], device), jax.device_put(matrices[1], device)
+    product = jax.jit(lambda left, right: jnp.matmul(left, right, preferred_element_type=jnp.float32))
+
+    def multiply() -> None:
+        product(left, right).block_until_ready()
+
+    return multiply

@@ -24,16 +24,8 @@ import orbax.checkpoint as ocp
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.errors import UserError
-from common.layers import (
-    Architecture,
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    LayerSpec,
-    Linear,
-    parameter_shapes,
-)
-from common.untrusted import one_line
+from common.networks.layers import Architecture, BatchNorm, Conv, ConvTranspose, LayerSpec, Linear, parameter_shapes
+from common.safe_read import one_line
 from jax_impl import weights as layout
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
 

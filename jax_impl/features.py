@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jax_impl.layers import LeakyReLU
+from jax_impl.conventions import LeakyReLU
 from jax_impl.model import Discriminator
 
 

@@ -10,9 +10,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from common import layers as specs
-from jax_impl import convolution
-from jax_impl.normalization import normalize
+from common.networks import layers as specs
+from jax_impl.conventions import BatchNorm, LeakyReLU
+from jax_impl.tuned.layers import TunedBatchNorm, TunedConv, held_dtype
 
 Layer = Callable[[Array], Array]
 
@@ -86,41 +86,11 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
             return jnp.tanh
 
 
-def held_dtype(dtype: DTypeLike, param_dtype: DTypeLike) -> DTypeLike:
-    """What convolutions and BatchNorm hand on: on a CPU not bfloat16, for which XLA converts around every operation."""
-    return param_dtype if jax.default_backend() == "cpu" else dtype
-
-
 class Constant(nnx.Param):
     """A parameter like the others, but for its gradient, which is 0."""
 
     def get_value(self, **kwargs: Any) -> Any:
         return jax.lax.stop_gradient(super().get_value(**kwargs))
-
-
-class TunedConv(nnx.Module):
-    """A convolution or a transposed one with the gradients of `jax_impl/convolution.py`.
-
-    Its kernel is (K, K, large image's channels, small image's channels), which is Flax's own layout for both kinds
-    (`transpose_kernel=True`), so both variants load the same arrays.
-    """
-
-    def __init__(self, spec: specs.Conv | specs.ConvTranspose, *, dtype: DTypeLike, param_dtype: DTypeLike) -> None:
-        self.spec = spec
-        self.dtype = dtype
-        transposed = isinstance(spec, specs.ConvTranspose)
-        self.operation = convolution.up if transposed else convolution.down
-        channels = (spec.in_channels, spec.out_channels)
-        shape = (spec.kernel_size, spec.kernel_size, *(reversed(channels) if transposed else channels))
-        self.kernel = nnx.Param(jnp.zeros(shape, param_dtype))
-        self.bias = nnx.Param(jnp.zeros(spec.out_channels, param_dtype)) if spec.bias else None
-
-    def __call__(self, images: Array) -> Array:
-        kernel = self.kernel[...]
-        images = images.astype(kernel.dtype)
-        outputs = self.operation(images, kernel, self.spec.stride, self.spec.padding, self.dtype)
-        outputs = outputs if self.bias is None else outputs + self.bias[...][None, None, None]
-        return outputs.astype(held_dtype(self.dtype, kernel.dtype))
 
 
 class Linear(nnx.Linear):
@@ -135,43 +105,3 @@ class Linear(nnx.Linear):
     def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
         outputs = super().__call__(inputs.reshape(len(inputs), -1), out_sharding)
         return outputs.reshape(-1, *self.out_shape)
-
-
-class BatchNorm(nnx.BatchNorm):
-    """Flax's BatchNorm with torch's running variance: the unbiased one, n / (n - 1) times the batch's."""
-
-    def __call__(self, x: Array, use_running_average: bool | None = None, **kwargs: Array | None) -> Array:
-        old_variance = self.var[...]
-        outputs = super().__call__(x, use_running_average=use_running_average, **kwargs)
-        if not self.use_running_average:
-            count = x.size // x.shape[-1]
-            # Of the new variance, momentum * old is the past's share; the rest is the batch's biased variance.
-            new_share = self.var[...] - self.momentum * old_variance
-            self.var[...] = self.var[...] + jax.lax.stop_gradient(new_share) / (count - 1)
-        return outputs
-
-
-class TunedBatchNorm(BatchNorm):
-    """The same with the gradient of `jax_impl/normalization.py`."""
-
-    def __call__(self, x: Array, use_running_average: bool | None = None, **kwargs: Array | None) -> Array:
-        if self.use_running_average:
-            return super().__call__(x, use_running_average=use_running_average, **kwargs)
-        assert self.scale is not None
-        assert self.bias is not None
-        images, mean, variance = normalize(x.astype(self.dtype), self.scale[...], self.bias[...], self.epsilon)
-        count = x.size // x.shape[-1]
-        self.mean[...] = jax.lax.stop_gradient(self.momentum * self.mean[...] + (1 - self.momentum) * mean)
-        unbiased = variance * (count / (count - 1))
-        self.var[...] = jax.lax.stop_gradient(self.momentum * self.var[...] + (1 - self.momentum) * unbiased)
-        return images
-
-
-class LeakyReLU(nnx.Module):
-    """As torch's: the derivative at exactly 0 is the slope, where `jax.nn.leaky_relu` has 1."""
-
-    def __init__(self, negative_slope: float) -> None:
-        self.negative_slope = negative_slope
-
-    def __call__(self, inputs: Array) -> Array:
-        return jnp.where(inputs > 0, inputs, self.negative_slope * inputs)

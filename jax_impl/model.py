@@ -4,8 +4,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from common.layers import Architecture
-from jax_impl.layers import LeakyReLU, build_layers
+from common.networks.layers import Architecture
+from jax_impl.conventions import LeakyReLU
+from jax_impl.layers import build_layers
 
 
 class Generator(nnx.Module):

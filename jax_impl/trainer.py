@@ -12,7 +12,7 @@ from jax import Array
 
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
-from common.layers import Architecture
+from common.networks.layers import Architecture
 from jax_impl.device import Device, compiler_options
 from jax_impl.features import guided_gradients
 from jax_impl.model import Discriminator, Generator

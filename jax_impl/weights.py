@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from common.contract import Weights
-from common.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, Linear
+from common.networks.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, Linear
 
 BATCH_NORM_BUFFERS = {"running_mean": "mean", "running_var": "var"}
 # Canonical (out, in, K, K) of Conv and (in, out, K, K) of ConvTranspose <-> Flax (K, K, in, out) and (K, K, out, in).

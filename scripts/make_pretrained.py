@@ -13,19 +13,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.architectures import architecture_of
-from common.checkpoint import find_checkpoint, load_checkpoint
-from common.command import report_errors
+from common.commands.digit_reader import check_digits_model
+from common.commands.dispatch import report_errors
+from common.commands.trained_model import (
+    DESCRIPTION_FILE,
+    FOLDER,
+    WEIGHTS_FILE,
+    Model,
+    build_model,
+    pack,
+    unpack,
+    whole,
+)
 from common.config import to_dict
 from common.errors import UserError
 from common.evaluation import evaluate_samples
-from common.outputs.digit_reader import check_digits_model
-from common.outputs.model import Model, build_model
-from common.outputs.pretrained import DESCRIPTION_FILE, FOLDER, WEIGHTS_FILE, pack, unpack, whole
-from common.records import METRICS_FILE, read_status, write_atomically
-from common.resume import config_of
-from common.scoring import sample
-from common.untrusted import MAX_JSON_BYTES, parse_json, read_bounded
+from common.networks.build import architecture_of
+from common.records.checkpoint import find_checkpoint, load_checkpoint
+from common.records.folder import METRICS_FILE, read_status, write_atomically
+from common.records.origin import config_of
+from common.safe_read import MAX_JSON_BYTES, parse_json, read_bounded
+from common.training.scoring import sample
 from torch_impl.__main__ import load_implementation
 
 Metrics = Mapping[str, Mapping[str, Any]]

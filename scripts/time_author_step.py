@@ -26,17 +26,17 @@ import jax_impl.device
 import jax_impl.trainer
 import torch_impl.device
 import torch_impl.trainer
-from common.architectures import build_architecture
-from common.command import report_errors
-from common.config import PRESETS
-from common.data import load_dataset
-from common.environment import default_num_threads, describe_environment
-from common.initial_weights import initial_weights
-from common.loop import chunk_data
+from common.commands.dispatch import report_errors
+from common.data.datasets import load_dataset
+from common.data.initial_weights import initial_weights
+from common.data.randomness import epoch_permutation
+from common.networks.build import build_architecture
+from common.networks.presets import PRESETS
 from common.options import check_result_file, parse_flags
-from common.randomness import epoch_permutation
-from common.records import write_atomically
-from comparison.systems import author_step_table
+from common.records.environment import default_num_threads, describe_environment
+from common.records.folder import write_atomically
+from common.training.loop import chunk_data
+from comparison.publish.systems_tables import author_step_table
 
 PRESET = "seed004"
 TWINS = {"torch": (torch_impl.trainer, torch_impl.device), "jax": (jax_impl.trainer, jax_impl.device)}

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.data import load_dataset
+from common.data.datasets import load_dataset
 from common.evaluation.feature_network import DESCRIPTION_PATH, NETWORK_PATH, FeatureNetwork
 from common.evaluation.recompute import recompute
 

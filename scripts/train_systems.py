@@ -2,7 +2,7 @@
 
 Trains epoch by epoch, and scores 2,000 samples quickly after each, so that one sees what quality does while the losses
 do something else; after the last, all 10,000 by every metric. Leaves `record.json` in the run's folder, from which
-scripts/write_systems.py makes the tables of docs/systems.md. Run it alone: it times what it trains.
+comparison/publish/systems.py makes the tables of docs/systems.md. Run it alone: it times what it trains.
 """
 
 import csv
@@ -16,15 +16,16 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from common.command import report_errors
-from common.config import PRESETS, to_dict
-from common.environment import default_num_threads
+from common.commands.dispatch import report_errors
+from common.config import to_dict
 from common.errors import RunFailedError, UserError
+from common.networks.presets import PRESETS
 from common.options import parse_flags
-from common.records import EPOCHS_FILE, write_atomically
-from comparison.epochwise import train_epochwise
-from comparison.runs import child_environment
-from comparison.systems import FIRST_STEPS
+from common.records.environment import default_num_threads
+from common.records.folder import EPOCHS_FILE, write_atomically
+from comparison.processes import child_environment
+from comparison.publish.systems_tables import FIRST_STEPS
+from comparison.train_by_epoch import train_epochwise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,6 @@ def _leave_float64_off():
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
     """512 real digits, uint8 (512, 28, 28)."""
-    from common.data import load_dataset
+    from common.data.datasets import load_dataset
 
     return load_dataset().train_images[:512]

@@ -4,16 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-import common.measure
-import common.run
-import common.scoring
-from common.command import standalone
+import common.commands.measure_step
+import common.training.run
+import common.training.scoring
+from common.commands.dispatch import standalone
 from common.config import TrainConfig
-from common.contract import StepMetrics, Weights
-from common.data import Dataset
-from common.initial_weights import initial_weights
-from common.layers import Architecture
-from common.run import Implementation
+from common.contract import Implementation, StepMetrics, Weights
+from common.data.datasets import Dataset
+from common.data.initial_weights import initial_weights
+from common.networks.layers import Architecture
 
 STEPS_PER_EPOCH = 32  # two chunks
 FLAGS = ["--preset=smoke", "--dataset=colours", "--train-size=0", "--batch-size=2", "--threads=1"]
@@ -85,10 +84,14 @@ def run(
             watch_compilation=lambda: lambda: 0.0,
         )
 
-    real, common.run.load_dataset, common.measure.load_dataset = common.run.load_dataset, colours, colours
-    real_number, common.scoring.NUM_STANDARD = common.scoring.NUM_STANDARD, 4
+    real, common.training.run.load_dataset, common.commands.measure_step.load_dataset = (
+        common.training.run.load_dataset,
+        colours,
+        colours,
+    )
+    real_number, common.training.scoring.NUM_STANDARD = common.training.scoring.NUM_STANDARD, 4
     try:
         return standalone(framework, load, [str(flag) for flag in flags])
     finally:
-        common.run.load_dataset = common.measure.load_dataset = real
-        common.scoring.NUM_STANDARD = real_number
+        common.training.run.load_dataset = common.commands.measure_step.load_dataset = real
+        common.training.scoring.NUM_STANDARD = real_number

@@ -14,17 +14,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import common.progress
-import common.run
-import common.scoring
-from common.command import standalone
+import common.training.progress
+import common.training.run
+import common.training.scoring
+from common.commands.dispatch import standalone
 
 
 def main(framework: str, moment: str, flags: list[str]) -> int:
     kind, _, rest = moment.partition(":")
     pattern, _, number = rest.partition(":")
-    common.run.is_scored = lambda dataset: False
-    common.scoring.NUM_STANDARD = 64
+    common.training.run.is_scored = lambda dataset: False
+    common.training.scoring.NUM_STANDARD = 64
     if kind == "chunk":
         _after_chunk(int(number))
     elif kind != "none":
@@ -42,7 +42,7 @@ def _after_chunk(number: int) -> None:
         if done == number:
             _kill()
 
-    common.progress.ConsoleProgress.chunk_done = chunk_done
+    common.training.progress.ConsoleProgress.chunk_done = chunk_done
 
 
 def _at_write(kind: str, pattern: str, number: int) -> None:

@@ -82,7 +82,7 @@ NUM_SAMPLES = 200
 
 def real_digits(num_images: int) -> np.ndarray:
     """The first MNIST test digits, uint8 (num_images, 28, 28)."""
-    packed = resources.files("common.datasets").joinpath("mnist/t10k-images-idx3-ubyte.gz").read_bytes()
+    packed = resources.files("common.data").joinpath("mnist/t10k-images-idx3-ubyte.gz").read_bytes()
     return np.frombuffer(gzip.decompress(packed), np.uint8, offset=16).reshape(-1, 28, 28)[:num_images]
 
 
@@ -223,7 +223,7 @@ def old_metrics(framework: str) -> dict[str, Any]:
 
 
 def _test_labels(num_labels: int) -> np.ndarray:
-    packed = resources.files("common.datasets").joinpath("mnist/t10k-labels-idx1-ubyte.gz").read_bytes()
+    packed = resources.files("common.data").joinpath("mnist/t10k-labels-idx1-ubyte.gz").read_bytes()
     return np.frombuffer(gzip.decompress(packed), np.uint8, offset=8)[:num_labels]
 
 

@@ -26,7 +26,9 @@ def modules_after(statement: str) -> set[str]:
     return {name.split(".")[0] for name in result.stdout.split()}
 
 
-@pytest.mark.parametrize("module", ["common.run", "common.command", "comparison.command", "common.evaluation"])
+@pytest.mark.parametrize(
+    "module", ["common.training.run", "common.commands.dispatch", "comparison.commands.dispatch", "common.evaluation"]
+)
 def test_neutral_code_leaves_both_frameworks_alone(module):
     assert modules_after(f"import {module}").isdisjoint({"torch", "jax", "flax", "optax", "tensorflow"})
 

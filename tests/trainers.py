@@ -9,13 +9,14 @@ import jax_impl.device
 import jax_impl.trainer
 import torch_impl.device
 import torch_impl.trainer
-from common.architectures import FAMILIES, build_architecture
-from common.config import PRESETS, TrainConfig
+from common.config import TrainConfig
 from common.contract import Trainer
-from common.data import fit_images
-from common.initial_weights import initial_weights
-from common.layers import Architecture
-from common.randomness import training_latents
+from common.data.datasets import fit_images
+from common.data.initial_weights import initial_weights
+from common.data.randomness import training_latents
+from common.networks.build import build_architecture
+from common.networks.layers import Architecture
+from common.networks.presets import FAMILIES, PRESETS
 
 FRAMEWORKS = ("torch", "jax")
 WIDTH = 4

@@ -3,16 +3,16 @@
 import sys
 from typing import TYPE_CHECKING
 
-from common.command import standalone
+from common.commands.dispatch import standalone
 
 if TYPE_CHECKING:
-    from common.run import Implementation
+    from common.contract import Implementation
 
 
 def load_implementation() -> "Implementation":
     """Import PyTorch only once the flags are known to be right, so that the clock sees it and errors come fast."""
-    from common.run import Implementation
-    from torch_impl import compilation, device, roof, trainer
+    from common.contract import Implementation
+    from torch_impl import device, trainer
 
     return Implementation(
         configure=device.configure,
@@ -20,8 +20,8 @@ def load_implementation() -> "Implementation":
         device_name=device.device_name,
         peak_memory_bytes=device.peak_memory_bytes,
         create_trainer=trainer.create_trainer,
-        matrix_multiplication=roof.matrix_multiplication,
-        watch_compilation=compilation.watch_compilation,
+        matrix_multiplication=device.matrix_multiplication,
+        watch_compilation=device.watch_compilation,
     )
 
 

@@ -1,11 +1,14 @@
 """Which device PyTorch runs on, and the flags set before anything else does. Mirrors jax_impl/device.py."""
 
+import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from common.environment import process_peak_memory_bytes
 from common.errors import UserError
+from common.records.environment import process_peak_memory_bytes
 
 Device = torch.device
 
@@ -45,3 +48,46 @@ def peak_memory_bytes(device: Device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return process_peak_memory_bytes()
+
+
+def watch_compilation() -> Callable[[], float]:
+    """Watch from now on; the call that comes back ends it and gives the seconds in which something was compiled."""
+    # Importing Dynamo takes seconds. `Module.compile` does it: before, PyTorch compiles nothing.
+    if "torch._dynamo" not in sys.modules:
+        return lambda: 0.0
+    from torch._dynamo.callback import callback_handler
+
+    spans: list[tuple[float, float]] = []
+    started = [0.0]
+
+    def note_start(_: object) -> None:
+        started[0] = time.perf_counter()
+
+    def note_end(_: object) -> None:
+        spans.append((started[0], time.perf_counter()))  # Dynamo tells of the outermost compilation alone
+
+    callback_handler.register_start_callback(note_start)
+    callback_handler.register_end_callback(note_end)
+
+    def stop() -> float:
+        callback_handler.remove_start_callback(note_start)
+        callback_handler.remove_end_callback(note_end)
+        return sum(end - start for start, end in spans)
+
+    return stop
+
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def matrix_multiplication(device: Device, size: int, precision: str) -> Callable[[], None]:
+    """A call that multiplies two square matrices, summing in float32, and returns once that is done."""
+    left, right = torch.randn(2, size, size, device=device).to(PRECISIONS[precision])
+    result = torch.empty_like(left)
+
+    def multiply() -> None:
+        torch.mm(left, right, out=result)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+
+    return multiply

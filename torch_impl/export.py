@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from common.architectures import batch_norms, weight_shapes
 from common.config import TrainConfig
 from common.contract import Weights, WeightsError
 from common.errors import UserError
-from common.layers import Architecture
-from common.records import write_atomically
-from common.untrusted import one_line
+from common.networks.build import batch_norms, weight_shapes
+from common.networks.layers import Architecture
+from common.records.folder import write_atomically
+from common.safe_read import one_line
 from torch_impl.weights import BATCH_NORM_BUFFERS
 
 CONTENTS = ("generator", "discriminator", "generator_average", "generator_optimizer", "discriminator_optimizer")

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from common.layers import Architecture
+from common.networks.layers import Architecture
 from torch_impl.layers import build_layers
 
 

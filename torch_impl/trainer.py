@@ -10,7 +10,7 @@ from torch.optim import Adam
 
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, Weights, check_weights
-from common.layers import Architecture
+from common.networks.layers import Architecture
 from torch_impl.device import Device
 from torch_impl.features import guided_gradients
 from torch_impl.model import Discriminator, Generator

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from common.contract import Weights
-from common.layers import BatchNorm, LayerSpec
+from common.networks.layers import BatchNorm, LayerSpec
 
 BATCH_NORM_BUFFERS = ("running_mean", "running_var")
 

@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.evaluation import evaluate_samples, read_samples
 from common.evaluation.table import table
 from common.options import check_result_file
-from common.records import write_atomically
+from common.records.folder import write_atomically
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from common.data import Dataset
+from common.data.datasets import Dataset
+from common.data.randomness import stream
 from common.evaluation.feature_network import committed_sha256
 from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
 from common.evaluation.reference import Reference
 from common.evaluation.stored import shipped
-from common.randomness import stream
 
 NAME = "calibration.json"
 BLUR_PIXELS = 1.5

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from common.data import Dataset
+from common.data.datasets import Dataset
 
 GRID_SIZE = 4
 BATCH_SIZE = 500

@@ -7,7 +7,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from common.data import load_dataset
+from common.data.datasets import load_dataset
 from common.evaluation import kernel_distance
 from common.evaluation.classes import class_examples, class_histogram
 from common.evaluation.feature_network import default_threads, load_feature_network

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.evaluation.catalogue import RELATIONS
 from common.evaluation.metrics import (
     full_scores,
     make_draw,
@@ -13,7 +14,6 @@ from common.evaluation.metrics import (
     quick_scores,
 )
 from common.evaluation.reference import Reference, shuffled_indices
-from common.evaluation.relations import RELATIONS
 from common.evaluation.stored import stored
 
 MAX_BLOCKS = 6

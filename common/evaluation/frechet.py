@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.randomness import stream
+from common.data.randomness import stream
 
 NUM_EXTRAPOLATION_SIZES = 15  # as Chong & Forsyth 2020; from half of the samples on, where theirs begin at 5,000
 

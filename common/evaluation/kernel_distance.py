@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.randomness import stream
+from common.data.randomness import stream
 
 NUM_SUBSETS = 100  # Bińkowski et al. 2018, section 4: 100 subsets of 1,000
 SUBSET_SIZE = 1_000

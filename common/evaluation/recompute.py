@@ -7,7 +7,7 @@ Takes some minutes. The tests fail while the shipped numbers are not those of th
 
 import json
 
-from common.data import load_dataset
+from common.data.datasets import load_dataset
 from common.evaluation import calibration, floors, training_digits
 from common.evaluation.feature_network import FeatureNetwork, load_feature_network
 from common.evaluation.reference import Reference

@@ -4,14 +4,14 @@ from functools import cached_property
 
 import numpy as np
 
-from common.data import Dataset
+from common.data.datasets import Dataset
+from common.data.randomness import stream
 from common.evaluation.feature_network import FeatureNetwork
 from common.evaluation.frechet import Gaussian
 from common.evaluation.memorisation import NearestTraining, nearest_training
 from common.evaluation.neighbours import Neighbourhood
 from common.evaluation.samples import DIGIT_SIZE, round_trip
 from common.evaluation.training_digits import TrainingDigits, load_training_digits
-from common.randomness import stream
 
 BATCH_SIZE = 5_000
 K = 5  # nearest neighbours, as in the prdc paper

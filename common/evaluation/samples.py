@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from common.config import MAX_IMAGE_SIZE
-from common.data import fit_images, resize_images, restore_images
+from common.data.datasets import fit_images, resize_images, restore_images
+from common.data.randomness import stream
 from common.errors import UserError
-from common.randomness import stream
-from common.untrusted import MAX_JSON_BYTES, one_line, parse_json, read_bounded, read_npz
+from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded, read_npz
 
 MIN_SAMPLES = 1_000  # below, a covariance of 128 features is mostly noise
 NUM_STANDARD = MAX_SAMPLES = 10_000  # as many as there are test digits

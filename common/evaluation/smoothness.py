@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.latents import slerp
-from common.randomness import stream
+from common.data.latents import slerp
+from common.data.randomness import stream
 
 NUM_PATHS = 1_000
 # Karras et al. 2019 take 1e-4; at 1e-3 the difference of two float32 images is still a thousand times their rounding.

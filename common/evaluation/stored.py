@@ -3,16 +3,16 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import common.data
-import common.randomness
-from common.cache import cache_dir
+import common.data.datasets
+import common.data.randomness
 from common.errors import UserError
 from common.evaluation.feature_network import ASSETS, FeatureNetwork, read_asset_json
-from common.records import write_atomically
+from common.records.folder import write_atomically
 
 MANIFEST_PATH = ASSETS / "stored.json"
 LOGGER = logging.getLogger(__name__)
@@ -72,7 +72,12 @@ def ship(files: dict[str, bytes], network: FeatureNetwork) -> None:
 def _code_hash() -> str:
     """Of this package and what it draws on: what another version of a metric computed is of no use."""
     digest = hashlib.sha256()
-    others = [Path(module.__file__ or "") for module in (common.data, common.randomness)]
+    others = [Path(module.__file__ or "") for module in (common.data.datasets, common.data.randomness)]
     for path in [*sorted(Path(__file__).parent.glob("*.py")), *others]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def cache_dir() -> Path:
+    """`dcgan-twins` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache); it may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan-twins"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from common.evaluation.calibration import CALIBRATED_METRICS, stored_calibration
+from common.evaluation.catalogue import RATIO, RELATIONS
 from common.evaluation.evaluate import Evaluation, Metric
-from common.evaluation.relations import RATIO, RELATIONS
 
 NOTHING = "-"
 

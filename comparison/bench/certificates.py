@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from common.config import TrainConfig
-from common.layers import Architecture
-from comparison.bench.results import Certificate
-from comparison.certify import STORE, certificate_holds, climb_quickly
-from comparison.parity.certificate import identity_hash, identity_of
-from comparison.runs import Children, config_flags
+from common.networks.layers import Architecture
+from comparison.parity.certificate import Certificate, identity_hash, identity_of
+from comparison.parity.find_certificate import STORE, certificate_holds, climb_quickly
+from comparison.processes import Children, config_flags
 
 CERTIFICATES = Path("runs") / STORE
 

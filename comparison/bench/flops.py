@@ -8,7 +8,7 @@ count is of direct convolutions, whatever form computes them: Winograd's, in `ja
 from collections.abc import Iterable
 
 from common.config import TrainConfig
-from common.layers import Architecture, Conv, ConvTranspose, LayerSpec, Linear
+from common.networks.layers import Architecture, Conv, ConvTranspose, LayerSpec, Linear
 
 
 def forward_flops(specs: Iterable[LayerSpec], *, size: int) -> list[int]:

@@ -1,20 +1,74 @@
 """What `bench` measures, and what can be known to be wrong before it does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from common.architectures import build_architecture
-from common.data import load_dataset, prepare_dataset
-from common.environment import default_num_threads
+from common.config import TrainConfig
+from common.data.datasets import load_dataset, prepare_dataset
 from common.errors import UserError
-from common.layers import Architecture
-from common.loop import CHUNK_STEPS
+from common.networks.build import build_architecture
+from common.networks.layers import Architecture
 from common.options import ConfigOptions, check_result_file, check_threads
-from common.records import FRAMEWORK_NAMES
-from comparison.bench.arms import Arm
-from comparison.runs import check_writable
+from common.records.environment import default_num_threads
+from common.records.folder import FRAMEWORK_NAMES
+from common.training.log import CHUNK_STEPS
+from comparison.processes import check_writable
+
+BFLOAT16 = "-bfloat16"
+# Name -> framework, variant, whether torch.compile makes the networks.
+FORMS = {
+    "torch": ("torch", "tuned", False),
+    "torch-idiomatic": ("torch", "idiomatic", False),
+    "torch-compile": ("torch", "tuned", True),
+    "jax": ("jax", "tuned", False),
+    "jax-idiomatic": ("jax", "idiomatic", False),
+}
+TITLES = {
+    "torch": "PyTorch, tuned",
+    "torch-idiomatic": "PyTorch, idiomatic",
+    "torch-compile": "PyTorch, tuned, networks by torch.compile",
+    "jax": "JAX, tuned",
+    "jax-idiomatic": "JAX, idiomatic",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a benchmark."""
+
+    name: str
+    framework: str
+    variant: str
+    compiled: bool
+    precision: str
+
+    @property
+    def title(self) -> str:
+        """Framework and form in words, and bfloat16 if this arm alone has it."""
+        title = TITLES[self.name.removesuffix(BFLOAT16)]
+        return f"{title}, bfloat16" if self.name.endswith(BFLOAT16) else title
+
+    def config(self, config: TrainConfig) -> TrainConfig:
+        """The benchmark's configuration, in this arm's form."""
+        return replace(config, variant=self.variant, precision=self.precision)
+
+
+def parse_arms(names: str, *, precision: str) -> list[Arm]:
+    """`torch,jax-idiomatic,torch-bfloat16`: forms, each in the benchmark's precision unless it says bfloat16."""
+    arms = []
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        form = FORMS.get(name.removesuffix(BFLOAT16))
+        if form is None:
+            raise UserError(f"--arms: {name} is unknown: choose of {', '.join(FORMS)}, each also with {BFLOAT16}")
+        arms.append(Arm(name, *form, precision="bfloat16" if name.endswith(BFLOAT16) else precision))
+    if len({arm.name for arm in arms}) < len(arms):
+        raise UserError(f"--arms: {names} names an arm twice; a control of the first is measured anyway")
+    if not arms:
+        raise UserError(f"--arms is empty: choose of {', '.join(FORMS)}")
+    return arms
+
 
 DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
 MIN_REPETITIONS = 5

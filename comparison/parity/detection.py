@@ -8,7 +8,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from common.environment import default_num_threads
+from common.records.environment import default_num_threads
 from comparison.parity.ladder import climb
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.planted_bugs import PLANTED_BUGS, PlantedBug
@@ -65,7 +65,7 @@ _pair: Pair | None = None
 def _start_worker(options: Any, cache: str) -> None:
     global _pair
     os.environ["PJRT_NPROC"] = "1"  # read when JAX starts
-    from comparison.parity.command import make_pair
+    from comparison.parity.setup import make_pair
 
     _pair = make_pair(options, num_threads=1)
     import jax

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterator
 
 from common.errors import UserError
-from comparison.parity import inputs, pieces, training, trajectories
 from comparison.parity.pair import PRECISIONS, Measurement, Pair
+from comparison.parity.rungs import inputs, pieces, training, trajectories
 
 Rung = Callable[[Pair, str], Iterator[Measurement]]
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.contract import Weights
-from common.initial_weights import initial_weights
-from common.layers import Architecture
-from common.loop import CHUNK_STEPS, chunk_data
-from common.randomness import epoch_permutation
-from comparison.parity.probe import Probe
+from common.data.initial_weights import initial_weights
+from common.data.randomness import epoch_permutation
+from common.networks.layers import Architecture
+from common.training.log import CHUNK_STEPS
+from common.training.loop import chunk_data
+from comparison.parity.probes.protocol import Probe
 
 PRECISIONS = ("float64", "float32")
 # Where a trajectory is looked at, by one rung or another.

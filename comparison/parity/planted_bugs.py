@@ -13,11 +13,13 @@ from typing import Any
 
 # In the order in which they import each other: all are compiled again around an edit.
 MODULES = {
-    "torch": ("layers", "model", "losses", "steps", "weights", "trainer"),
+    "torch": ("tuned/layers", "layers", "model", "losses", "steps", "weights", "trainer"),
     "jax": (
-        "winograd",
-        "convolution",
-        "normalization",
+        "tuned/winograd",
+        "tuned/convolution",
+        "tuned/normalization",
+        "conventions",
+        "tuned/layers",
         "layers",
         "model",
         "losses",
@@ -47,7 +49,10 @@ class PlantedBug:
     @contextmanager
     def planted(self) -> Iterator[None]:
         """The twin with this bug in it; the original comes back at the end, whatever happens."""
-        modules = [importlib.import_module(f"{self.framework}_impl.{name}") for name in MODULES[self.framework]]
+        modules = [
+            importlib.import_module(f"{self.framework}_impl.{name.replace('/', '.')}")
+            for name in MODULES[self.framework]
+        ]
         originals = [dict(vars(module)) for module in modules]
         try:
             for name, module in zip(MODULES[self.framework], modules, strict=True):
@@ -77,7 +82,7 @@ def _execute(module: ModuleType, source: str) -> None:
 
 
 def _bug(title: str, location: str, *edits: tuple[str, str], **config: Any) -> PlantedBug:
-    framework, module = location.split("/")
+    framework, module = location.split("/", 1)
     return PlantedBug(title, framework, module, edits, config)
 
 
@@ -101,18 +106,18 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     ),
     _bug(
         "biased running variance",
-        "jax/layers",
+        "jax/tuned/layers",
         ("variance * (count / (count - 1))", "variance"),
     ),
     _bug("BatchNorm's eps 1e-3", "jax/layers", ("epsilon=spec.epsilon,", "epsilon=1e-3,")),
     _bug(
         "BatchNorm's gradient without the mean's share",
-        "jax/normalization",
+        "jax/tuned/normalization",
         ("        - (factor * bias_gradient / count)[None, None, None]\n", ""),
     ),
     _bug(
         "rows and columns of the latents' layer swapped",
-        "torch/layers",
+        "torch/tuned/layers",
         ("images.permute(0, 2, 3, 1)", "images.permute(0, 3, 2, 1)"),
     ),
     _bug(
@@ -125,17 +130,17 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     ),
     _bug(
         "kernel of the transposed convolution not flipped",
-        "jax/convolution",
+        "jax/tuned/convolution",
         ("index_in_dim(taps, tap,", "index_in_dim(taps, taps.shape[tap_axis] - 1 - tap,"),
     ),
     _bug(
         "a sign in Winograd's transform of the maps",
-        "jax/winograd",
+        "jax/tuned/winograd",
         ("return [even, even + odd, -odd]", "return [even, even + odd, odd]"),
     ),
     _bug(
         "SAME padding, which differs on odd sizes",
-        "jax/convolution",
+        "jax/tuned/convolution",
         (
             "dtype, stride=stride, padding=[(padding, padding)] * 2)",
             'dtype, stride=stride, padding="SAME")',
@@ -148,7 +153,7 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     ),
     _bug(
         "LeakyReLU's derivative at 0 is 1",
-        "jax/layers",
+        "jax/conventions",
         ("jnp.where(inputs > 0,", "jnp.where(inputs >= 0,"),
     ),
     _bug(

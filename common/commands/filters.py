@@ -1,0 +1,182 @@
+"""`features CHECKPOINT`: what the discriminator's filters respond to (Radford et al. 2016, section 6.1, figure 5)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from common.commands.picture_files import write_out
+from common.commands.trained_model import Model, ModelOptions, open_model
+from common.data.datasets import fit_images, load_dataset
+from common.data.randomness import stream
+from common.errors import UserError
+from common.options import parse_flags
+from common.pictures.compose import MARGIN, TITLE_SIZE, beside, enlarged_each, framed, image_grid, png, stacked, text
+from common.safe_read import one_line, unreadable_is_named
+
+if TYPE_CHECKING:
+    from common.contract import Implementation
+
+
+NUM_SEARCHED = 1000  # real test images among which the most exciting ones are found
+BATCH_SIZE = 100  # of them at once: the first maps of a wide network take a megabyte an image
+MAX_FILTERS, MAX_IMAGES = 64, 32
+ROW_WIDTH = 600  # pixels, if the images are small enough
+NUM_COLUMNS = 2  # of filters
+NOTHING = 128  # the grey of a gradient of 0
+FRAME = 150  # its grey shows on black and on white
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesOptions(ModelOptions):
+    """Whose filters are shown, how many, and where."""
+
+    out: Path = Path("features")
+    """Folder for the pictures, layer_1.png and so on; made if it is not there."""
+    num_filters: int = 8
+    """Filters of each layer, 1 to 64: those whose strongest responses vary most over the images."""
+    num_images: int = 8
+    """Images of each filter, 1 to 32: those that excite it most."""
+    data_dir: Path | None = None
+    """Folder of prepared TFDS datasets, if the model was trained on one of them."""
+
+
+class Filter(NamedTuple):
+    """One channel of a layer, and the images that excite it, the most exciting first."""
+
+    channel: int
+    responses: np.ndarray  # (n,)
+    images: np.ndarray  # uint8 (n, S, S[, 3])
+    gradients: np.ndarray  # float32 (n, S, S[, 3])
+
+
+def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+    """Write one picture a LeakyReLU of D; returns the exit code."""
+    description = (
+        "What excites the discriminator's filters: real test images, and below each the guided gradient "
+        "(Springenberg et al. 2015) of the filter's strongest response to it. One picture a layer."
+    )
+    options = parse_flags(FeaturesOptions, arguments, program=program, description=description)
+    _check(options)
+    model = open_model(options, load_implementation)
+    images = _real_images(model, options.data_dir)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--out: {one_line(options.out)} cannot be made ({error.strerror}): choose another folder"
+        ) from None
+    # It may take most of a minute; flushed, for a pipe holds a line back until the end.
+    print(f"looking at {len(images):,} test images through every filter", flush=True)
+    responses = _strongest_responses(model, images)
+    for layer, of_layer in enumerate(responses):
+        filters = _find_filters(model, images, of_layer, layer, options)
+        picture = _draw(filters, _title(model, of_layer, layer, len(responses), len(filters)))
+        write_out(options.out / f"layer_{layer + 1}.png", png(picture))
+    return 0
+
+
+def _check(options: FeaturesOptions) -> None:
+    """Raise UserError for flags that cannot be meant."""
+    if options.out.suffix.lower() == ".png":
+        raise UserError(f"--out: {one_line(options.out)} is a file's name: name a folder, for one picture a layer")
+    with unreadable_is_named(options.out):
+        exists = next(place for place in (options.out, *options.out.absolute().parents) if place.exists())
+        if not exists.is_dir():
+            raise UserError(f"--out: {one_line(exists)} is a file: name a folder")
+    if not 1 <= options.num_filters <= MAX_FILTERS:
+        raise UserError(f"--num-filters is {options.num_filters}: pass 1 to {MAX_FILTERS}")
+    if not 1 <= options.num_images <= MAX_IMAGES:
+        raise UserError(f"--num-images is {options.num_images}: pass 1 to {MAX_IMAGES}")
+
+
+def _real_images(model: Model, data_dir: Path | None) -> np.ndarray:
+    """Test images at the network's size, a choice that the model's seed decides."""
+    config, architecture = model.config, model.architecture
+    dataset = load_dataset(config.dataset, data_dir, train_size=config.train_size)
+    if dataset.image_channels != architecture.image_channels:
+        has, takes = ("grey" if num == 1 else "colour" for num in (dataset.image_channels, architecture.image_channels))
+        raise UserError(f"{dataset.name} has {has} images, the model takes {takes} ones: it was trained on other data")
+    order = stream(config.seed, "features").permutation(len(dataset.test_images))
+    return fit_images(dataset.test_images[order[:NUM_SEARCHED]], config.image_size)
+
+
+def _strongest_responses(model: Model, images: np.ndarray) -> list[np.ndarray]:
+    """For each layer, each channel's strongest activation by each image: (N, C)."""
+    batches = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
+    strongest = [
+        [maps.max(axis=(2, 3)) for maps in model.trainer.discriminator_activations(batch)] for batch in batches
+    ]
+    return [np.concatenate(of_layer) for of_layer in zip(*strongest, strict=True)]
+
+
+def _find_filters(
+    model: Model, images: np.ndarray, responses: np.ndarray, layer: int, options: FeaturesOptions
+) -> list[Filter]:
+    """A filter that an even background excites most responds to every image alike, and tells nothing: not shown."""
+    channels = np.argsort(-responses.std(axis=0), kind="stable")[: options.num_filters]
+    chosen = np.argsort(-responses[:, channels], axis=0, kind="stable")[: options.num_images].T  # (filters, n)
+    gradients = model.trainer.discriminator_gradients(
+        images[chosen.ravel()], layer=layer, channels=channels.repeat(chosen.shape[1])
+    )
+    gradients = gradients.reshape(*chosen.shape, *images.shape[1:])
+    return [
+        Filter(int(channel), responses[best, channel], images[best], own)
+        for channel, best, own in zip(channels, chosen, gradients, strict=True)
+    ]
+
+
+def _title(model: Model, responses: np.ndarray, layer: int, num_layers: int, num_filters: int) -> list[str]:
+    num_images, num_channels = responses.shape
+    return [
+        f"What the discriminator's filters respond to: layer {layer + 1} of {num_layers}",
+        f"{model.name}. {num_filters} of {num_channels} filters, those whose responses vary most over {num_images:,} "
+        f"test images of {model.config.dataset}.",
+        "Above: the images that excite the filter most, the strongest response first; framed is the part that counts.",
+        "Below: what in the image does it (guided gradient of that response; grey: nothing, light: more light there "
+        "excites it, dark: less light).",
+    ]
+
+
+def _draw(filters: Sequence[Filter], title: Sequence[str]) -> np.ndarray:
+    blocks = [_draw_filter(shown) for shown in filters]
+    rows = [
+        beside(*blocks[start : start + NUM_COLUMNS], gap=3 * MARGIN) for start in range(0, len(blocks), NUM_COLUMNS)
+    ]
+    headline, *explanation = title
+    heading = stacked(text(headline, size=TITLE_SIZE), *map(text, explanation), gap=2)
+    return framed(stacked(heading, *rows, gap=2 * MARGIN))
+
+
+def _draw_filter(shown: Filter) -> np.ndarray:
+    num_images = len(shown.images)
+    parts = shown.images, _as_images(shown.gradients)
+    images, gradients = (enlarged_each(part, up_to=ROW_WIDTH // num_images) for part in parts)
+    for image, gradient in zip(images, gradients, strict=True):
+        _frame(image, gradient)
+    grid = image_grid(np.concatenate([images, gradients]), num_columns=num_images)
+    first, last = shown.responses[0], shown.responses[-1]
+    label = text(f"filter {shown.channel + 1}: responses {first:.2f} to {last:.2f}")
+    return stacked(label, grid, gap=2)
+
+
+def _as_images(gradients: np.ndarray) -> np.ndarray:
+    """Each by its own largest value, so that the strongest pixel is white or black; an absent one is grey."""
+    largest = abs(gradients).max(axis=tuple(range(1, gradients.ndim)), keepdims=True)
+    scaled = gradients / np.where(largest > 0, largest, 1)
+    return np.rint(NOTHING + 127 * scaled).astype(np.uint8)
+
+
+def _frame(image: np.ndarray, gradient: np.ndarray) -> None:
+    """Draw a frame into the image, around all that has a gradient."""
+    has_one = (gradient != NOTHING).reshape(*gradient.shape[:2], -1).any(axis=2)
+    if not has_one.any():
+        return
+    rows, columns = (np.flatnonzero(has_one.any(axis=axis)) for axis in (1, 0))
+    end = len(image) - 1
+    top, bottom = max(rows[0] - 1, 0), min(rows[-1] + 1, end)
+    left, right = max(columns[0] - 1, 0), min(columns[-1] + 1, end)
+    image[[top, bottom], left : right + 1] = FRAME
+    image[top : bottom + 1, [left, right]] = FRAME

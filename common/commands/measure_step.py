@@ -1,0 +1,194 @@
+"""`measure`: one framework's step, timed phase by phase in a fresh process; `compare.py bench` starts many of these.
+
+No number of it is worth anything by itself: machines drift, so arms are compared within a repetition only.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from common.contract import StepMetrics, Trainer
+from common.data.datasets import load_dataset, prepare_dataset
+from common.data.initial_weights import initial_weights
+from common.data.randomness import epoch_permutation, fixed_latents
+from common.errors import UserError
+from common.networks.build import build_architecture
+from common.options import ConfigOptions, check_result_file, check_threads, parse
+from common.records.environment import default_num_threads, describe_environment
+from common.records.folder import write_atomically
+from common.safe_read import one_line
+from common.training.log import CHUNK_STEPS
+from common.training.loop import chunk_data
+
+if TYPE_CHECKING:
+    from common.contract import Implementation
+
+
+DESCRIPTION = "Time one framework's training step, phase by phase, for compare.py bench."
+NUM_GENERATED = 500
+NUM_COMPARED_STEPS = 3  # whose losses say whether two arms do the same work: later, float32 itself parts them
+ROOF_SIZES = (512, 1024, 2048)
+ROOF_PRECISIONS = ("float32", "bfloat16")
+NUM_ROOF_WARM_UPS, NUM_ROOF_TRIALS = 3, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(ConfigOptions):
+    """How long is measured, and where."""
+
+    json: Annotated[Path, tyro.conf.arg(metavar="FILE")] = tyro.MISSING
+    """Where the measurements go."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto takes an accelerator if the framework finds one."""
+    threads: int = 0
+    """CPU threads; 0 is every core this process may use."""
+    data_dir: Path | None = None
+    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
+    steps_per_block: int = CHUNK_STEPS
+    """Steps of one `train_chunk`, which ends with the one wait for all of its results."""
+    num_warm_up_blocks: int = 2
+    """Blocks after the first, which compiles, that are not counted."""
+    num_blocks: int = 3
+    """Blocks that are counted."""
+    compile: bool = False
+    """Have the networks compiled where the framework does not anyhow (torch.compile)."""
+    roof: bool = False
+    """Time matrix multiplications instead of a training step: what the processor can do at best."""
+
+
+def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+    """Measure what the flags ask for; returns the exit code 0."""
+    options = parse(MeasureOptions, arguments, program=program, description=DESCRIPTION)
+    check_threads(options.threads)
+    check_result_file(options.json)
+    clock = Clock()
+    try:
+        implementation = load_implementation()
+    except ImportError as error:
+        raise UserError(f"the framework is not installed ({error}): leave its arms out, or install it") from None
+    threads = options.threads or default_num_threads()
+    flags = implementation.configure(num_threads=threads)
+    device = implementation.select_device(options.device)
+    import_seconds = clock.lap()
+    if options.roof:
+        found: dict[str, Any] = {"roof": roof(implementation, device)}
+    else:
+        found = {"import_seconds": import_seconds, **step_times(implementation, device, options, clock)}
+    record = {
+        **found,
+        "device": implementation.device_name(device),
+        "device_flags": flags,
+        "environment": describe_environment(),
+    }
+    write_atomically(options.json, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    return 0
+
+
+class Clock:
+    """Wall time by `perf_counter`; the caller waits for the device before each lap."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap, or since the start."""
+        now = time.perf_counter()
+        seconds, self._started = now - self._started, now
+        return seconds
+
+
+def step_times(implementation: "Implementation", device: Any, options: MeasureOptions, clock: Clock) -> dict[str, Any]:
+    """Every phase of training, and the first losses, by which arms can be seen to do the same work."""
+    config, count = options.config, options.steps_per_block
+    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+    order = epoch_permutation(config.seed, 0, len(dataset.train_images))
+    data_loading_seconds = clock.lap()
+
+    architecture = build_architecture(config, image_channels=dataset.image_channels)
+    trainer = implementation.create_trainer(config, architecture, device)
+    trainer.load_weights(initial_weights(config, architecture))
+    if options.compile:
+        trainer.compile()
+    trainer.wait()
+    build_seconds = clock.lap()
+
+    first_counted = 1 + options.num_warm_up_blocks
+    steps_per_epoch = len(order) // config.batch_size
+    data, blocks, losses = [], [], []
+    stop_watching = implementation.watch_compilation()
+    compile_seconds = 0.0
+    for index in range(first_counted + options.num_blocks):
+        first = index * count
+        start = first % (steps_per_epoch - count + 1)
+        clock.lap()
+        images, latents = chunk_data(config, dataset.train_images, order, start, count, first_step=first)
+        data.append(clock.lap() / count)
+        metrics = _block(trainer, images, latents, compiled=options.compile)
+        blocks.append(clock.lap() / count)
+        losses.append(metrics)
+        if index == 0:
+            compile_seconds = stop_watching()
+    peak_memory_bytes = implementation.peak_memory_bytes(device)  # of training: sampling comes after
+    latents = fixed_latents(config.seed, num=NUM_GENERATED, latent_dim=config.latent_dim)
+    trainer.generate(latents)
+    clock.lap()
+    trainer.generate(latents)
+    return {
+        "generate_seconds_per_image": clock.lap() / NUM_GENERATED,
+        "data_loading_seconds": data_loading_seconds,
+        "build_seconds": build_seconds,
+        "compile_seconds": compile_seconds,
+        "first_block_seconds": count * blocks[0],
+        "warm_up_seconds": count * sum(blocks[1:first_counted]),
+        "steps_per_block": count,
+        "block_seconds_per_step": blocks[first_counted:],
+        "data_seconds_per_step": float(np.median(data[first_counted:])),
+        "peak_memory_bytes": peak_memory_bytes,
+        "first_losses": _finite(np.concatenate([_both_losses(block) for block in losses])[:NUM_COMPARED_STEPS].ravel()),
+    }
+
+
+def _both_losses(metrics: StepMetrics) -> np.ndarray:
+    return np.stack([metrics.discriminator_loss, metrics.generator_loss], axis=1)  # (K, 2)
+
+
+def _block(trainer: Trainer, images: np.ndarray, latents: np.ndarray, *, compiled: bool) -> StepMetrics:
+    try:
+        metrics = trainer.train_chunk(images, latents)
+    except Exception as error:
+        if not compiled:
+            raise
+        reason = (
+            f"the networks cannot be compiled here ({type(error).__name__}: {one_line(error)}); "
+            "torch.compile needs a C++ compiler"
+        )
+        raise UserError(reason) from error
+    trainer.wait()
+    return metrics
+
+
+def _finite(values: np.ndarray) -> list[float | None]:
+    """JSON knows no NaN."""
+    return [float(value) if math.isfinite(value) else None for value in values]
+
+
+def roof(implementation: "Implementation", device: Any) -> dict[str, dict[str, float]]:
+    """The best of some runs of a square matrix multiplication: GFLOP/s by precision and size."""
+    found: dict[str, dict[str, float]] = {precision: {} for precision in ROOF_PRECISIONS}
+    for precision, sizes in found.items():
+        for size in ROOF_SIZES:
+            multiply = implementation.matrix_multiplication(device, size, precision)
+            for _ in range(NUM_ROOF_WARM_UPS):
+                multiply()
+            clock = Clock()
+            best = min((multiply(), clock.lap())[1] for _ in range(NUM_ROOF_TRIALS))
+            sizes[str(size)] = 2 * size**3 / best / 1e9
+    return found

@@ -1,0 +1,93 @@
+"""`sample CHECKPOINT`: a grid of what a model generates, or the images themselves with their latents."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+
+from common.commands.picture_files import check_out, write_out
+from common.commands.trained_model import ModelOptions, read_model
+from common.config import TrainConfig
+from common.data.latents import read_latents
+from common.data.randomness import fixed_latents
+from common.errors import UserError
+from common.options import parse_flags
+from common.pictures.compose import GRID_PIXELS, enlarged, image_grid, png, to_uint8
+
+if TYPE_CHECKING:
+    from common.contract import Implementation
+
+
+DESCRIPTION = "Generate images: the first are those of a run's sample grids."
+DEFAULT_NUM = 100
+MAX_NUM = 10_000
+DEFAULT_COLUMNS, MAX_COLUMNS = 10, 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(ModelOptions):
+    """How many, from which latents, and where to."""
+
+    out: Path
+    """A .png file for a grid, enlarged, or a .npz file for the arrays `images` (uint8) and `latents` (float32)."""
+    num: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """How many images, 1 to 10,000; 100 if not given, or all of --latents."""
+    num_columns: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Columns of the grid, 1 to 100; if not given, ten, or from 100 images on as many as rows."""
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Of the latents; that of the model's training if not given."""
+    latents: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Latents to use instead: a .npy file, or an .npz file with an array `latents`, floats (N, latent_dim)."""
+
+
+def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+    """Generate what the flags ask for; returns the exit code 0."""
+    options = parse_flags(SampleOptions, arguments, program=program, description=DESCRIPTION)
+    _check(options)
+    stored = read_model(options)
+    latents = _latents_of(options, stored.config)
+    images = to_uint8(stored.open(load_implementation).trainer.generate(latents))
+    if options.out.suffix.lower() == ".png":
+        num_columns = options.num_columns or max(DEFAULT_COLUMNS, math.ceil(math.sqrt(len(images))))
+        grid = image_grid(images, num_columns=min(num_columns, len(images)))
+        content = png(enlarged(grid, up_to=GRID_PIXELS))
+    else:
+        content = _npz(images=images, latents=latents)
+    write_out(options.out, content)
+    return 0
+
+
+def _check(options: SampleOptions) -> None:
+    check_out(options.out, ".png", ".npz")
+    if options.num is not None and not 1 <= options.num <= MAX_NUM:
+        raise UserError(f"--num is {options.num}: pass 1 to {MAX_NUM:,}")
+    if options.num_columns is not None and not 1 <= options.num_columns <= MAX_COLUMNS:
+        raise UserError(f"--num-columns is {options.num_columns}: pass 1 to {MAX_COLUMNS}")
+    if options.num_columns is not None and options.out.suffix.lower() == ".npz":
+        raise UserError("--num-columns is of a grid, and an .npz file holds none: leave it out, or name a .png file")
+    if options.seed is not None and options.latents is not None:
+        raise UserError("--seed draws latents and --latents names a file of them: pass one of the two")
+
+
+def _latents_of(options: SampleOptions, config: TrainConfig) -> np.ndarray:
+    if options.latents is None:
+        seed = config.seed if options.seed is None else options.seed
+        return fixed_latents(seed, num=options.num or DEFAULT_NUM, latent_dim=config.latent_dim)
+    latents = read_latents(options.latents, latent_dim=config.latent_dim)
+    num = options.num or len(latents)
+    if num > min(len(latents), MAX_NUM):
+        raise UserError(
+            f"--latents holds {len(latents):,}, {num:,} are to be shown: pass --num, 1 to {min(len(latents), MAX_NUM)}"
+        )
+    return latents[:num]
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    return content.getvalue()

@@ -1,0 +1,64 @@
+"""Training as an animation: what the same latents give after each epoch, read from progress.npz."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.pictures.compose import TITLE_SIZE, enlarged, framed, gif, image_grid, labelled_panels, stacked, text
+from common.records.folder import FRAMEWORK_NAMES, PROGRESS_FILE
+from common.records.series import Progress, read_progress
+from common.safe_read import one_line, unreadable_is_named
+
+ANIMATION_FILE = "progress.gif"
+FRAME_MILLISECONDS, LAST_MILLISECONDS = 500, 3000
+MAX_FRAMES = 200
+NUM_COLUMNS = 8
+
+
+def find_progress(folder: Path) -> dict[str, Progress]:
+    """What the run in `folder` recorded, under no name, or each half of a comparison under its framework's."""
+    with unreadable_is_named(folder):
+        places = {"": folder} if (folder / PROGRESS_FILE).exists() else {}
+        places = places or {name: folder / key for key, name in FRAMEWORK_NAMES.items()}
+        found = {name: place / PROGRESS_FILE for name, place in places.items() if (place / PROGRESS_FILE).exists()}
+    if not folder.exists():
+        raise UserError(f"there is no {one_line(folder)}: name a run folder like runs/NAME/torch, or a comparison's")
+    if not found:
+        raise UserError(
+            f"{one_line(folder)} holds no {PROGRESS_FILE}: name a run folder like runs/NAME/torch, or a comparison's"
+        )
+    recorded = {}
+    for name, path in found.items():
+        try:
+            recorded[name] = read_progress(path)
+        except ValueError as error:
+            raise UserError(f"{one_line(path)} cannot be read ({one_line(error)})") from None
+    if len(shared_epochs(recorded)) == 0:
+        raise UserError(f"{one_line(folder)} has no epoch to show: each {PROGRESS_FILE} must have one that all have")
+    return recorded
+
+
+def shared_epochs(runs: Mapping[str, Progress]) -> list[int]:
+    """Epochs that every run recorded, in order."""
+    sets = [set(run.epochs.tolist()) for run in runs.values()]
+    return sorted(set.intersection(*sets))
+
+
+def animate(runs: Mapping[str, Progress]) -> bytes:
+    """A GIF with one frame an epoch that all runs have, of more than 200 evenly chosen ones; the last stays longer.
+
+    Runs stand side by side, each under its name.
+    """
+    epochs = np.array(shared_epochs(runs))
+    epochs = epochs[np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_FRAMES)).round().astype(int))]
+    frames = []
+    for epoch in epochs:
+        panels = {
+            name: enlarged(image_grid(run.images[run.epochs.tolist().index(epoch)], num_columns=NUM_COLUMNS))
+            for name, run in runs.items()
+        }
+        shown = labelled_panels(panels) if all(panels) else next(iter(panels.values()))
+        frames.append(framed(stacked(text(f"epoch {epoch}", size=TITLE_SIZE), shown)))
+    return gif(frames, milliseconds=[*[FRAME_MILLISECONDS] * (len(frames) - 1), LAST_MILLISECONDS])

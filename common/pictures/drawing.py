@@ -1,0 +1,63 @@
+"""A figure laid out in printed pixels, from its upper left corner: digits enlarged by whole numbers, and words."""
+
+import io
+from typing import Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from common.pictures.compose import enlarged_each
+
+DPI = 200
+CELL_PIXELS = 128  # a digit's side at most
+GAP = 8  # between two digits
+LINE = 32  # from one line of words to the next
+DARK, PALE, ACCENT = "#23272e", "#4a505a", "#c2410c"
+
+
+def enlarge(images: np.ndarray) -> np.ndarray:
+    """Images (N, S, S) by the largest whole number that leaves them within a cell, so that none is blurred."""
+    return enlarged_each(images, up_to=CELL_PIXELS)
+
+
+class Drawing:
+    """A white sheet of `width` by `height` pixels."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+
+    def image(self, picture: np.ndarray, left: int, top: int) -> None:
+        """Place a uint8 picture (H, W), pixel by pixel."""
+        bottom = self.height - top - picture.shape[0]
+        self.figure.figimage(np.stack([picture] * 3, axis=-1), xo=left, yo=bottom)
+
+    def frame(self, left: int, top: int, side: int, *, thickness: int = 6) -> None:
+        """A coloured frame around a square."""
+        points = thickness * 72 / DPI
+        corner = ((left - thickness / 2) / self.width, 1 - (top + side + thickness / 2) / self.height)
+        size = ((side + thickness) / self.width, (side + thickness) / self.height)
+        self.figure.add_artist(Rectangle(corner, *size, fill=False, edgecolor=ACCENT, linewidth=points))
+
+    def words(
+        self,
+        text: str,
+        x: float,
+        y: float,
+        *,
+        size: float = 7.5,
+        bold: bool = False,
+        color: str = PALE,
+        align: Literal["left", "center", "right"] = "left",
+    ) -> None:
+        """One line of words whose middle is at height `y`."""
+        at = (x / self.width, 1 - y / self.height)
+        weight = "bold" if bold else "normal"
+        self.figure.text(*at, text, fontsize=size, weight=weight, color=color, ha=align, va="center", parse_math=False)
+
+    def png(self) -> bytes:
+        """The sheet; without the version of what drew it, which would make equal pictures unequal files."""
+        content = io.BytesIO()
+        self.figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+        return content.getvalue()

@@ -1,0 +1,170 @@
+"""The checkpoints of a run's folder: written, found, and read back."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from common.config import TrainConfig, config_hash, to_dict
+from common.contract import Weights
+from common.errors import UserError
+from common.records.environment import package_versions
+from common.records.folder import CHECKPOINTS, write_atomically
+from common.safe_read import one_line, open_bounded, parse_json
+
+FORMAT_VERSION = 2
+AVERAGE_PREFIX = "average."
+METADATA_KEY = "checkpoint"  # one key: safetensors writes several in any order, and equal runs leave equal bytes
+UNSIGNED = "0" * 64
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 2**20  # fifty times any preset's; as JSON it takes up to 20 times its size in memory
+HASHED_AT_ONCE = 2**20
+
+
+class Checkpoint(NamedTuple):
+    """What `load_checkpoint` finds: the trainer's weights, the generator's average, and the run it came from."""
+
+    weights: Weights
+    average: Weights
+    header: dict[str, Any]
+
+
+def serialise(weights: Weights, average: Weights, header: Mapping[str, Any]) -> bytes:
+    """The content of a checkpoint file; equal arguments give equal bytes."""
+    tensors = weights | {f"{AVERAGE_PREFIX}{name}": array for name, array in average.items()}
+    text = json.dumps({"format_version": FORMAT_VERSION, "sha256": UNSIGNED, **header})
+    unsigned = save(tensors, metadata={METADATA_KEY: text})
+    end = LENGTH_BYTES + int.from_bytes(unsigned[:LENGTH_BYTES], "little")
+    checksum = hashlib.sha256(unsigned).hexdigest().encode()
+    return b"".join((unsigned[:end].replace(UNSIGNED.encode(), checksum, 1), memoryview(unsigned)[end:]))
+
+
+def deserialise(file: BinaryIO) -> Checkpoint:
+    """The inverse; a file with any byte changed raises ValueError or SafetensorError.
+
+    What the header claims is held against the file's size, and the checksum against its bytes, before it is loaded.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = _read_head(file)
+    header = _read_header(parse_json(head[LENGTH_BYTES:]), num_tensor_bytes=size - len(head))
+    if header.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"its format version is {header.get('format_version')!r}, not {FORMAT_VERSION}")
+    checksum = header.pop("sha256", "")
+    if not isinstance(checksum, str) or len(checksum) != len(UNSIGNED):
+        raise ValueError("its header holds no checksum")
+    digest = hashlib.sha256(head.replace(checksum.encode(), UNSIGNED.encode(), 1))
+    while part := file.read(HASHED_AT_ONCE):
+        digest.update(part)
+    if digest.hexdigest() != checksum:
+        raise ValueError("its checksum does not match: it is damaged")
+    file.seek(0)
+    tensors = dict(sorted(load(file.read()).items()))  # safetensors lists them in any order
+    average = {name: array for name, array in tensors.items() if name.startswith(AVERAGE_PREFIX)}
+    return Checkpoint(
+        weights={name: array for name, array in tensors.items() if name not in average},
+        average={name.removeprefix(AVERAGE_PREFIX): array for name, array in average.items()},
+        header=header,
+    )
+
+
+def _read_head(file: BinaryIO) -> bytes:
+    """What comes before the tensors: 8 bytes of length, then JSON."""
+    length_bytes = file.read(LENGTH_BYTES)
+    length = int.from_bytes(length_bytes, "little")
+    text = file.read(length) if 0 < length <= MAX_HEADER_BYTES else b""
+    if not text or len(text) < length:
+        raise ValueError("it is truncated, or no safetensors file")
+    return length_bytes + text
+
+
+def _read_header(tensors: dict[str, Any], *, num_tensor_bytes: int) -> dict[str, Any]:
+    """Our part of safetensors' header, its `__metadata__`; the rest says where in the file each tensor ends."""
+    metadata = tensors.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
+        raise ValueError("its header is not that of a checkpoint of this project")
+    claimed = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+    if claimed != num_tensor_bytes:
+        raise ValueError(f"it is damaged: its header promises {claimed} bytes of tensors, there are {num_tensor_bytes}")
+    return parse_json(metadata[METADATA_KEY].encode())
+
+
+NUM_KEPT = 2
+MAX_BYTES = 2**30  # twenty times the largest preset's, in float64
+
+
+def save_checkpoint(folder: Path, weights: Weights, average: Weights, *, step: int, header: Mapping[str, Any]) -> Path:
+    """Write `step_N.safetensors` with `header` as JSON inside, then drop all but the last two up to there.
+
+    A later one can only be damaged, or the run would have gone on from it.
+    """
+    path = folder / f"step_{step}.safetensors"
+    write_atomically(path, serialise(weights, average, {**header, "step": step}))
+    found = list_checkpoints(folder)
+    kept = [checkpoint for checkpoint in found if _step_of(checkpoint) <= step][-NUM_KEPT:]
+    for checkpoint in found:
+        if checkpoint not in kept:
+            checkpoint.unlink()
+    return path
+
+
+def checkpoint_header(config: TrainConfig, *, framework: str, epoch: int) -> dict[str, Any]:
+    """Where a checkpoint comes from; nothing in it differs between two equal runs."""
+    return {
+        "preset": config.preset,
+        "epoch": epoch,
+        "config": to_dict(config),
+        "config_hash": config_hash(config),
+        "framework": framework,
+        "versions": package_versions(),
+    }
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint back; a damaged or foreign file raises UserError."""
+    try:
+        with open_bounded(path, limit=MAX_BYTES) as file:
+            return deserialise(file)
+    except UserError:
+        raise
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{one_line(path)} cannot be read as a checkpoint ({one_line(error)})") from None
+
+
+def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint of `folder` that is intact, and a sentence on each newer one that is not."""
+    damaged = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            return load_checkpoint(path), damaged
+        except UserError as error:
+            damaged.append(str(error))
+    return None, damaged
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint itself, or the newest of a run folder or of a folder of checkpoints; else UserError."""
+    try:
+        if not path.exists():
+            raise UserError(f"{one_line(path)} does not exist: name a checkpoint, or a run folder like runs/NAME/torch")
+        found = [path] if path.is_file() else list_checkpoints(path / CHECKPOINTS) or list_checkpoints(path)
+    except OSError as error:
+        raise UserError(f"{one_line(path)} cannot be read ({error.strerror})") from None
+    if not found:
+        raise UserError(f"{one_line(path)} holds no checkpoints: name a file, or a run folder like runs/NAME/torch")
+    return found[-1]
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first; files that do not carry a step's number are none of ours."""
+    numbered = [path for path in folder.glob("step_*.safetensors") if path.stem.removeprefix("step_").isdecimal()]
+    return sorted(numbered, key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step_"))

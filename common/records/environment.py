@@ -1,0 +1,106 @@
+"""What a run stood on: versions, device, threads, flags, as environment.json records them."""
+
+import hashlib
+import os
+import platform
+import re
+import resource
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+TRAINING_PACKAGES = ("common", "torch_impl", "jax_impl")
+DISTRIBUTION = "dcgan-twins"
+# What can change a number or a speed; anything else in the environment is the user's own business.
+ENVIRONMENT_PREFIXES = (
+    "OMP_",
+    "MKL_",
+    "PJRT_",
+    "XLA_",
+    "JAX_",
+    "TORCH",
+    "CUDA_",
+    "GLIBC_TUNABLES",
+    "MALLOC_",
+)
+CPU_FLAG_PREFIXES = ("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16", "f16c")
+
+
+def source_hash() -> str:
+    """SHA-256 over the source files of everything that trains: another hash may mean another result."""
+    digest = hashlib.sha256()
+    for package in TRAINING_PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def default_num_threads() -> int:
+    """Cores this process may use, which a container or `taskset` can make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def process_peak_memory_bytes() -> int:
+    """Most memory this process has held at once.
+
+    Linux's `ru_maxrss` starts at what the parent held when it started this process, so `VmHWM` is read instead.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)):
+        return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def describe_environment() -> dict[str, Any]:
+    """Everything neutral; the framework's device and flags are added by the run."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "source_hash": source_hash(),
+        "packages": package_versions(),
+        "num_cpus": default_num_threads(),
+        "cpu_flags": cpu_flags(),
+        "memory_bytes": memory_bytes,
+        "environment_variables": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT_PREFIXES)
+        },
+        "command": ["python", *_module_arguments()],
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Version of every package this project requires, of those that are installed."""
+    return {name: found for name in packages() if (found := _version(name))}
+
+
+def packages() -> list[str]:
+    """The packages this project requires, and jaxlib, which does JAX's work."""
+    required = (re.split(r"[^A-Za-z0-9_-]", name)[0] for name in requires(DISTRIBUTION) or () if "extra ==" not in name)
+    return [*required, "jaxlib"]
+
+
+def cpu_flags() -> list[str]:
+    """The vector instructions the CPU names: hypervisors hide its model, so that is never printed."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = next((line.split(":")[1].split() for line in lines if line.lower().startswith(("flags", "features"))), [])
+    return sorted(flag for flag in flags if flag.startswith(CPU_FLAG_PREFIXES))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _module_arguments() -> list[str]:
+    main = sys.modules["__main__"]
+    package = getattr(main, "__package__", None)
+    return ["-m", package, *sys.argv[1:]] if package else [Path(sys.argv[0]).name, *sys.argv[1:]]

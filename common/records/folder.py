@@ -1,0 +1,168 @@
+"""The run folder: what a run leaves on disk. Every file is written under a temporary name and renamed."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.errors import UserError
+from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in the file, or an empty one if there is no such file; anything else raises UserError."""
+    if not path.exists():
+        return {}
+    try:
+        return parse_json(read_bounded(path, limit=MAX_JSON_BYTES))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{one_line(path)} is damaged ({one_line(error)})") from None
+
+
+FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}  # run folders are named by the keys
+LOSSES_HEADER = ("step", "epoch", "discriminator_loss", "generator_loss", "real_score", "fake_score")
+EPOCHS_HEADER = ("epoch", "step", "num_images", "discriminator_loss", "generator_loss", "real_score", "fake_score")
+CONFIG_FILE, ENVIRONMENT_FILE, TIMING_FILE = "config.json", "environment.json", "timing.json"
+METRICS_FILE = "metrics.json"
+LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE = "losses.csv", "epochs.csv", "progress.npz"
+CHECKPOINTS, SAMPLES, LOCK_FILE = "checkpoints", "samples", ".lock"
+NUM_PICTURES = 64  # in a sample grid
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Either the whole new file stands at `path` or what was there before, also after a power cut.
+
+    An OSError names the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)
+
+
+class RunFolder:
+    """One framework's run on disk, `runs/<name>/torch` or `runs/<name>/jax`."""
+
+    def __init__(self, path: Path, framework: str | None = None) -> None:
+        self.path = path
+        self.framework = framework or path.name
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Make the folder; one that is not empty, or cannot be written, raises UserError."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not is_blank(path):
+                raise UserError(
+                    f"{path} already holds a run: choose another --output, remove it first, or go on with --resume"
+                )
+            folder = cls(path)
+            folder.lock()
+            for name in (SAMPLES, CHECKPOINTS):
+                (path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}): choose another --output") from None
+        return folder
+
+    @classmethod
+    def reopen(cls, path: Path, framework: str | None = None) -> "RunFolder":
+        """Go on in a folder that holds a run; what a killed process left half-written is removed."""
+        folder = cls(path, framework)
+        for name in (SAMPLES, CHECKPOINTS):
+            if (path / name).is_symlink():
+                raise UserError(f"{path / name} is a link: what this run writes would end elsewhere; remove it")
+        try:
+            folder.lock()
+            for temporary in path.rglob(".*.tmp"):
+                temporary.unlink()
+            for name in (SAMPLES, CHECKPOINTS):
+                (path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}): resume a copy of it") from None
+        return folder
+
+    def lock(self) -> None:
+        """Keep every other process out until this one ends, however it ends; UserError if one is in already."""
+        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.unlock()
+            raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --output") from None
+
+    def unlock(self) -> None:
+        """Let others in."""
+        os.close(self._lock)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write NAME as JSON; NaN and infinity are refused, since no other reader would take them."""
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        write_atomically(self.path / name, text.encode())
+
+    def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Write NAME with one header line; floats keep every digit."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        write_atomically(self.path / name, text.getvalue().encode())
+
+    def write_png(self, name: str, picture: np.ndarray) -> None:
+        """Write a uint8 picture (H, W) or (H, W, 3)."""
+        content = io.BytesIO()
+        Image.fromarray(picture).save(content, format="PNG")
+        write_atomically(self.path / name, content.getvalue())
+
+    def write_npz(self, name: str, **arrays: np.ndarray) -> None:
+        """Write named arrays, compressed."""
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+        write_atomically(self.path / name, content.getvalue())
+
+    def write_status(self, status: str, *, message: str, step: int, epoch: int) -> None:
+        """`running`, `finished`, `interrupted` or `failed`: only `finished` runs are compared without a warning."""
+        self.write_json("status.json", {"status": status, "message": message, "step": step, "epoch": epoch})
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a run's or a comparison's folder is empty, or was left by a process killed before it wrote anything."""
+    ours = (SAMPLES, CHECKPOINTS, *FRAMEWORK_NAMES)
+    return all(
+        entry.name == LOCK_FILE
+        or (entry.name in ours and entry.is_dir() and not entry.is_symlink() and is_blank(entry))
+        for entry in path.iterdir()
+        if not entry.name.endswith(".tmp")
+    )
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """What status.json of a run folder says; a run that never came to write it has done nothing."""
+    status = {"status": "failed", "message": "", "step": 0, "epoch": 0}
+    if not (path / "status.json").exists():
+        return status
+    try:
+        return status | parse_json(read_bounded(path / "status.json", limit=MAX_JSON_BYTES))
+    except ValueError as error:
+        raise UserError(f"{path}/status.json is damaged ({one_line(error)})") from None

@@ -1,0 +1,92 @@
+"""What `--resume` names: a run folder, or one checkpoint of either framework."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.config import TrainConfig, differing_fields
+from common.errors import UserError
+from common.records.checkpoint import load_checkpoint
+from common.records.folder import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, is_blank
+from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded, unreadable_is_named
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What `--resume` names: a run folder, or one checkpoint; `run` is the folder whose records belong to it."""
+
+    path: Path
+    run: Path | None
+    config: TrainConfig
+    framework: str  # whose run it is, whatever its folder is called
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a whole run is named, which can go on in its own folder."""
+        return self.path == self.run
+
+
+def find_origin(path: Path, framework: str | None = None) -> Origin:
+    """A run folder, a comparison's folder that holds one of `framework`, or a checkpoint; else UserError."""
+    with unreadable_is_named(path):
+        if path.is_dir() and framework and not (path / CONFIG_FILE).exists() and (path / framework).is_dir():
+            path = path / framework
+        if path.is_dir():
+            return _find_run(path)
+        if not path.exists():
+            raise UserError(f"{one_line(path)} does not exist: name a run folder or a checkpoint to resume")
+    header = load_checkpoint(path).header
+    folder = path.resolve().parent  # also of `step_64.safetensors` alone, and of a link to it
+    run = folder.parent if folder.name == CHECKPOINTS and (folder.parent / CONFIG_FILE).exists() else None
+    return Origin(path, run, config_of(header, path), str(header.get("framework")))
+
+
+def find_config(path: Path) -> TrainConfig:
+    """The configuration of what `--resume` names, which may also be a comparison's folder."""
+    with unreadable_is_named(path):
+        halves = [path / framework for framework in FRAMEWORK_NAMES if (path / framework / CONFIG_FILE).exists()]
+    return find_origin(halves[0] if halves else path).config
+
+
+def _find_run(path: Path) -> Origin:
+    if not any(path.iterdir()):
+        raise UserError(f"{one_line(path)} is an empty folder: name a run folder like runs/NAME/torch, or a checkpoint")
+    if (path / CONFIG_FILE).exists():
+        return Origin(path, path, TrainConfig.from_json(path / CONFIG_FILE), _framework_of(path))
+    if is_blank(path):
+        raise UserError(
+            f"{one_line(path)} was stopped before it had written anything: start again there, with --output and the "
+            "flags it had"
+        )
+    raise UserError(f"{one_line(path)} holds no run to resume: name a run folder like runs/NAME/torch, or a checkpoint")
+
+
+def _framework_of(run: Path) -> str:
+    """As environment.json says; a run killed before it was written has trained nothing: its folder's name will do."""
+    if not (run / ENVIRONMENT_FILE).exists():
+        return run.resolve().name
+    try:
+        return str(parse_json(read_bounded(run / ENVIRONMENT_FILE, limit=MAX_JSON_BYTES)).get("framework"))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{run / ENVIRONMENT_FILE} is damaged ({one_line(error)}): name a checkpoint") from None
+
+
+def config_of(header: dict, path: Path) -> TrainConfig:
+    """The configuration in a checkpoint's header."""
+    try:
+        return TrainConfig(**header["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} holds no configuration to resume ({one_line(error)})") from None
+
+
+def check_same_config(asked: TrainConfig, origin: Origin) -> None:
+    """Only `epochs` may differ, and only grow; anything else would be another run."""
+    fields = differing_fields(replace(asked, epochs=origin.config.epochs), origin.config)
+    if fields:
+        pairs = ", ".join(f"{name} ({getattr(origin.config, name)} / {getattr(asked, name)})" for name in fields)
+        raise UserError(f"{origin.path} was trained with another {pairs}: leave these flags out to resume it")
+    if asked.epochs < origin.config.epochs:
+        raise UserError(
+            f"{origin.path} was to run for {origin.config.epochs} epochs, not {asked.epochs}: --epochs can only grow"
+        )

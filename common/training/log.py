@@ -1,0 +1,98 @@
+"""What the training loop measures: losses and scores step by step, pictures epoch by epoch, and where the time went."""
+
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from common.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """How long one `train_chunk` took, from the call until the device was idle."""
+
+    step: int  # its first step, counted from 1
+    num_steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EpochTiming:
+    """How an epoch's time was spent; only of epochs that this process finished."""
+
+    epoch: int
+    training_seconds: float
+    data_seconds: float
+    evaluation_seconds: float
+    images_per_second: float
+
+
+@dataclass
+class TrainingLog:
+    """Everything the loop measured; losses and pictures also from before a resumption, times only since."""
+
+    resumed_at_step: int = 0
+    chunks: list[Chunk] = field(default_factory=list)
+    losses: list[tuple[float, ...]] = field(default_factory=list)  # rows of losses.csv
+    epoch_timings: list[EpochTiming] = field(default_factory=list)
+    progress_images: list[np.ndarray] = field(default_factory=list)  # one (64, S, S[, 3]) an epoch, uint8
+    data_seconds: float = 0.0  # gathering batches and drawing latents
+    evaluation_seconds: float = 0.0  # sample grids, checkpoints, files: what follows an epoch's last step
+    checkpoint_seconds: float = 0.0  # the checkpoints' share of it
+    wall_seconds: float = 0.0  # of the whole loop
+
+    @property
+    def num_steps(self) -> int:
+        """Steps done so far, those before a resumption included."""
+        return int(self.losses[-1][0]) if self.losses else self.resumed_at_step
+
+    @property
+    def training_seconds(self) -> float:
+        """Time inside `train_chunk`, the first chunk (which compiles) included."""
+        return sum(chunk.seconds for chunk in self.chunks)
+
+    @property
+    def loop_overhead_fraction(self) -> float:
+        """Share of the loop's wall time that was not spent inside `train_chunk`, sample grids and files included."""
+        return (self.wall_seconds - self.training_seconds) / self.wall_seconds
+
+
+def epoch_rows(losses: list[tuple[float, ...]], batch_size: int) -> list[tuple[float, ...]]:
+    """Rows of epochs.csv: means of losses and scores over the steps on record of each epoch."""
+    rows = []
+    for epoch in dict.fromkeys(row[1] for row in losses):
+        own = np.array([row for row in losses if row[1] == epoch])
+        rows.append((epoch, int(own[-1, 0]), len(own) * batch_size, *map(float, own[:, 2:].mean(axis=0))))
+    return rows
+
+
+# Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
+CHUNK_STEPS = 16
+
+
+def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: int) -> dict[str, Any]:
+    """What timing.json says of the loop; steady state is every full chunk after the first, which compiles."""
+    steady = [chunk for chunk in log.chunks[1:] if chunk.num_steps == CHUNK_STEPS] or log.chunks[1:]
+    speeds = sorted(chunk.num_steps * config.batch_size / chunk.seconds for chunk in steady)
+    summary: dict[str, Any] = {
+        "resumed_at_step": log.resumed_at_step,
+        "first_chunk_seconds": log.chunks[0].seconds,
+        "chunk_size": CHUNK_STEPS,
+        "chunks": [asdict(chunk) for chunk in log.chunks],
+        "training_seconds": log.training_seconds,
+        "data_seconds": log.data_seconds,
+        "evaluation_seconds": log.evaluation_seconds,
+        "checkpoint_seconds": log.checkpoint_seconds,
+        "checkpoint_fraction": log.checkpoint_seconds / log.wall_seconds,
+        "epochs": [asdict(timing) for timing in log.epoch_timings],
+        "loop_overhead_fraction": log.loop_overhead_fraction,
+        "steady_images_per_second": None,
+        "seconds_per_epoch": None,
+    }
+    if speeds:  # a run of a single chunk has no steady state
+        median = statistics.median(speeds)
+        summary["steady_images_per_second"] = {"median": median, "low": speeds[0], "high": speeds[-1]}
+        summary["seconds_per_epoch"] = images_per_epoch / median
+    return summary

@@ -1,0 +1,69 @@
+"""What a trained model is asked for by the evaluator: several draws of samples, paths of latents, and features."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from common.config import TrainConfig
+from common.contract import Trainer
+from common.data.datasets import Dataset
+from common.data.randomness import evaluation_latents
+from common.evaluation import Evaluation, evaluate_samples
+from common.evaluation.discriminator_features import NUM_LABELS, linear_accuracies
+from common.evaluation.evaluate import measured
+from common.evaluation.samples import NUM_STANDARD
+from common.evaluation.smoothness import path_length
+from common.pictures.compose import to_uint8
+from common.training.averaging import GeneratorAverage
+
+
+class Samples(NamedTuple):
+    """The first draw: uint8 images (N, S, S[, 3]), and the latents (N, Z) they came from."""
+
+    images: np.ndarray
+    latents: np.ndarray
+
+
+def sample(trainer: Trainer, config: TrainConfig, *, draw: int = 0) -> Samples:
+    """The images of one of the draws that are scored; the same latents for both frameworks."""
+    latents = evaluation_latents(config.seed, num=NUM_STANDARD, latent_dim=config.latent_dim, draw=draw)
+    return Samples(to_uint8(trainer.generate(latents)), latents)
+
+
+def score(
+    trainer: Trainer,
+    average: GeneratorAverage,
+    config: TrainConfig,
+    dataset: Dataset,
+    first: Samples,
+    *,
+    create_untrained: Callable[[], Trainer],
+    num_draws: int,
+    quick: bool,
+    threads: int,
+) -> Evaluation:
+    """Every metric, `quick` ones alone if so asked; samples come from the generator's average."""
+
+    def draws() -> Iterator[np.ndarray]:
+        yield first.images
+        for draw in range(1, num_draws):
+            yield sample(trainer, config, draw=draw).images
+
+    with average.applied(trainer):
+        evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
+        speeds = [
+            path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
+            for draw in range(0 if quick else num_draws)
+        ]
+    averaged = f"exponential average, decay {config.generator_average} a step" if config.generator_average else "last"
+    evaluation.protocol.update(batch_norm="eval", weights=averaged, checkpoint="last")
+    if speeds:
+        evaluation.metrics["path_length"] = measured(speeds)
+    if not quick and len(dataset.train_images) >= NUM_LABELS[0]:
+        networks = {
+            "discriminator": trainer.discriminator_activations,
+            "untrained discriminator": create_untrained().discriminator_activations,
+        }
+        evaluation.discriminator_features.update(linear_accuracies(networks, dataset, threads=threads))
+    return evaluation

@@ -1,0 +1,64 @@
+"""Where a run begins: at its initial weights, or where a checkpoint of either framework left off."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.config import TrainConfig
+from common.contract import Weights
+from common.data.initial_weights import initial_weights
+from common.errors import UserError
+from common.networks.layers import Architecture
+from common.records.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, load_newest
+from common.records.checkpoint_check import check_tensors, checked_step
+from common.records.folder import (
+    CHECKPOINTS,
+    LOSSES_FILE,
+    PROGRESS_FILE,
+)
+from common.records.origin import Origin
+from common.records.resumed import read_losses, read_progress
+from common.safe_read import one_line
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the loop needs to begin at `step` as if it had made all steps before; rows as in losses.csv."""
+
+    weights: Weights
+    average: Weights | None = None  # none yet: it begins as the weights
+    step: int = 0
+    losses: list[tuple[float, ...]] = field(default_factory=list)
+    progress_images: list[np.ndarray] = field(default_factory=list)
+
+
+def start_of(
+    origin: Origin | None, config: TrainConfig, architecture: Architecture, *, steps_per_epoch: int
+) -> tuple[Start, list[str]]:
+    """Where to begin, and a sentence on every damaged checkpoint that had to be passed over."""
+    if origin is None:
+        return Start(initial_weights(config, architecture)), []
+    if not origin.is_run:
+        return _start_from(load_checkpoint(origin.path), origin, config, architecture, steps_per_epoch), []
+    folder = origin.path / CHECKPOINTS
+    checkpoint, damaged = load_newest(folder)
+    if checkpoint is None and list_checkpoints(folder):
+        raise UserError(f"{'; '.join(damaged)}: no checkpoint of {origin.path} is intact, train it again")
+    if checkpoint is None:  # it ended before its first checkpoint
+        return Start(initial_weights(config, architecture)), damaged
+    return _start_from(checkpoint, origin, config, architecture, steps_per_epoch), damaged
+
+
+def _start_from(
+    checkpoint: Checkpoint, origin: Origin, config: TrainConfig, architecture: Architecture, steps_per_epoch: int
+) -> Start:
+    try:
+        check_tensors(checkpoint.weights, checkpoint.average, architecture, config)
+        step = checked_step(checkpoint, config, steps_per_epoch=steps_per_epoch)
+    except ValueError as error:
+        raise UserError(f"{origin.path} cannot be resumed: {one_line(error)}") from None
+    if origin.run is None:
+        return Start(checkpoint.weights, checkpoint.average, step)
+    losses = read_losses(origin.run / LOSSES_FILE, last_step=step)
+    progress = read_progress(origin.run / PROGRESS_FILE, architecture, last_epoch=step // steps_per_epoch)
+    return Start(checkpoint.weights, checkpoint.average, step, losses, progress)

@@ -1,0 +1,113 @@
+"""Who is measured when: a fresh process for every arm and repetition, one at a time, in an order that cancels drift."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common.config import TrainConfig
+from common.errors import RunFailedError, UserError
+from comparison.bench.options import Arm
+from comparison.processes import USER_ERROR, Children, config_flags, last_words
+from comparison.train_by_epoch import Epoch, train_epochwise
+
+Item = TypeVar("Item")
+# Every process compiles for itself, as the first one on a machine does.
+CACHE_OFF = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+CACHE_ON = {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
+def turns(items: Sequence[Item], num_repetitions: int) -> Iterator[tuple[int, Item]]:
+    """A B, B A, B A, A B, ...: each item once a repetition, so that neither drift nor a place favours one.
+
+    Every second repetition mirrors the one before it, and each pair begins one item later.
+    """
+    for repetition in range(num_repetitions):
+        first = repetition // 2 % len(items)
+        order = [*items[first:], *items[:first]]
+        for item in order if repetition % 2 == 0 else reversed(order):
+            yield repetition, item
+
+
+class Bench:
+    """Starts the measuring processes; `place` says where they run and on what data, `length` how long."""
+
+    def __init__(self, children: Children, *, num_threads: int, place: Sequence[str], length: Sequence[str]) -> None:
+        self._children = children
+        self._num_threads = num_threads
+        self._place = place
+        self._length = length
+
+    def step(self, arm: Arm, config: TrainConfig, *, cache: Path | None = None) -> dict[str, Any]:
+        """One repetition of one arm; `cache` is a folder for JAX's compiled programs, by default there is none."""
+        compiled = ["--compile"] if arm.compiled else []
+        return self._measure(arm.framework, arm.name, [*config_flags(arm.config(config)), *compiled], cache)
+
+    def roof(self, framework: str) -> dict[str, Any]:
+        """GFLOP/s of one framework's matrix multiplication by precision and size, and where it ran."""
+        return self._measure(framework, f"the roof of {framework}", ["--roof"], None)
+
+    def train(self, arm: Arm, config: TrainConfig, folder: Path, *, num_epochs: int) -> Iterator[Epoch]:
+        """Train one arm from the start, a process an epoch, each scored quickly."""
+        flags = [flag for flag in config_flags(config) if not flag.startswith("--epochs=")]
+        half = folder / arm.framework
+        yield from train_epochwise(arm.framework, flags, half, place=self._place, num_epochs=num_epochs, run=self._run)
+
+    def _run(self, command: list[str]) -> None:
+        process = self._children.start(
+            command,
+            self._num_threads,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            extra_environment=CACHE_OFF,
+        )
+        errors = process.communicate()[1]
+        self._children.check()
+        if process.returncode != 0:
+            raise RunFailedError(last_words(process, errors))
+
+    def _measure(self, framework: str, name: str, flags: Sequence[str], cache: Path | None) -> dict[str, Any]:
+        caching = CACHE_OFF if cache is None else {**CACHE_ON, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder) / "measured.json"
+            process = self._children.start(
+                [
+                    sys.executable,
+                    "-m",
+                    f"{framework}_impl",
+                    "measure",
+                    f"--json={result}",
+                    *flags,
+                    *self._place,
+                    *self._length,
+                ],
+                self._num_threads,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                # What torch.compile leaves in the folder for temporary files would be found by the next process.
+                extra_environment={"TMPDIR": folder, **caching},
+            )
+            errors = process.communicate()[1]
+            self._children.check()
+            if process.returncode == USER_ERROR:
+                raise UserError(f"{name}: {last_words(process, errors)}")
+            if process.returncode != 0:
+                raise RunFailedError(f"{name} could not be measured: {last_words(process, errors)}")
+            return json.loads(result.read_text(encoding="utf-8"))
+
+
+def repeat(
+    arms: Sequence[Arm], num_repetitions: int, measure: Callable[[Arm], dict[str, Any]], say: Callable[[str], None]
+) -> list[list[dict[str, Any]]]:
+    """Of each arm, its repetitions; an arm may stand in `arms` twice, as the control does."""
+    found: list[list[dict[str, Any]]] = [[] for _ in arms]
+    for repetition, index in turns(range(len(arms)), num_repetitions):
+        record = measure(arms[index])
+        found[index].append(record)
+        milliseconds = 1e3 * statistics.median(record["block_seconds_per_step"])
+        say(f"repetition {repetition + 1} of {num_repetitions}, {arms[index].name}: {milliseconds:.1f} ms a step")
+    return found

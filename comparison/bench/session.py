@@ -1,0 +1,243 @@
+"""What `bench` measures, in order, and the one object that its JSON holds."""
+
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from common.commands.measure_step import MeasureOptions
+from common.config import TrainConfig, to_dict
+from common.errors import RunFailedError, UserError
+from common.networks.build import count_parameters
+from common.networks.layers import Architecture, ConvTranspose
+from common.records.folder import FRAMEWORK_NAMES
+from comparison.bench import verdicts
+from comparison.bench.certificates import certify
+from comparison.bench.flops import flops_per_step
+from comparison.bench.options import Arm, BenchOptions, Subject
+from comparison.bench.schedule import Bench, repeat
+from comparison.processes import Children
+
+Say = Callable[[str], None]
+
+
+def measure(
+    options: BenchOptions,
+    arms: Sequence[Arm],
+    batch_sizes: Sequence[int],
+    subject: Subject,
+    children: Children,
+    say: Say,
+) -> dict[str, Any]:
+    """Everything, one process at a time: roof, certificate, control, arms, what is beside them, the roof again."""
+    config, count, architecture = options.config, options.repetitions, subject.architecture
+    bench = Bench(children, num_threads=options.num_threads, place=options.place, length=options.length)
+    frameworks = list(dict.fromkeys(arm.framework for arm in arms))
+    roofs = {framework: bench.roof(framework) for framework in frameworks}
+    environment = roofs[frameworks[0]]["environment"]
+    devices = {framework: found["device"] for framework, found in roofs.items()}
+    certificate = find_or_make_certificate(options, architecture, environment, devices, children, say)
+    arms, failed = startable(arms, bench, config, say)
+
+    say(f"Control: {arms[0].name} against itself")
+    control = verdicts.control_result(*repeat([arms[0], arms[0]], count, lambda arm: bench.step(arm, config), say))
+    say(f"Arms: {', '.join(arm.name for arm in arms)}")
+    repetitions = repeat(arms, count, lambda arm: bench.step(arm, config), say)
+    measured = dict(zip((arm.name for arm in arms), repetitions, strict=True))
+    beside = measure_beside(options, arms, batch_sizes, bench, say)
+    roofs_after = {framework: bench.roof(framework)["roof"] for framework in frameworks}
+
+    found = verdicts.bench_result(
+        config,
+        flops=flops_per_step(architecture, config),
+        roof=verdicts.roof_result({framework: found["roof"] for framework, found in roofs.items()}, roofs_after),
+        arms={arm.name: arm for arm in arms},
+        measured=measured,
+        certificate=verdicts.still_certified(certificate, environment, measured),
+        control={"arm": arms[0].name, **control},
+    )
+    return {
+        "config": to_dict(config),
+        "num_parameters": count_parameters(architecture),
+        "num_images": subject.num_images,
+        "num_transposed_convolutions": sum(
+            isinstance(layer, ConvTranspose) and layer.stride > 1 for layer in architecture.generator
+        ),
+        "protocol": protocol(options, environment),
+        "machine": machine(environment, devices, roofs, num_threads=options.num_threads),
+        **found,
+        "refused": found["refused"] | failed,
+        **beside,
+    }
+
+
+def protocol(options: BenchOptions, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """How it was measured; with the configuration, enough to do it again."""
+    names = ("repetitions", "steps_per_block", "num_blocks", "quality_epochs")
+    return {
+        "command": ["python", "compare.py", *sys.argv[1:]],
+        "started_at": environment["started_at"],
+        "num_warm_up_blocks": MeasureOptions.num_warm_up_blocks,
+        **{name: getattr(options, name) for name in names},
+    }
+
+
+def machine(
+    environment: Mapping[str, Any],
+    devices: Mapping[str, str],
+    roofs: Mapping[str, Mapping[str, Any]],
+    *,
+    num_threads: int,
+) -> dict[str, Any]:
+    """What was measured on, with what."""
+    names = ("python", "platform", "packages", "num_cpus", "cpu_flags", "memory_bytes", "environment_variables")
+    return {
+        "num_threads": num_threads,
+        "devices": dict(devices),
+        "device_flags": {framework: found["device_flags"] for framework, found in roofs.items()},
+        **{name: environment[name] for name in (*names, "source_hash")},
+    }
+
+
+def measure_beside(
+    options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench, say: Say
+) -> dict[str, Any]:
+    """Other batch sizes, quality and compilation; what fails there is told under `failed`, and costs no arm."""
+    found: dict[str, Any] = {"batch_sizes": [], "quality": [], "failed": []}
+
+    def attempt(name: str, what: Callable[[], list[dict[str, Any]]]) -> None:
+        try:
+            found[name] += what()
+        except (RunFailedError, UserError) as error:
+            found["failed"].append(f"{name}: {error}")
+            say(found["failed"][-1])
+
+    for size in batch_sizes:
+        attempt("batch_sizes", lambda size=size: at_batch_size(size, arms, options, bench, say))
+    for size in dict.fromkeys((options.config.batch_size, *batch_sizes)):
+        attempt("quality", lambda size=size: quality_over_time(size, arms, options, bench, say))
+    return {**found, "compilation": compilation_times(arms, bench, options.config)}
+
+
+def find_or_make_certificate(
+    options: BenchOptions,
+    architecture: Architecture,
+    environment: Mapping[str, Any],
+    devices: Mapping[str, str],
+    children: Children,
+    say: Say,
+) -> verdicts.Certificate:
+    """It is of both frameworks, also when one alone is measured: the other is taken to run on the same device."""
+    if not options.certify:
+        return verdicts.Certificate(False, "not certified: --no-certify")
+    say("Parity: looking for a certificate, or climbing the quick ladder, once for this configuration")
+    certificate = certify(
+        options.config,
+        architecture,
+        environment,
+        children,
+        num_threads=options.num_threads,
+        devices=dict.fromkeys(FRAMEWORK_NAMES, next(iter(devices.values()))) | dict(devices),
+        flags=options.place,
+    )
+    say(f"Parity: {certificate.reason}")
+    return certificate
+
+
+def startable(arms: Sequence[Arm], bench: Bench, config: TrainConfig, say: Say) -> tuple[list[Arm], dict[str, str]]:
+    """Arms without those that torch.compile cannot make here (it needs a C++ compiler), and why not."""
+    able, failed = [], {}
+    for arm in arms:
+        if arm.compiled:
+            try:
+                bench.step(arm, config)
+            except UserError as error:
+                say(f"{error}: left out")
+                failed[arm.name] = str(error)
+                continue
+        able.append(arm)
+    if not able:
+        raise UserError(f"no arm is left: {'; '.join(failed.values())}")
+    return able, failed
+
+
+def at_batch_size(
+    batch_size: int, arms: Sequence[Arm], options: BenchOptions, bench: Bench, say: Say
+) -> list[dict[str, Any]]:
+    """The tuned forms at one batch size; no ratios, since each size would need a certificate of its own."""
+    config = replace(options.config, batch_size=batch_size)
+    tuned = [arm for arm in arms if arm.name in FRAMEWORK_NAMES]
+    say(f"Batches of {batch_size}")
+    entries = []
+    repetitions = repeat(tuned, options.repetitions, lambda arm: bench.step(arm, config), say)
+    for arm, records in zip(tuned, repetitions, strict=True):
+        found = verdicts.quartiles(verdicts.step_seconds(records))
+        entries.append(
+            {
+                "batch_size": batch_size,
+                "arm": arm.name,
+                "milliseconds_per_step": {name: 1e3 * value for name, value in found._asdict().items()},
+                "images_per_second": batch_size / found.median,
+            }
+        )
+    return entries
+
+
+def quality_over_time(
+    batch_size: int, arms: Sequence[Arm], options: BenchOptions, bench: Bench, say: Say
+) -> list[dict[str, Any]]:
+    """The tuned forms trained for some epochs, scored quickly after each; compilation is that of the first process."""
+    entries = []
+    for arm in arms:
+        if arm.name in FRAMEWORK_NAMES and options.quality_epochs:
+            config = arm.config(replace(options.config, batch_size=batch_size))
+            epochs = []
+            with tempfile.TemporaryDirectory() as folder:
+                for epoch in bench.train(arm, config, Path(folder), num_epochs=options.quality_epochs):
+                    distance = epoch.quality.get("frechet_distance", math.nan)
+                    say(f"{arm.name}, batches of {batch_size}, epoch {epoch.epoch}: Fréchet distance {distance:.2f}")
+                    epochs.append(epoch)
+            entries.append(
+                {
+                    "arm": arm.name,
+                    "batch_size": batch_size,
+                    "compile_seconds": epochs[0].compile_seconds,
+                    "floor": epochs[-1].floor.get("frechet_distance"),
+                    "epochs": [
+                        {
+                            "epoch": epoch.epoch,
+                            "training_seconds": epoch.training_seconds,
+                            **{name: epoch.quality.get(name) for name in ("frechet_distance", "kid", "mnist_score")},
+                        }
+                        for epoch in epochs
+                    ],
+                }
+            )
+    return entries
+
+
+def compilation_times(arms: Sequence[Arm], bench: Bench, config: TrainConfig) -> dict[str, dict[str, float]]:
+    """Of each tuned JAX arm, what compiling costs with an empty cache and with a full one, and steps after each."""
+    found = {}
+    for arm in arms:
+        if arm.framework == "jax" and arm.variant == "tuned":
+            with tempfile.TemporaryDirectory() as cache:
+                records = [bench.step(arm, config, cache=Path(cache)) for _ in verdicts.CACHES]
+            of_caches = zip(
+                verdicts.CACHES,
+                records,
+                verdicts.first_block_extra_seconds(records),
+                verdicts.step_seconds(records),
+                strict=True,
+            )
+            found[arm.name] = {}
+            for name, record, extra_seconds, step_seconds in of_caches:
+                found[arm.name] |= {
+                    f"{name}_compile_seconds": record["compile_seconds"],
+                    f"{name}_first_block_extra_seconds": extra_seconds,
+                    f"{name}_milliseconds_per_step": 1e3 * step_seconds,
+                }
+    return found

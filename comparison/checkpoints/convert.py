@@ -1,0 +1,124 @@
+"""A checkpoint to a PyTorch state dict or an Orbax checkpoint, and either back."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from common.config import TrainConfig
+from common.contract import Weights, WeightsError
+from common.errors import UserError
+from common.networks.layers import Architecture
+from common.records.checkpoint import AVERAGE_PREFIX, Checkpoint, load_checkpoint, save_checkpoint
+from common.records.checkpoint_check import check_tensors
+from common.safe_read import one_line
+from common.training.run import PACKAGES
+from comparison.checkpoints.diff import architecture_of, load_side, runnable_config
+
+REQUIRED = {"pytorch-state-dict": PACKAGES["torch"], "orbax": f"{PACKAGES['jax']} orbax-checkpoint"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint whose networks are known."""
+
+    path: Path
+    checkpoint: Checkpoint
+    config: TrainConfig
+    architecture: Architecture
+
+
+def load_model(path: Path) -> Model:
+    """A checkpoint, or the newest of a run folder, whose tensors are those of the networks its config describes."""
+    side = load_side(path)
+    config = runnable_config(side)
+    model = Model(side.path, load_checkpoint(side.path), config, architecture_of(side, config))
+    _check(side.path, model.checkpoint.weights, model.checkpoint.average, model)
+    return model
+
+
+def export_model(model: Model, target: str, output: Path) -> None:
+    """Write a model for plain PyTorch or plain Flax NNX."""
+    export = load_export(target)
+    weights, average, _ = model.checkpoint
+
+    def write(folder: Path) -> Path:
+        path = folder / output.name
+        export.write_export(path, weights, average, model.architecture, model.config)
+        _compare((weights, average), export.read_export(path, model.architecture))
+        return path
+
+    _deliver(write, output)
+
+
+def import_model(path: Path, like: Model, output: Path) -> None:
+    """Write a checkpoint of the tensors at `path`; a folder is taken for Orbax's, a file for PyTorch's."""
+    if not (path.is_dir() or path.is_file()):  # nor a pipe, which would block
+        raise UserError(f"{path} does not exist: name a PyTorch state dict file or an Orbax checkpoint's folder")
+    export = load_export("orbax" if path.is_dir() else "pytorch-state-dict")
+    try:
+        weights, average = export.read_export(path, like.architecture)
+    except UserError:
+        raise
+    except WeightsError as error:
+        raise UserError(f"{path}: {one_line(error)}") from None
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not laid out as `convert` writes it ({one_line(error)})") from None
+    _check(path, weights, average, like)
+    header = dict(like.checkpoint.header)
+    step = header.pop("step", None)
+    if not isinstance(step, int):
+        raise UserError(f"{like.path} does not say at which step it was made")
+    # Whoever trained on elsewhere comes back at a later step; each step updates the discriminator once.
+    step += int(weights["discriminator.adam.step"] - like.checkpoint.weights["discriminator.adam.step"])
+
+    def write(folder: Path) -> Path:
+        written = save_checkpoint(folder, weights, average, step=step, header=header)
+        _compare((weights, average), load_checkpoint(written)[:2])
+        return written
+
+    _deliver(write, output)
+
+
+def load_export(target: str) -> ModuleType:
+    """`torch_impl.export` or `jax_impl.export`; a framework that is not installed raises UserError."""
+    try:
+        if target == "pytorch-state-dict":
+            from torch_impl import device, export
+        else:
+            from jax_impl import device, export
+    except ImportError as error:
+        raise UserError(f"{target} needs what is not installed ({error}): pip install {REQUIRED[target]}") from None
+    device.select_device("cpu")  # nothing is computed: an accelerator need not even start
+    return export
+
+
+def _check(path: Path, weights: Weights, average: Weights, model: Model) -> None:
+    try:
+        check_tensors(weights, average, model.architecture, model.config)
+    except WeightsError as error:
+        raise UserError(f"{path}: {one_line(error)}") from None
+
+
+def _compare(expected: tuple[Weights, Weights], found: tuple[Weights, Weights]) -> None:
+    """Bytes, not values: -0 is not 0. PyTorch counts steps in float32, which ends at 2**24."""
+    for prefix, first, second in zip(("", AVERAGE_PREFIX), expected, found, strict=True):
+        for name in sorted(first.keys() | second.keys()):
+            if name not in first or name not in second or _bits(first[name]) != _bits(second[name]):
+                raise UserError(f"{prefix}{name} would not come back as it is: nothing was written")
+
+
+def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _deliver(write: Callable[[Path], Path], output: Path) -> None:
+    """The result gets its name when it is whole: a folder is not written at once."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".convert-", dir=output.parent) as folder:
+            write(Path(folder)).rename(output)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written ({error.strerror}): choose another --output") from None

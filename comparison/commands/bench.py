@@ -1,0 +1,58 @@
+"""`python compare.py bench`: time both frameworks' steps so that nobody can call it unfair."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from common.options import parse
+from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
+from comparison.bench.session import measure
+from comparison.processes import Children
+from comparison.report.bench_tables import arm_rows, ratio_rows
+from comparison.report.bench_words import headlines, notices, write_json, write_report
+
+PROGRAM = "python compare.py bench"
+DESCRIPTION = (
+    "Time a training step in both frameworks: fresh processes that take turns, a control against itself first, "
+    "intervals of ratios, the processor's measured roof, and no ratio unless the configuration's certificate holds."
+)
+TABLE_WIDTH = 120
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """1 if the first arm was not as fast as itself, or if parity was climbed for and does not hold; else 0."""
+    options = parse(BenchOptions, arguments, program=PROGRAM, description=DESCRIPTION)
+    arms = parse_arms(options.arms, precision=options.config.precision)
+    batch_sizes = parse_batch_sizes(options.batch_sizes)
+    subject = check(options, arms, batch_sizes)
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
+    with Children() as children:
+        result = measure(options, arms, batch_sizes, subject, children, say)
+    if options.json is not None:
+        write_json(options.json, result)
+    if options.output is not None:
+        write_report(options.output, result)
+    print_result(result, console)
+    return 0 if result["control"]["holds"] and (result["parity"]["holds"] or not options.certify) else 1
+
+
+def print_result(result: Mapping[str, Any], console: Console) -> None:
+    """The arms, the ratios, and what must be read with them."""
+    wide = Console(width=max(console.width, TABLE_WIDTH))
+    for head, *rows in (arm_rows(result), ratio_rows(result)):
+        table = Table(*head)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        if rows:
+            wide.print(table)
+    for sentence in headlines(result):
+        console.print(Text(sentence, style="bold"), soft_wrap=True)
+    for sentence in notices(result):
+        console.print(Text(sentence), soft_wrap=True)

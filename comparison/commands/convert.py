@@ -1,0 +1,74 @@
+"""`python compare.py convert`: a checkpoint to a PyTorch state dict or an Orbax checkpoint, and either back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from common.errors import UserError
+from common.options import parse_flags
+from comparison.checkpoints.convert import export_model, import_model, load_model
+
+PROGRAM = "python compare.py convert"
+DESCRIPTION = (
+    "Take a checkpoint, of either framework, elsewhere: as a PyTorch state dict file, or as an Orbax checkpoint for "
+    "Flax NNX, with both networks, the generator's average and Adam's state; or bring such a file or folder back."
+)
+SUFFIXES = {"pytorch-state-dict": ".pt", "orbax": ".orbax", "safetensors": ".safetensors"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """What to convert, to what, and where the result goes."""
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; with --to
+    safetensors, a PyTorch state dict file or an Orbax checkpoint's folder."""
+    to: Literal["pytorch-state-dict", "orbax", "safetensors"]
+    """A file for torch.load, a folder for Orbax, or back to a checkpoint of this project."""
+    output: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """A path that does not exist yet; if not given, beside what is converted, ending in .pt, .orbax or .safetensors."""
+    like: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT_OR_RUN")] = None
+    """With --to safetensors: whose networks these are; the result takes its config and framework from there."""
+
+
+def convert(arguments: Sequence[str]) -> int:
+    """0 once the result was read back and found equal, bit for bit, to what was converted."""
+    options = parse_flags(ConvertOptions, arguments, program=PROGRAM, description=DESCRIPTION)
+    try:
+        output = _convert(options)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read or written ({error.strerror})") from None
+    message = f"{output}: both networks, the generator's average and Adam's state, read back bit for bit"
+    Console().print(Text(message), soft_wrap=True)
+    return 0
+
+
+def _convert(options: ConvertOptions) -> Path:
+    if (options.to == "safetensors") != (options.like is not None):
+        raise UserError(
+            "--to safetensors and --like CHECKPOINT_OR_RUN go together: a state dict does not say whose networks it is "
+            "of, and a checkpoint does"
+        )
+    if options.like is None:
+        model = load_model(options.path)
+        output = _output(options, beside=model.path)
+        export_model(model, options.to, output)
+    else:
+        output = _output(options, beside=options.path)
+        model = load_model(options.like)
+        import_model(options.path, model, output)
+    return output
+
+
+def _output(options: ConvertOptions, *, beside: Path) -> Path:
+    output = options.output or beside.parent / f"{beside.name.removesuffix(beside.suffix)}{SUFFIXES[options.to]}"
+    if output.exists() or output.is_symlink():
+        raise UserError(f"{output} exists already: name another with --output, or remove it first")
+    if not output.name or not output.parent.is_dir():
+        raise UserError(f"--output: {output} cannot be written: name a new path in a folder that exists")
+    return output

@@ -1,0 +1,132 @@
+"""`python compare.py parity`: climb the ladder, print every measurement, write the certificate.
+
+Both frameworks run in this one process: nothing here is timed, each is given its own arrays, and the
+one switch they could inherit from a neighbour, JAX's x64, is set before every use.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from common.errors import UserError
+from common.options import check_result_file, check_threads, parse
+from common.records.environment import default_num_threads
+from common.records.folder import write_atomically
+from comparison.parity.certificate import certificate
+from comparison.parity.detection import Detection, Detections, detect_all
+from comparison.parity.ladder import RUNGS, climb
+from comparison.parity.pair import Measurement
+from comparison.parity.setup import ParityOptions, make_pair
+from comparison.text import tolerance
+
+PROGRAM = "python compare.py parity"
+DESCRIPTION = "Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."
+MATRIX_WIDTH = 100
+
+
+def parity(arguments: Sequence[str]) -> int:
+    """0 if every rung holds (or every bug is caught), 1 if one does not."""
+    options = parse(ParityOptions, arguments, program=PROGRAM, description=DESCRIPTION)
+    if options.config.precision == "bfloat16":
+        raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
+    check_threads(options.threads)
+    check_result_file(options.json)
+    if options.planted_bugs:
+        holds, record = _plant_bugs(options, Console())
+    else:
+        holds, record = _climb(options, Console())
+    if options.json is not None:
+        write_atomically(options.json, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+    return 0 if holds else 1
+
+
+def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, Any]]:
+    num_threads = options.threads or default_num_threads()
+    pair = make_pair(options, num_threads=num_threads)
+    measurements = []
+    for measurement in climb(pair):
+        measurements.append(measurement)
+        style = "" if measurement.holds else "red"
+        console.print(Text(line(measurement), style=style), soft_wrap=True)
+    found = certificate(pair, measurements, quick=options.quick, num_threads=num_threads)
+    failed = sum(not measurement.holds for measurement in measurements)
+    verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"
+    console.print(f"{options.config.preset}, {options.config.variant}: {verdict}", highlight=False)
+    return found["holds"], found
+
+
+def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[str, Any]]:
+    """The detection matrix, printed bug by bug as they are caught."""
+    results = detect_all(options)
+    clean = next(results)
+    assert isinstance(clean, list)
+    verdict = "every rung holds" if not clean else f"{len(clean)} measurements do not hold"
+    console.print(f"{options.config.preset} without a bug: {verdict}", highlight=False)
+    detections = []
+    for detection in results:
+        assert isinstance(detection, Detection)
+        detections.append(detection)
+        console.print(Text(detection_line(detection), style="" if detection.caught_by else "red"), soft_wrap=True)
+    found = Detections(detections, clean)
+    Console(width=max(console.width, MATRIX_WIDTH)).print(detection_matrix(found))
+    caught = sum(detection.caught_by is not None for detection in detections)
+    console.print(f"{caught} of {len(detections)} planted bugs are caught", highlight=False)
+    return found.holds, {
+        "holds": found.holds,
+        "preset": options.config.preset,
+        "clean_failures": [line(measurement) for measurement in clean],
+        "detections": [
+            {
+                "bug": bug.title,
+                "file": bug.location,
+                "edits": [{"before": before, "after": after} for before, after in bug.edits],
+                "config": bug.config,
+                "rung": measurement.rung if measurement else None,
+                "kind": RUNGS[measurement.rung].__name__ if measurement else None,
+                "name": measurement.name if measurement else None,
+                "precision": measurement.precision if measurement else None,
+                "measured": float(measurement.measured)
+                if measurement and measurement.measured < float("inf")
+                else None,
+                "tolerance": measurement.tolerance if measurement else None,
+                "where": measurement.where if measurement else None,
+            }
+            for bug, measurement in detections
+        ],
+    }
+
+
+def line(measurement: Measurement) -> str:
+    """One measurement as it is printed: value, tolerance, head-room, and where it went wrong if it did."""
+    headroom = "exact" if measurement.measured == 0 else f"{measurement.headroom:.1g}x"
+    mark = "holds" if measurement.holds else f"FAILS at {measurement.where}" if measurement.where else "FAILS"
+    return (
+        f"rung {measurement.rung:2d}  {measurement.precision:8s} {measurement.name:58s} "
+        f"{measurement.measured:8.1e} of {tolerance(measurement.tolerance):7s}  {headroom:>7s}  {mark}"
+    )
+
+
+def detection_line(detection: Detection) -> str:
+    """One bug, and the measurement that caught it."""
+    bug, measurement = detection
+    caught = "NOT CAUGHT"
+    if measurement is not None:
+        measured = f"{measurement.measured:.1e} of {tolerance(measurement.tolerance)}"
+        caught = f"rung {measurement.rung:2d} {measurement.precision}, {measurement.name}: {measured}"
+    return f"{bug.location:22s} {bug.title:56s} {caught}"
+
+
+def detection_matrix(found: Detections) -> Table:
+    """Bugs down, rungs across: a mark where each is caught first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("bug", no_wrap=True)
+    for rung in range(len(RUNGS)):
+        table.add_column(str(rung), no_wrap=True)
+    for bug, measurement in found.detections:
+        marks = ["x" if measurement and measurement.rung == rung else "." for rung in range(len(RUNGS))]
+        table.add_row(bug.title, *marks)
+    return table

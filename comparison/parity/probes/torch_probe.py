@@ -1,0 +1,182 @@
+"""PyTorch, taken apart for the ladder. Mirrors jax_probe.py."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.config import TrainConfig
+from common.contract import Weights
+from common.networks.layers import Architecture, LayerSpec
+from comparison.parity.probes.protocol import LayerResult
+from torch_impl import device, layers, losses, trainer
+
+
+class TorchProbe:
+    """`comparison.parity.probes.protocol.Probe` for PyTorch."""
+
+    name = "torch"
+
+    def __init__(self, device_name: str = "cpu") -> None:
+        self._device_name = device_name
+
+    @cached_property
+    def device(self) -> device.Device:
+        """Found at first use, after `configure`: the flags are read when a device starts."""
+        return device.select_device(self._device_name)
+
+    @property
+    def device_name(self) -> str:
+        return device.device_name(self.device)
+
+    def configure(self, *, num_threads: int) -> None:
+        device.configure(num_threads=num_threads)
+
+    def use_precision(self, config: TrainConfig) -> None:
+        """Nothing to do: every tensor says what it is."""
+
+    @contextmanager
+    def other_num_threads(self) -> Iterator[None]:
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1 if num_threads > 1 else 2)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(num_threads)
+
+    def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
+        return trainer.create_trainer(config, architecture, self.device)
+
+    def layer(
+        self,
+        config: TrainConfig,
+        spec: LayerSpec,
+        weights: Weights,
+        inputs: np.ndarray,
+        cotangent: np.ndarray,
+        *,
+        train: bool,
+    ) -> LayerResult:
+        module = layers.build_layer(spec, variant=config.variant).to(self.device, _dtype(config)).train(train)
+        module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
+        if config.variant == "tuned":
+            module = module.to(memory_format=torch.channels_last)
+        images = self._tensor(config, inputs).requires_grad_()
+        outputs = module(images.clone())  # activations work in place
+        names = [name for name, _ in module.named_parameters()]
+        input_gradient, *gradients = torch.autograd.grad(
+            outputs, (images, *module.parameters()), self._tensor(config, cotangent)
+        )
+        return LayerResult(
+            outputs=_array(outputs),
+            input_gradient=_array(input_gradient),
+            weight_gradients={name: _array(gradient) for name, gradient in zip(names, gradients, strict=True)},
+            buffers={name: _array(module.get_buffer(name)) for name in weights if name.startswith("running_")},
+        )
+
+    @torch.no_grad()
+    def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
+        module = getattr(trainer, network)
+        module.train(train)
+        values = torch.tensor(inputs).to(self.device, trainer.dtype).contiguous(memory_format=trainer.memory_format)
+        outputs = []
+        for layer in module.layers:
+            values = layer(values)
+            outputs.append(_array(values).copy())  # the next activation may work in place
+        module.train()
+        return outputs
+
+    def losses(
+        self,
+        config: TrainConfig,
+        real_logits: np.ndarray,
+        fake_logits: np.ndarray,
+        *,
+        real_target: float,
+        fake_target: float,
+        generator_target: float,
+    ) -> Weights:
+        real, fake, generated = (
+            self._tensor(config, array).requires_grad_() for array in (real_logits, fake_logits, fake_logits)
+        )
+        identity: Any = nn.Identity()
+        judged = losses.discriminator_loss(identity, real, fake, real_target=real_target, fake_target=fake_target).loss
+        fooled = losses.generator_loss(generated, identity, target=generator_target)
+        real_gradient, fake_gradient = torch.autograd.grad(judged, (real, fake))
+        (generator_gradient,) = torch.autograd.grad(fooled, generated)
+        return {
+            "discriminator_loss": _array(judged),
+            "generator_loss": _array(fooled),
+            "real_gradient": _array(real_gradient),
+            "fake_gradient": _array(fake_gradient),
+            "generator_gradient": _array(generator_gradient),
+        }
+
+    def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
+        gradients = {}
+        for name, loss in self._losses_of(trainer, real_images, latents).items():
+            network = getattr(trainer, name)
+            found = torch.autograd.grad(loss, list(network.parameters()))
+            for (key, _), gradient in zip(network.named_parameters(), found, strict=True):
+                gradients[f"{name}.{key}"] = _array(gradient)
+        return gradients
+
+    @torch.no_grad()
+    def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
+        return {name: float(loss) for name, loss in self._losses_of(trainer, real_images, latents).items()}
+
+    def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+        module = nn.Module()
+        module.vector = nn.Parameter(self._tensor(config, start))
+        optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
+        path = []
+        for gradient in gradients:
+            module.vector.grad = self._tensor(config, gradient)
+            optimizer.step()
+            path.append(_array(module.vector).copy())
+        return np.stack(path)
+
+    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(_array(images), _array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
+
+    def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
+        return _array(trainer._to_network(torch.tensor(real_images).to(self.device)))
+
+    def dtypes(self, trainer: Any) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in ("generator", "discriminator"):
+            network, optimizer = getattr(trainer, name), getattr(trainer, f"{name}_optimizer")
+            tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+            found |= {
+                f"{name}.{key}": str(tensor.dtype) for key, tensor in tensors.items() if tensor.is_floating_point()
+            }
+            for key, parameter in network.named_parameters():
+                for moment in ("exp_avg", "exp_avg_sq"):
+                    found[f"{name}.{key}.adam.{moment}"] = str(optimizer.state[parameter][moment].dtype)
+        return {name: kind.removeprefix("torch.") for name, kind in found.items()}
+
+    def _losses_of(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, Tensor]:
+        config = trainer.config
+        real = trainer._to_network(torch.tensor(real_images).to(self.device))
+        fake = trainer.generator(torch.tensor(latents).to(self.device, trainer.dtype))
+        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
+        judged = losses.discriminator_loss(trainer.discriminator, real, fake.detach(), **targets).loss
+        fooled = losses.generator_loss(fake, trainer.discriminator, target=config.generator_target)
+        return {"discriminator": judged, "generator": fooled}
+
+    def _tensor(self, config: TrainConfig, array: np.ndarray) -> Tensor:
+        tuned = config.variant == "tuned" and array.ndim == 4
+        memory_format = torch.channels_last if tuned else torch.contiguous_format
+        return torch.tensor(array).to(self.device, _dtype(config)).contiguous(memory_format=memory_format)
+
+
+def _dtype(config: TrainConfig) -> torch.dtype:
+    return torch.float64 if config.precision == "float64" else torch.float32
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().numpy()

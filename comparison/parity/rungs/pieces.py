@@ -1,0 +1,258 @@
+"""Rungs 3 to 7: layers, whole networks, losses, gradients and the optimizer, each compared alone."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from common.contract import Weights
+from common.data.randomness import stream
+from common.networks import layers as specs
+from comparison.parity.divergence import errors, max_relative
+from comparison.parity.pair import Measurement, Pair
+from comparison.parity.rounding_noise import activations, against_noise, disturbed_activations, disturbed_gradients
+
+# How many shapes each layer kind is tried on; every one costs JAX a compilation.
+NUM_SHAPES = {
+    specs.Conv: 4,
+    specs.ConvTranspose: 4,
+    specs.Linear: 2,
+    specs.BatchNorm: 2,
+    specs.LeakyReLU: 1,
+    specs.ReLU: 1,
+    specs.Tanh: 1,
+}
+LAYER_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
+GRADIENT_TOLERANCES = {"float64": 1e-11, "float32": 1e-4}
+# A long step crosses kinks of ReLU (1e-4 off at 1e-6, or at 1e-8 where activations are as small as seed004-mlp's),
+# rounding of the loss blurs a short one (1e-7 off at 1e-8): a right gradient agrees at one, a wrong one at none.
+FINITE_DIFFERENCE_STEPS, FINITE_DIFFERENCE_TOLERANCE = (1e-7, 1e-8, 1e-9), 1e-5
+# Of a million activations one may lie within 1e-9 of its kink and still weigh 2e-4 of a slope (seed002). A step as
+# short as this crosses none, and is taken for slopes that rounding does not hide from it.
+SHORTEST_FINITE_DIFFERENCE_STEP = 1e-10
+LOSS_ROUNDING = 4 * np.finfo(np.float64).eps  # relative: of a mean over a batch, a few last bits
+SMOOTHED_TARGETS = (0.9, 0.2, 0.8)  # no two mirror each other: smoothing on the wrong side must show
+ADAM_TOLERANCES = {"float64": 1e-10, "float32": 1e-3}  # times the learning rate
+NUM_ADAM_STEPS = 200
+# From 0, a parameter's own rounding does not hide the step's: optax's float32 bias correction is 6e-6 off.
+STEPS_FROM_ZERO_TOLERANCES, NUM_STEPS_FROM_ZERO = {"float64": 1e-10, "float32": 2e-6}, 3
+
+
+def layers(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """Each layer kind alone over drawn shapes, odd and even, with exact zeros among the inputs."""
+    draw = stream(pair.config.seed, "parity/layers")
+    for kind, num_shapes in NUM_SHAPES.items():
+        worst, where = 0.0, ""
+        for index in range(num_shapes):
+            spec, inputs, cotangent, weights = drawn_layer(kind, draw, usual=index < num_shapes // 2)
+            for train in (True, False) if kind is specs.BatchNorm else (True,):
+                arguments = (pair.at(precision), spec, weights, inputs, cotangent)
+                torch_result, jax_result = (probe.layer(*arguments, train=train) for probe in pair.probes)
+                found = {
+                    "output": max_relative(jax_result.outputs, torch_result.outputs),
+                    "input gradient": max_relative(jax_result.input_gradient, torch_result.input_gradient),
+                    **errors(jax_result.weight_gradients, torch_result.weight_gradients, max_relative),
+                    **errors(jax_result.buffers, torch_result.buffers, max_relative),
+                }
+                name = max(found, key=found.__getitem__)
+                if not found[name] <= worst:
+                    worst, where = found[name], f"{name} of {spec} on {inputs.shape}, train={train}"
+        yield Measurement(3, kind.__name__, precision, worst, LAYER_TOLERANCES[precision], where)
+
+
+def drawn_layer(
+    kind: type, draw: np.random.Generator, *, usual: bool
+) -> tuple[specs.LayerSpec, np.ndarray, np.ndarray, Weights]:
+    """A spec with inputs, an output's cotangent, and weights; `usual` is kernel 4, stride 2, padding 1."""
+    batch, channels, size = int(draw.integers(2, 5)), int(draw.integers(1, 10)), int(draw.integers(3, 12))
+    weights: Weights = {}
+    spec: specs.LayerSpec
+    if kind in (specs.Conv, specs.ConvTranspose):
+        out_channels = int(draw.integers(1, 10))
+        kernel, stride, padding = (4, 2, 1) if usual else map(int, draw.integers(1, 4, 3))
+        kernel = max(kernel, padding + 1)
+        spec = kind(channels, out_channels, kernel, stride, padding, bias=bool(draw.integers(2)))
+        shape = (out_channels, channels) if kind is specs.Conv else (channels, out_channels)
+        weights["weight"] = draw.standard_normal((*shape, kernel, kernel))
+        if spec.bias:
+            weights["bias"] = draw.standard_normal(out_channels)
+        size = max(size, kernel)
+        transposed = kind is specs.ConvTranspose
+        out_size = (
+            (size - 1) * stride - 2 * padding + kernel if transposed else (size + 2 * padding - kernel) // stride + 1
+        )
+        out_shape = (batch, out_channels, out_size, out_size)
+    elif kind is specs.Linear:
+        # One way or the other it meets an image, whose flattened order is where the frameworks differ.
+        out_channels, out_size = int(draw.integers(2, 10)), 1 if usual else int(draw.integers(2, 5))
+        size = size if usual else 1
+        spec = specs.Linear(channels, out_channels, size, out_size, bias=bool(draw.integers(2)))
+        weights["weight"] = draw.standard_normal((spec.out_features, spec.in_features))
+        if spec.bias:
+            weights["bias"] = draw.standard_normal(spec.out_features)
+        out_shape = (batch, out_channels, out_size, out_size)
+    else:
+        spec = specs.BatchNorm(channels) if kind is specs.BatchNorm else kind()
+        if kind is specs.BatchNorm:
+            weights = {name: draw.standard_normal(channels) for name in ("weight", "bias", "running_mean")}
+            weights["running_var"] = draw.uniform(0.5, 2, channels)
+        out_shape = (batch, channels, size, size)
+    inputs = draw.standard_normal((batch, channels, size, size))
+    if kind not in (specs.Conv, specs.ConvTranspose, specs.Linear):
+        inputs[:, :, 0] = 0  # where LeakyReLU's and ReLU's derivatives are a convention
+    return spec, inputs, draw.standard_normal(out_shape), weights
+
+
+def forward(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """What D is shown, and every intermediate tensor of both networks in train and eval mode, in execution order."""
+    images, latents = pair.data(0, 1)
+    torch_images, jax_images = (
+        probe.network_inputs(pair.trainer(probe, precision), images[0]) for probe in pair.probes
+    )
+    tolerance = LAYER_TOLERANCES[precision]
+    shown = max_relative(jax_images, torch_images)
+    yield Measurement(4, "images as the discriminator sees them", precision, shown, tolerance)
+    for network, inputs in (
+        ("generator", latents[0, 0][:, :, None, None].astype(np.float64)),
+        ("discriminator", torch_images),
+    ):
+        for train in (True, False):
+            torch_outputs, jax_outputs = (
+                activations(pair, probe, precision, network, inputs, train=train) for probe in pair.probes
+            )
+            yield against_noise(
+                4,
+                f"{network}, {'train' if train else 'eval'} mode, {len(torch_outputs)} layers",
+                precision,
+                measured=errors(jax_outputs, torch_outputs, max_relative),
+                tolerance=tolerance,
+                reference=torch_outputs,
+                disturbed=None
+                if precision == "float64"
+                else lambda network=network, inputs=inputs, train=train: disturbed_activations(
+                    pair, network, inputs, train=train
+                ),
+                distance=max_relative,
+            )
+
+
+def losses(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """Both losses and their gradients for logits up to +-120, with the config's targets and with smoothed ones."""
+    logits = np.concatenate([np.linspace(-120, 120, 97), [0.0, 1e-6, -1e-6]])
+    config = pair.config
+    for name, targets in {
+        "targets of the config": (config.real_target, config.fake_target, config.generator_target),
+        "smoothed targets": SMOOTHED_TARGETS,
+    }.items():
+        reference, measured = (
+            probe.losses(
+                pair.at(precision),
+                logits,
+                logits[::-1].copy(),
+                real_target=targets[0],
+                fake_target=targets[1],
+                generator_target=targets[2],
+            )
+            for probe in pair.probes
+        )
+        found = errors(measured, reference, max_relative)
+        where = max(found, key=found.__getitem__)
+        yield Measurement(5, name, precision, found[where], LAYER_TOLERANCES[precision], where)
+
+
+def gradients(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """Gradients of every parameter, D's and G's; in float64 also against finite differences, which know no autodiff."""
+    images, latents = pair.data(0, 1)
+    torch_gradients, jax_gradients = (
+        probe.gradients(pair.trainer(probe, precision), images[0], latents[0, 0]) for probe in pair.probes
+    )
+    # Gradients are found from the last layer to the first.
+    measured = dict(reversed(errors(jax_gradients, torch_gradients, max_relative).items()))
+    for network in ("discriminator", "generator"):
+        own = {name: error for name, error in measured.items() if name.startswith(network)}
+        yield against_noise(
+            6,
+            f"{network}, {len(own)} tensors",
+            precision,
+            measured=own,
+            tolerance=GRADIENT_TOLERANCES[precision],
+            reference=torch_gradients,
+            disturbed=(lambda: disturbed_gradients(pair)) if precision == "float32" else None,
+            distance=max_relative,
+        )
+    if precision == "float64":
+        slopes = [
+            slope for step in FINITE_DIFFERENCE_STEPS for slope in finite_differences(pair, torch_gradients, step)
+        ]
+        if not max(slope_errors(torch_gradients, slopes).values()) <= FINITE_DIFFERENCE_TOLERANCE:
+            shortest = finite_differences(pair, torch_gradients, SHORTEST_FINITE_DIFFERENCE_STEP)
+            slopes += [slope for slope in shortest if abs(slope.difference) > slope.smallest]
+        for probe, found in zip(pair.probes, (torch_gradients, jax_gradients), strict=True):
+            best = slope_errors(found, slopes)
+            where = max(best, key=best.__getitem__)
+            name = f"{probe.name} against central finite differences"
+            yield Measurement(6, name, precision, best[where], FINITE_DIFFERENCE_TOLERANCE, where)
+
+
+class Slope(NamedTuple):
+    """How much a loss changes when one tensor moves along a direction."""
+
+    name: str
+    direction: np.ndarray
+    difference: float
+    smallest: float  # below it, rounding of the loss is beyond the tolerance
+
+
+def finite_differences(pair: Pair, gradients: Weights, step: float) -> list[Slope]:
+    """Of each tensor, the central difference of PyTorch's loss, which rungs 4 and 5 have shown to be JAX's too."""
+    images, latents = pair.data(0, 1)
+    weights = pair.initial_weights("float64")
+    draw = stream(pair.config.seed, "parity/directions")
+    slopes = []
+    for name, gradient in gradients.items():
+        direction = draw.standard_normal(gradient.shape)
+        # Half along the gradient: where that is small across the direction, rounding would be all one sees.
+        direction = direction / np.linalg.norm(direction) + gradient / (np.linalg.norm(gradient) or 1)
+        ahead, behind = (
+            pair.torch.loss_values(
+                pair.trainer(pair.torch, "float64", weights={**weights, name: weights[name] + signed * direction}),
+                images[0],
+                latents[0, 0],
+            )[name.split(".")[0]]
+            for signed in (step, -step)
+        )
+        blur = LOSS_ROUNDING * max(abs(ahead), abs(behind)) / step
+        slopes.append(Slope(name, direction, (ahead - behind) / (2 * step), blur / FINITE_DIFFERENCE_TOLERANCE))
+    return slopes
+
+
+def slope_errors(gradients: Weights, slopes: list[Slope]) -> dict[str, float]:
+    """How far the gradient of each tensor is from the slope that it meets best."""
+    best: dict[str, float] = {}
+    for slope in slopes:
+        expected = float(np.sum(gradients[slope.name] * slope.direction))
+        # Of a slope that the loss's own rounding hides, only that it is as small can be seen.
+        error = abs(expected - slope.difference) / max(abs(slope.difference), slope.smallest)
+        best[slope.name] = min(best.get(slope.name, math.inf), error)
+    return best
+
+
+def optimizer(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """Adam on given gradients of scales 1e-1 to 1e-8, in units of the learning rate."""
+    draw = stream(pair.config.seed, "parity/optimizer")
+    scales = 10.0 ** -np.arange(1, 9)
+    given = (draw.standard_normal((NUM_ADAM_STEPS, 8, len(scales))) * scales).reshape(NUM_ADAM_STEPS, -1)
+    start = draw.standard_normal(given[0].size) * 0.02
+    few, zero = NUM_STEPS_FROM_ZERO, np.zeros_like(start)
+    tolerance = STEPS_FROM_ZERO_TOLERANCES[precision]
+    yield Measurement(7, f"{few} steps from 0", precision, _adam_gap(pair, precision, zero, given[:few]), tolerance)
+    gap, tolerance = _adam_gap(pair, precision, start, given), ADAM_TOLERANCES[precision]
+    yield Measurement(7, f"{NUM_ADAM_STEPS} steps", precision, gap, tolerance)
+
+
+def _adam_gap(pair: Pair, precision: str, start: np.ndarray, gradients: np.ndarray) -> float:
+    """How far the frameworks part at most, in learning rates."""
+    config = pair.at(precision)
+    torch_path, jax_path = (probe.adam(config, start, gradients).astype(np.float64) for probe in pair.probes)
+    return float(np.abs(torch_path - jax_path).max() / config.learning_rate_generator)

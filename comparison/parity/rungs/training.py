@@ -1,0 +1,167 @@
+"""Rungs 8 to 10: whole steps, running statistics and samples of the trainers that training uses."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from common.contract import StepMetrics, Weights
+from common.data.randomness import fixed_latents
+from common.networks.build import batch_norms
+from common.pictures.compose import to_uint8
+from comparison.parity.divergence import errors, max_relative, relative_l2
+from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
+from comparison.parity.probes.protocol import Probe
+from comparison.parity.rounding_noise import against_noise, disturbed_trajectories, reordered_trajectories
+from comparison.parity.rungs.inputs import differing_tensors
+
+STEP_TOLERANCES = {("float64", 1): 1e-12, ("float64", 2): 1e-12, ("float32", 1): 1e-4, ("float32", 2): 1e-3}
+# What rounding may excuse in float64: a BatchNorm's bias starts at 0 and is, after a step, its gradient over that
+# gradient's size plus epsilon. Where a channel's gradient all but cancels, PyTorch is 2e-12 from itself.
+STEP_EXCUSED_TO = {"float64": 1e-11, "float32": math.inf}
+STATISTICS_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
+# By step 10 training has begun to amplify a last bit in them, by step 50 there is no telling how far.
+STATISTICS_EXCUSED_TO = {10: 1e-11}
+NUM_GENERATED = 520  # more than one batch of `generate`, and no multiple of it
+GENERATE_TOLERANCES = {"float64": 1e-6, "float32": 1e-5}  # it returns float32
+
+
+def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """What one step and a second measure, and the parameters and moments they leave, of all four arms in float64."""
+    reference = pair.trajectory(pair.torch, precision)
+    arms = {f"jax {pair.config.variant}": pair.trajectory(pair.jax, precision)}
+    if precision == "float64":
+        for probe in pair.probes:
+            other = pair.other_variant
+            arms[f"{probe.name} {other}"] = pair.trajectory(probe, precision, variant=other)
+    for arm, trajectory in arms.items():
+        for step in (1, 2):
+            expected, found = reference.at(step), trajectory.at(step)
+            name, tolerance = f"step {step}, {arm}", STEP_TOLERANCES[precision, step]
+            measured = errors(_metrics_of(found, step), _metrics_of(expected, step))
+            where = max(measured, key=measured.__getitem__)
+            yield Measurement(8, f"{name}: losses, scores", precision, measured[where], tolerance, where)
+            tensors = _in_execution_order(expected)
+            measured = _errors_of_step(_in_execution_order(found), tensors)
+            yield against_noise(
+                8,
+                f"{name}: tensors",
+                precision,
+                measured=measured,
+                tolerance=tolerance,
+                reference=tensors,
+                disturbed=lambda step=step: (_in_execution_order(run.at(step)) for run in _disturbed(pair, precision)),
+                at_most=STEP_EXCUSED_TO[precision],
+            )
+
+
+def running_statistics(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """BatchNorm's running mean and variance, if there is any."""
+    if not batch_norms(pair.architecture):
+        yield Measurement(9, "there is no BatchNorm", precision, 0, 0)
+        return
+    for step in (1, 10, 50) if precision == "float64" else (1,):
+        reference, found = (_running(pair.trajectory(probe, precision).at(step).weights) for probe in pair.probes)
+        yield against_noise(
+            9,
+            f"after step {step}",
+            precision,
+            measured=errors(found, reference),
+            tolerance=STATISTICS_TOLERANCES[precision],
+            reference=reference,
+            # In float64 only training itself excuses a difference.
+            disturbed=None
+            if precision == "float64" and step == 1
+            else lambda step=step: (_running(run.at(step).weights) for run in _disturbed(pair, precision)),
+            at_most=STATISTICS_EXCUSED_TO.get(step, math.inf),
+        )
+    if precision == "float64":
+        yield from _statistics_of_other_arms(pair)
+
+
+def _statistics_of_other_arms(pair: Pair) -> Iterator[Measurement]:
+    reference = _running(pair.trajectory(pair.torch, "float64").at(2).weights)
+    for probe in pair.probes:
+        other = pair.trajectory(probe, "float64", variant=pair.other_variant).at(2).weights
+        measured = errors(_running(other), reference)
+        where = max(measured, key=measured.__getitem__)
+        name = f"after step 2, {probe.name} {pair.other_variant}"
+        yield Measurement(9, name, "float64", measured[where], STATISTICS_TOLERANCES["float64"], where)
+
+
+def samples(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """Images as `generate` makes them: from each framework's own steps, from the same weights, and without a trace."""
+    fixed = fixed_latents(pair.config.seed, num=16, latent_dim=pair.config.latent_dim)
+    many = fixed_latents(pair.config.seed, num=NUM_GENERATED, latent_dim=pair.config.latent_dim)
+    for probe in pair.probes:  # before anything else has generated
+        changed = _traces_of_generating(pair, probe, precision, fixed)
+        yield Measurement(
+            10, f"{probe.name}: a step after `generate`", precision, len(changed), 0, ", ".join(changed[:1])
+        )
+    exact, levels, generated = [], [], []
+    shared = pair.trajectory(pair.torch, precision).at(2).weights
+    for probe in pair.probes:
+        weights = pair.trajectory(probe, precision).at(10 if precision == "float64" else 1).weights
+        trainer = pair.trainer(probe, precision, weights={**pair.initial_weights(precision), **weights})
+        levels.append(to_uint8(trainer.generate(fixed)).astype(int))
+        if precision == "float64":  # `generate` rounds to float32
+            column = fixed[:, :, None, None].astype(np.float64)
+            exact.append(probe.activations(trainer, "generator", column, train=False)[-1])
+        generated.append(pair.trainer(probe, precision, weights=shared).generate(many))
+    if precision == "float64":
+        yield Measurement(10, "images after 10 steps", precision, relative_l2(exact[1], exact[0]), 1e-10)
+    yield Measurement(10, "grey levels", precision, float(np.abs(levels[1] - levels[0]).max()), 1)
+    name = f"`generate` of {NUM_GENERATED} latents, equal weights"
+    yield Measurement(10, name, precision, max_relative(generated[1], generated[0]), GENERATE_TOLERANCES[precision])
+
+
+def _traces_of_generating(pair: Pair, probe: Probe, precision: str, latents: np.ndarray) -> list[str]:
+    """Tensors that a step leaves different for having generated before it."""
+    left = []
+    for generates in (False, True):
+        trainer = pair.trainer(probe, precision)
+        if generates:
+            trainer.generate(latents)
+        trainer.train_chunk(*pair.data(0, 1))
+        left.append(trainer.export_weights())
+    return differing_tensors(left[1], left[0])
+
+
+def _disturbed(pair: Pair, precision: str) -> Iterator[Trajectory]:
+    """PyTorch's runs that differ from its own by rounding alone."""
+    yield from disturbed_trajectories(pair, pair.torch, precision)
+    yield from reordered_trajectories(pair, pair.torch, precision)
+
+
+def _errors_of_step(measured: Weights, reference: Weights) -> dict[str, float]:
+    """The error of every tensor; that of a single number, D's last bias, relative to its layer's kernel instead.
+
+    Its gradient is the difference of two means of about 0.5: how far they cancel decides how exact it can be.
+    """
+    found = errors(measured, reference)
+    for name, array in reference.items():
+        kernel = reference.get(name.replace(".bias", ".weight"))
+        if name.startswith("discriminator.") and array.size == 1 and array != 0 and kernel is not None:
+            found[name] *= min(1.0, float(np.abs(array).item() / np.linalg.norm(kernel)))
+    return found
+
+
+def _metrics_of(snapshot: Snapshot, step: int) -> Weights:
+    return dict(zip(StepMetrics._fields, snapshot.metrics[:, step - 1], strict=True))
+
+
+def _in_execution_order(snapshot: Snapshot) -> Weights:
+    """What a step leaves, in the order it computes it: D's gradients (as moments) and update, then G's.
+
+    Gradients are found from the last layer to the first. Running statistics have a rung of their own.
+    """
+    ordered: Weights = {}
+    for network in ("discriminator", "generator"):
+        own = {name: array for name, array in snapshot.weights.items() if name.startswith(f"{network}.")}
+        ordered |= {name: own[name] for name in reversed(own) if ".adam." in name}
+        ordered |= {name: array for name, array in own.items() if ".adam." not in name and ".running_" not in name}
+    return ordered
+
+
+def _running(weights: Weights) -> Weights:
+    return {name: array for name, array in weights.items() if ".running_" in name}

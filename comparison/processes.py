@@ -1,0 +1,116 @@
+"""Child processes: how they are started, told to stop, and what they need in their environment."""
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from common.config import TrainConfig
+from common.errors import Stopped, UserError
+from common.options import RunOptions
+
+USER_ERROR = 2
+# glibc returns large buffers to the kernel after every step and faults them in again at the next; huge pages make
+# that cheap for both frameworks alike. It must be in the environment before the process starts.
+ALLOCATOR_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+class Children:
+    """Processes that get each signal once, from us, however it was sent: by Ctrl-C or to our process alone."""
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+        self._processes: list[subprocess.Popen[str]] = []
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._forward)
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def start(
+        self,
+        command: list[str],
+        num_threads: int,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        extra_environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start a command outside our process group, so that the terminal's Ctrl-C does not reach it twice.
+
+        Raises `Stopped` if a signal has come: whoever was told to stop starts nothing more.
+        """
+        self.check()
+        environment = child_environment(num_threads) | dict(extra_environment or {})
+        process = subprocess.Popen(command, env=environment, text=True, process_group=0, stdout=stdout, stderr=stderr)
+        self._processes.append(process)
+        if self.signal_number:  # it came while the process was started, and may not have reached it
+            process.terminate()
+        return process
+
+    def check(self) -> None:
+        """Raise `Stopped` if a signal has come."""
+        if self.signal_number:
+            raise Stopped(self.signal_number)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+def child_flags(options: RunOptions) -> list[str]:
+    """Every field of the configuration, where it runs and on what data, as flags."""
+    flags = config_flags(options.config)
+    flags += [f"--device={options.device}", f"--threads={options.num_threads}"]
+    if options.data_dir is not None:
+        flags.append(f"--data-dir={options.data_dir}")
+    return flags
+
+
+def config_flags(config: TrainConfig) -> list[str]:
+    """Every field of the configuration as a flag."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(config).items()]
+
+
+def child_environment(num_threads: int) -> dict[str, str]:
+    """The same for both: thread counts each framework obeys, and the allocator's settings."""
+    threads = str(num_threads)
+    return {
+        **ALLOCATOR_ENVIRONMENT,
+        **os.environ,  # whoever sets one of these by hand means it
+        "OMP_NUM_THREADS": threads,  # torch
+        "PJRT_NPROC": threads,  # JAX on a CPU
+    }
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError unless `folder`, which is made if need be, takes a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
+
+
+def last_words(process: subprocess.Popen[str], errors: str) -> str:
+    """The last line a failed child wrote, without the name of its program."""
+    line = (errors.strip().splitlines() or [f"it ended with code {process.returncode}"])[-1]
+    return re.sub(r"^python (-m \S+|\S+\.py)( \w+)?: ", "", line)

@@ -1,0 +1,285 @@
+"""The tables of docs/systems.md: the seed documents' systems, trained here in both frameworks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from common.config import TrainConfig
+from common.errors import UserError
+from common.networks.build import build_architecture, count_parameters
+from common.networks.layers import (
+    Architecture,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    LayerSpec,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Tanh,
+)
+from common.networks.presets import PRESETS
+from common.records.folder import FRAMEWORK_NAMES
+from comparison.text import NOTHING, markdown, number
+
+Record = Mapping[str, Any]
+Value = Callable[[Record], float | None]
+Records = Mapping[str, Mapping[str, Record]]  # preset -> framework -> record
+RESULT_METRICS = {
+    "frechet_distance": "Fréchet distance",
+    "coverage": "coverage",
+    "mnist_score": "score",
+    "class_kl": "KL",
+}
+# What each document says came out; one that shows pictures alone claims no number.
+AUTHORS_REPORT = {
+    "seed000": "25 s an epoch on an M1, 46 s at batch 64; digits with variation, some not perfect",
+    "seed001": "50 epochs: some look real, some are hardly identifiable",
+    "seed002": "a picture after 10 epochs",
+    "seed004": "11 min an epoch on six cores; better than the GAN, and early, but G's loss does not converge",
+    "seed004-ttur": "12 min an epoch on six cores; a picture after 16",
+    "seed004-mlp": "80 s an epoch on six cores; G's loss converges, quality stalls",
+    "seed004-mlp-ttur": "65 s an epoch on six cores; worse than the first iteration",
+}
+STEP_NAMES = {"author": "PyTorch, the author's way", "torch": "PyTorch, ours", "jax": "JAX / Flax NNX, ours"}
+FIRST_STEPS = (1, 5, 10, 20, 50, 100, 200)
+NUM_IMAGES = 60_000  # of an epoch, whatever was trained on
+# Fields of a recipe that the documents set one way or another.
+RECIPE_FIELDS = {
+    "epochs": "{} epochs",
+    "batch_size": "batch {}",
+    "latent_dim": "{} latents",
+    "learning_rate_discriminator": "D at {:g}",
+    "real_target": "real target {:g}",
+    "fake_target": "fake target {:g}",
+    "generator_target": "G's target {:g}",
+    "generator_updates": "{} G updates",
+    "generator_latents": "{} latents for G",
+    "initialization": "{} initial weights",
+}
+
+
+def architecture_of_preset(preset: str) -> Architecture:
+    """With the channels of its dataset's images: those of every dataset but MNIST are taken to be in colour."""
+    config = PRESETS[preset]
+    return build_architecture(config, image_channels=1 if config.dataset == "mnist" else 3)
+
+
+def networks_table(presets: Sequence[str]) -> str:
+    """Layers and parameter counts, from the specs that both frameworks build from."""
+    rows = [("preset", "generator", "discriminator", "parameters (G / D)")]
+    for preset in presets:
+        architecture = architecture_of_preset(preset)
+        counts = count_parameters(architecture)
+        rows.append(
+            (
+                f"`{preset}`",
+                layers(architecture.generator),
+                layers(architecture.discriminator),
+                f"{counts['generator']:,} / {counts['discriminator']:,}",
+            )
+        )
+    return markdown(rows)
+
+
+def recipe(config: TrainConfig) -> str:
+    """Its epochs and batch size, and where it differs from the paper's recipe."""
+    plain = TrainConfig()
+    return ", ".join(
+        text.format(getattr(config, name))
+        for name, text in RECIPE_FIELDS.items()
+        if name in ("epochs", "batch_size") or getattr(config, name) != getattr(plain, name)
+    )
+
+
+def results_table(records: Records) -> str:
+    """Quality and time of every system, PyTorch / JAX in each cell.
+
+    Raises UserError where the two frameworks were not trained alike.
+    """
+    heads = [f"{title} (PyTorch / JAX)" for title in ("seconds an epoch", *RESULT_METRICS.values())]
+    rows: list[Sequence[str]] = [("preset", "recipe", "its author reports", "trained", *heads)]
+    for preset, runs in records.items():
+        rows.append(
+            (
+                f"`{preset}`",
+                recipe(PRESETS[preset]),
+                AUTHORS_REPORT.get(preset, NOTHING),
+                trained(preset, runs),
+                pair(runs, seconds_per_epoch),
+                *(pair(runs, lambda run, name=name: run["metrics"][name]["value"]) for name in RESULT_METRICS),
+            )
+        )
+    floors = {run["config"]["image_size"]: run["metrics"] for runs in records.values() for run in runs.values()}
+    for size, metrics in sorted(floors.items()):
+        values = (number(metrics[name]["floor"]) for name in RESULT_METRICS)
+        rows.append((f"real digits, {size} px", "", "", "", "", *values))
+    return markdown(rows)
+
+
+def trained(preset: str, runs: Mapping[str, Record]) -> str:
+    """How long, and what was shortened; raises UserError where two records of a preset are of different configs."""
+    if not runs:
+        return NOTHING
+    config, *others = (run["config"] for run in runs.values())
+    if any(other != config for other in others):
+        raise UserError(f"{preset} was trained in two ways: train both frameworks again with the same flags")
+    epochs = f"{config['epochs']} epoch{'s' if config['epochs'] > 1 else ''}"
+    images = f" of {config['train_size']:,} images" if config["train_size"] else ""
+    return f"{epochs}{images}, {config['precision']}"
+
+
+def seconds_per_epoch(run: Record) -> float:
+    """Of all 60,000 images, at the median over epochs of the median speed over steady chunks."""
+    batch_size = run["config"]["batch_size"]
+    return NUM_IMAGES // batch_size * batch_size / float(np.median(run["images_per_second"]))
+
+
+def pair(runs: Mapping[str, Record], value: Value) -> str:
+    """`PyTorch's / JAX's`; a dash for one that was not trained, or has no such number."""
+    return " / ".join(number(value(runs[name]) if name in runs else None) for name in FRAMEWORK_NAMES)
+
+
+def trajectory_table(records: Records, presets: Sequence[str]) -> str:
+    """By epoch: the generator's mean loss, D(G(z)), and the Fréchet distance of 2,000 samples (PyTorch / JAX).
+
+    The first five epochs, then every fourth and the last.
+    """
+    rows: list[Sequence[str]] = [
+        ("preset", "epoch", "generator loss", "discriminator loss", "D(G(z))", "Fréchet distance, N = 2,000")
+    ]
+    for preset in presets:
+        runs = records.get(preset, {})
+        num_epochs = min((len(run["quick_quality"]) for run in runs.values()), default=0)
+        shown = [epoch for epoch in range(1, num_epochs + 1) if epoch <= 5 or epoch % 4 == 0 or epoch == num_epochs]
+        for index in (epoch - 1 for epoch in shown):
+            cells = [
+                pair(runs, lambda run, name=name, index=index: run["epochs"][index][name])
+                for name in ("generator_loss", "discriminator_loss", "fake_score")
+            ]
+            distance = pair(runs, lambda run, index=index: run["quick_quality"][index].get("frechet_distance"))
+            rows.append((f"`{preset}`" if index == 0 else "", str(index + 1), *cells, distance))
+    return markdown(rows)
+
+
+def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan: str = "seed004") -> str:
+    """Seed 004's table, with measurements where it had adjectives (PyTorch / JAX)."""
+    presets = (gan, dcgan)
+    architectures = [architecture_of_preset(preset) for preset in presets]
+    runs = [records.get(preset, {}) for preset in presets]
+    counts = [count_parameters(architecture) for architecture in architectures]
+
+    def measured(title: str, value: Value) -> tuple[str, ...]:
+        return (title, *(pair(found, value) for found in runs))
+
+    metric = {"coverage": "coverage", "precision": "precision", "smallest_class": "share of the rarest digit",
+              "frechet_distance": "Fréchet distance", "mnist_score": "MNIST score"}  # fmt: skip
+    rows = [
+        ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
+        ("generator", *(layers(architecture.generator) for architecture in architectures)),
+        ("discriminator", *(layers(architecture.discriminator) for architecture in architectures)),
+        ("upsampling", *(upsampling(architecture.generator) for architecture in architectures)),
+        ("parameters (G / D)", *(f"{count['generator']:,} / {count['discriminator']:,}" for count in counts)),
+        ("normalisation (G / D)", *(normalisation(architecture) for architecture in architectures)),
+        ("trained", *(trained(preset, found) for preset, found in zip(presets, runs, strict=True))),
+        measured("seconds an epoch", seconds_per_epoch),
+        measured("generator loss, last epoch", lambda run: run["epochs"][-1]["generator_loss"]),
+        measured("stability: its change from the epoch before", last_change),
+        measured("stability: Fréchet distance, worst relapse over the best epoch before", worst_relapse),
+        *(
+            measured(f"quality: {title}", lambda run, name=name: run["metrics"][name]["value"])
+            for name, title in metric.items()
+        ),
+    ]
+    return markdown(rows)
+
+
+def last_change(run: Record) -> float | None:
+    """Of the generator's mean loss, relative; nothing after a single epoch."""
+    losses = [epoch["generator_loss"] for epoch in run["epochs"]]
+    return abs(losses[-1] / losses[-2] - 1) if len(losses) > 1 else None
+
+
+def worst_relapse(run: Record) -> float | None:
+    """The largest Fréchet distance as a multiple of the best until then: 1 if quality never got worse again."""
+    distances = [quality["frechet_distance"] for quality in run["quick_quality"] if quality]
+    if not distances:
+        return None
+    return float(np.max(np.array(distances) / np.minimum.accumulate(distances)))
+
+
+def first_steps_table(records: Records, presets: Sequence[str]) -> str:
+    """Whether D learns before G: its scores of real and generated images over the first steps (PyTorch)."""
+    rows: list[Sequence[str]] = [("preset", "", *(f"step {step}" for step in FIRST_STEPS))]
+    for preset in presets:
+        run = records.get(preset, {}).get("torch")
+        if run is None:
+            continue
+        for name, title in (("real_score", "D(x)"), ("fake_score", "D(G(z))"), ("generator_loss", "generator loss")):
+            at = {row["step"]: row[name] for row in run["first_steps"]}
+            values = [number(at.get(step), digits=2) for step in FIRST_STEPS]
+            rows.append((f"`{preset}`" if name == "real_score" else "", title, *values))
+    return markdown(rows)
+
+
+def author_step_table(result: Mapping[str, Any]) -> str:
+    """What scripts/time_author_step.py measured: a step of seed 004 as its author wrote it, beside ours."""
+    rows = [(f"a step of {result['preset']}", "ms a step", "minutes an epoch", "of the author's time")]
+    for name, arm in result["arms"].items():
+        ratio = arm["ratio_to_author"]
+        share = "1" if name == "author" else f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+        minutes = f"{arm['seconds_per_epoch'] / 60:.1f}"
+        rows.append((STEP_NAMES[name], f"{arm['milliseconds_per_step']:.0f}", minutes, share))
+    return markdown(rows)
+
+
+def layers(specs: Sequence[LayerSpec]) -> str:
+    """A network in one line: `ConvT 100-512 k4 s1 p0 + BN + ReLU`, layers that follow suit written once."""
+    blocks: list[tuple[str, list[str]]] = []  # what a block does, and the channels it goes through
+    for spec in specs:
+        match spec:
+            case Conv() | ConvTranspose():
+                kind = "ConvT" if isinstance(spec, ConvTranspose) else "Conv"
+                bias = " with bias" if spec.bias else ""
+                shape = f"k{spec.kernel_size} s{spec.stride} p{spec.padding}{bias}"
+                blocks.append((f"{kind} {{}} {shape}", [str(spec.in_channels), str(spec.out_channels)]))
+            case Linear():
+                ends = [(spec.in_channels, spec.in_size), (spec.out_channels, spec.out_size)]
+                blocks.append(("Linear {}", [str(c) if size == 1 else f"{c}·{size}·{size}" for c, size in ends]))
+            case BatchNorm() | LeakyReLU() | ReLU() | Tanh():
+                name = {"BatchNorm": "BN", "LeakyReLU": "LReLU", "Tanh": "tanh"}.get(type(spec).__name__, "ReLU")
+                blocks[-1] = (f"{blocks[-1][0]} + {name}", blocks[-1][1])
+    lines = []
+    for shape, group in groupby(blocks, key=lambda block: block[0]):
+        first, *others = (channels for _, channels in group)
+        lines.append(shape.format("-".join([*first, *(channels[-1] for channels in others)])))
+    return "; ".join(lines)
+
+
+def upsampling(specs: Sequence[LayerSpec]) -> str:
+    """The sides of the maps that a generator goes through, and what makes them larger."""
+    sizes, kinds = [1], []
+    for spec in specs:
+        match spec:
+            case ConvTranspose():
+                size = (sizes[-1] - 1) * spec.stride - 2 * spec.padding + spec.kernel_size
+                kind = "transposed convolutions"
+            case Linear():
+                size, kind = spec.out_size, "one Linear layer"
+            case _:
+                continue
+        if size != sizes[-1]:
+            sizes.append(size)
+            kinds.append(kind)
+    return f"{' to '.join(map(str, sizes))} px, by {' and '.join(dict.fromkeys(kinds))}"
+
+
+def normalisation(architecture: Architecture) -> str:
+    """How many of each network's weighted layers a BatchNorm follows."""
+    found = []
+    for specs in (architecture.generator, architecture.discriminator):
+        num_weighted = sum(isinstance(spec, Conv | ConvTranspose | Linear) for spec in specs)
+        found.append(f"{sum(isinstance(spec, BatchNorm) for spec in specs)} of {num_weighted}")
+    return f"BatchNorm after {' / '.join(found)} layers"

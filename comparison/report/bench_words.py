@@ -1,0 +1,158 @@
+"""The benchmark in words: headlines, what must be read with the numbers, and speed.md with its tables."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.records.folder import FRAMEWORK_NAMES, write_atomically
+from comparison.report.bench_figures import FIGURES, draw
+from comparison.report.bench_tables import interval_text, tables
+from comparison.text import SHOWN_CPU_FLAGS, markdown, memory, number, percentage
+
+RESULT_FILE = "bench.json"
+ROOF_DRIFT = 0.05
+SHOWN_PACKAGES = ("torch", "jax", "jaxlib", "flax", "optax")
+# What the columns mean; wherever the tables go, so do these.
+DEFINITIONS = {
+    "ms a step": "the median over processes of each process's median block, and quartiles over processes. A block is "
+    "the steps of one `train_chunk`, from images and latents that lie ready in memory to the one wait for all results",
+    "of the roof": "the layers' arithmetic, that of direct convolutions for both frameworks, over the best "
+    "matrix multiplication that any measured framework reaches in the same run, with as many threads and the same "
+    "precision. Where JAX's tuned form computes a convolution in Winograd's form (docs/decisions/0013) it does 9 of 16 "
+    "multiplications: its share says how fast the step is, not how busy the processor, and may pass 100 %",
+    "first block": "what the first block takes beyond a later one: trace + compile, and whatever else happens once, "
+    "like PyTorch's thread pools and choice of kernels",
+    "trace + compile": "what the framework says that it spent on tracing, lowering and compiling the training step, or "
+    "on reading it from its cache. What building the networks compiles is in **build**, and most of it in JAX; what "
+    "sampling compiles is in neither",
+    "generating, an image": "what evaluation takes that is a framework's own: the scoring after it is the same NumPy "
+    "for both",
+    "ratio": "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
+    "one only if the first arm against itself gives a narrow interval around 1, if the ladder holds for the tuned "
+    "forms, and if the arm's first losses are those of the others",
+    "sameness rests on": "what shows that both arms do the same work: the whole parity ladder, or less",
+    "repaid at step": "from where on the arm that starts more slowly, building and first block, is ahead; - where the "
+    "ratio's interval contains 1",
+}
+# Why a form as the documentation teaches it is slower on a CPU (docs/decisions/0003-convolutions-in-jax.md).
+IDIOMATIC_CAUSES = {
+    "torch": "through memory layout (channels_last), matrix multiplies for one-pixel convolutions, Adam in one "
+    "kernel, and gradients of D that G's update only throws away",
+    "jax": "mostly through one path of XLA's CPU compiler, the unoptimised loop that kernel gradients of transposed "
+    "convolutions fall into (jax#31662)",
+}
+
+
+def headlines(result: Mapping[str, Any]) -> list[str]:
+    """What a framework loses in the form that its documentation teaches, and why; then one framework to the other."""
+    found = []
+    for framework, cause in IDIOMATIC_CAUSES.items():
+        slower = result["ratios"].get(f"{framework}-idiomatic/{framework}")
+        if slower is not None:
+            # Where the cause was found; elsewhere it may be another.
+            explained = (
+                slower["low"] > 1
+                and result["machine"]["devices"][framework] == "cpu"
+                and result["config"]["precision"] == "float32"
+                and result["num_transposed_convolutions"] > 0
+            )
+            found.append(
+                f"A step of {FRAMEWORK_NAMES[framework]} as its documentation teaches it takes {interval_text(slower)} "
+                f"times as long as a tuned one{f', {cause}' if explained else ''}"
+            )
+    between = result["ratios"].get("jax/torch")
+    if between is not None:
+        found.append(f"Tuned, a step of JAX takes {interval_text(between)} times as long as PyTorch's")
+    return found
+
+
+def notices(result: Mapping[str, Any]) -> list[str]:
+    """What must be read with the numbers: the control, the certificate, the roof, and who got no ratio."""
+    control, roof = result["control"], result["roof"]
+    interval = interval_text({"median": control["ratio"], "low": control["low"], "high": control["high"]})
+    found = [f"Control: {control['arm']} against itself {interval}"]
+    if not control["holds"]:
+        found.append(
+            "The same arm differs from itself: the machine changed while it was measured, so there is no verdict"
+        )
+    found.append(f"Parity: {result['parity']['reason']}")
+    found += [f"No ratio for {name}: {reason}" for name, reason in result["refused"].items()]
+    found += [f"That {name} does the same rests on {text}" for name, text in result["weaker_evidence"].items()]
+    found += [f"Not measured: {text}" for text in result["failed"]]
+    best = [f"{number(roof[f'{name}_gflops_per_second'])} GFLOP/s in {name}" for name in ("float32", "bfloat16")]
+    found.append(f"Roof, the best matrix multiplication of the measured frameworks: {' and '.join(best)}")
+    if result["quality"]:
+        found.append(
+            f"Quality is of one run each (seed {result['config']['seed']}), PyTorch's epochs before JAX's, "
+            "with one learning rate at every batch size"
+        )
+    if roof["drift"] > ROOF_DRIFT:
+        found.append(
+            f"The roof moved by {percentage(roof['drift'])} from start to end: read shares of it with that in mind"
+        )
+    return found
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Every number, those that no table shows among them; a NaN or an infinity raises ValueError."""
+    write_atomically(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_report(folder: Path, result: Mapping[str, Any]) -> None:
+    """bench.json, speed.md and its figures, in a folder that is made if need be; a comparison's report shows them."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    write_json(folder / RESULT_FILE, result)
+    figures = draw(result)
+    for name, content in figures.items():
+        write_atomically(folder / "figures" / name, content)
+    text = f"{definitions()}\n\n{page(result, [f'figures/{name}' for name in figures])}"
+    write_atomically(folder / "speed.md", text.encode())
+
+
+def page(result: Mapping[str, Any], figures: Sequence[str]) -> str:
+    """One benchmark of docs/results/speed.md; `figures` are paths as seen from it."""
+    sections = [
+        f"### {title(result)}",
+        "\n".join(f"- **{sentence}.**" for sentence in headlines(result)),
+        f"```\n{shlex.join(result['protocol']['command'])}\n```",  # indented, it would belong to the list before it
+        conditions(result),
+        *map(markdown, tables(result)),
+        "\n".join(f"- {sentence}" for sentence in notices(result)),
+    ]
+    for path in figures:
+        caption = next(text for name, text in FIGURES.items() if path.endswith(name))
+        sections.append(f"![{caption}]({path})")
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def definitions() -> str:
+    """What the columns mean, as a list."""
+    return "\n".join(f"- **{name}**: {text}." for name, text in DEFINITIONS.items())
+
+
+def title(result: Mapping[str, Any]) -> str:
+    """`dcgan32-wide, batch 128, float32`."""
+    return "{preset}, batch {batch_size}, {precision}".format_map(result["config"])
+
+
+def conditions(result: Mapping[str, Any]) -> str:
+    """On what, with what, and how often was measured."""
+    machine, protocol = result["machine"], result["protocol"]
+    versions = ", ".join(
+        f"{name} {machine['packages'][name]}" for name in SHOWN_PACKAGES if name in machine["packages"]
+    )
+    cpu_flags = ", ".join(flag for flag in machine["cpu_flags"] if flag in SHOWN_CPU_FLAGS)
+    flags = [f"{name}={value}" for name, value in machine["environment_variables"].items()]
+    for framework, found in machine["device_flags"].items():
+        flags += [f"{framework}: {name}={value}" for name, value in found.items() if value != ""]
+    return (
+        f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs, device "
+        f"{', '.join(dict.fromkeys(machine['devices'].values()))} ({cpu_flags}), {memory(machine['memory_bytes'])}; "
+        f"Python {machine['python']}, {versions}; {', '.join(flags)}. "
+        f"Sources {machine['source_hash'][:12]}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. "
+        f"{protocol['repetitions']} processes an arm, in each "
+        f"{protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps to start and "
+        f"{protocol['num_blocks']} that count. Begun {protocol['started_at']}."
+    )

@@ -1,0 +1,120 @@
+"""Figures made of digits: grids side by side, each digit pixel a whole number of printed pixels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.data.datasets import restore_images
+from common.records.recorded_run import RecordedRun, Runs
+from common.records.schema import MAX_SHOWN
+from comparison.report.summary import distance_ratio
+
+DPI = 200
+FONT_SIZE = 8
+GAP = 2  # pixels between two digits
+SCALE = 2  # printed pixels per pixel of a digit
+EMPTY = 236  # the gray of a cell without a digit
+MAX_PROGRESS_ROWS = 11
+NUM_PROGRESS_COLUMNS = 10
+
+
+def samples_figure(runs: Runs, real_images: np.ndarray) -> Figure:
+    """The same latents at each run's last record beside real images, uint8 (n >= 64, S, S[, 3])."""
+    panels = {run.name: tile(run.progress_images[-1], num_columns=8) for run in runs.values()}
+    return _panel_figure({**panels, "real images": tile(real_images[:64], num_columns=8)})
+
+
+def progress_figure(runs: Runs) -> Figure:
+    """One row an epoch (evenly chosen if there are many), one column a latent, one panel a framework."""
+    num_records = min(len(run.progress_epochs) for run in runs.values())
+    rows = np.unique(np.linspace(0, num_records - 1, min(num_records, MAX_PROGRESS_ROWS)).round().astype(int))
+    panels = {
+        run.name: tile(
+            np.concatenate([run.progress_images[row, :NUM_PROGRESS_COLUMNS] for row in rows]),
+            num_columns=NUM_PROGRESS_COLUMNS,
+        )
+        for run in runs.values()
+    }
+    epochs = next(iter(runs.values())).progress_epochs[rows]
+    return _panel_figure(panels, row_labels=[f"epoch {epoch}" for epoch in epochs])
+
+
+def classes_figure(runs: Runs) -> Figure:
+    """One row a digit, one panel a framework: the samples that the evaluation names; cells beyond them are empty."""
+    panels = {
+        run.name: tile(
+            np.concatenate([_row_of_cells(run, examples) for examples in run.evaluation["class_examples"]]),
+            num_columns=MAX_SHOWN,
+        )
+        for run in runs.values()
+    }
+    return _panel_figure(panels, row_labels=[str(digit) for digit in range(10)])
+
+
+def neighbours_figure(runs: Runs, training_digits: np.ndarray) -> Figure:
+    """Samples above, the training digits (uint8 (60,000, 28, 28)) they are near to below, and how near."""
+    size = training_digits.shape[1]
+    panels, captions = {}, {}
+    for run in runs.values():
+        pairs = run.evaluation["nearest_neighbours"]
+        samples = restore_images(_row_of_cells(run, [pair["sample"] for pair in pairs]), size)
+        digits = np.full_like(samples, EMPTY)
+        digits[: len(pairs)] = training_digits[[pair["training_image"] for pair in pairs]]
+        panels[run.name] = tile(np.concatenate([samples, digits]), num_columns=MAX_SHOWN)
+        captions[run.name] = [f"{distance_ratio(pair):.2f}" for pair in pairs]
+    return _panel_figure(panels, row_labels=["sample", "training"], captions=captions)
+
+
+def tile(images: np.ndarray, *, num_columns: int) -> np.ndarray:
+    """uint8 (n, S, S[, 3]), n a multiple of num_columns, row by row in one picture with white gaps."""
+    channels = images.shape[3:]
+    gaps = [(0, 0), (0, GAP), (0, GAP), *((0, 0) for _ in channels)]
+    framed = np.pad(images, gaps, constant_values=255)
+    height, width = framed.shape[1:3]
+    grid = framed.reshape(-1, num_columns, height, width, *channels).swapaxes(1, 2)
+    return grid.reshape(-1, num_columns * width, *channels)[:-GAP, :-GAP]
+
+
+def _row_of_cells(run: RecordedRun, indices: Sequence[int]) -> np.ndarray:
+    """These samples, uint8 (MAX_SHOWN, S, S), and empty cells for those that are wanting."""
+    size = next(iter(run.shown_samples.values())).shape
+    cells = np.full((MAX_SHOWN, *size), EMPTY, np.uint8)
+    if indices:
+        cells[: len(indices)] = [run.shown_samples[index] for index in indices]
+    return cells
+
+
+def _panel_figure(
+    panels: Mapping[str, np.ndarray],
+    row_labels: Sequence[str] = (),
+    captions: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
+    """Panels side by side at a whole number of printed pixels per image pixel, so that none is blurred.
+
+    Captions stand below the columns of a panel, MAX_SHOWN at most.
+    """
+    dpi, space, title_height = DPI, 36, 50
+    left = 32 + 15 * max(map(len, row_labels)) if row_labels else 0
+    bottom = 40 if captions else 0
+    height, panel_width = (SCALE * size for size in next(iter(panels.values())).shape[:2])
+    total_width = left + len(panels) * panel_width + (len(panels) - 1) * space
+    total_height = bottom + height + title_height
+    figure = Figure(figsize=(total_width / dpi, total_height / dpi))
+    for index, (title, image) in enumerate(panels.items()):
+        x = left + index * (panel_width + space)
+        box = (x / total_width, bottom / total_height, panel_width / total_width, height / total_height)
+        axes = figure.add_axes(box)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        figure.text((x + panel_width / 2) / total_width, 1 - 0.45 * title_height / total_height, title,
+                    ha="center", va="center", weight="bold",
+            fontsize=FONT_SIZE + 1, color="#23272e")  # fmt: skip
+        for column, caption in enumerate((captions or {}).get(title, ())):
+            at = (x + (column + 0.5) * panel_width / MAX_SHOWN) / total_width
+            figure.text(at, 0.5 * bottom / total_height, caption, ha="center", va="center", fontsize=FONT_SIZE,
+                color="#4a505a")  # fmt: skip
+    for row, label in enumerate(row_labels):
+        y = (bottom + height * (1 - (row + 0.5) / len(row_labels))) / total_height
+        figure.text((left - 24) / total_width, y, label, ha="right", va="center", fontsize=FONT_SIZE, color="#4a505a")
+    return figure

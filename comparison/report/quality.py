@@ -1,0 +1,234 @@
+"""The quality table: how to read each of the evaluator's metrics, and their values beside the floor."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.evaluation.calibration import CALIBRATED_METRICS, stored_calibration
+from common.evaluation.catalogue import METRICS, OTHER, RELATIONS, Metric
+from common.evaluation.feature_network import committed_sha256
+from common.records.recorded_run import FRAMEWORK_NAMES
+from comparison.report.summary import differing_fields
+from comparison.text import NOTHING, Row, number
+
+ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
+TIMES_FLOOR = "\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}floor"
+HEADLINE_METRICS = ("frechet_distance", "coverage", "mnist_score", "class_kl")
+
+
+def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
+    """One row a metric; the last cell is the real-vs-real floor. Empty when nothing was scored."""
+    scores = [framework["quality"] or {} for framework in frameworks.values()]
+    scored = dict.fromkeys(name for quality in scores for name in quality)
+    return [_row(name, [quality.get(name) for quality in scores]) for name in scored if names is None or name in names]
+
+
+def quality_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """The rows under their headings, in the order of METRICS; those of a newer evaluator stand at the end."""
+    groups = dict.fromkeys(metric.group for metric in METRICS.values())
+    members = {group: [name for name, metric in METRICS.items() if metric.group == group] for group in groups}
+    scored = {name for framework in frameworks.values() for name in framework["quality"] or {}}
+    members[OTHER] = sorted(scored - set(METRICS))
+    rows = {g: [row for name in names for row in quality_rows(frameworks, [name])] for g, names in members.items()}
+    return {group: rows for group, rows in rows.items() if rows}
+
+
+def measured(value: float, spread: float | None) -> str:
+    """`value ± spread`, the spread to as many decimals as the value if any of its digits is among them."""
+    text = number(value)
+    if spread is None:
+        return text
+    same_decimals = f"{spread:.{len(text.partition('.')[2])}f}"
+    is_visible = "e" not in text and float(same_decimals) != 0
+    return f"{text} ± {same_decimals if is_visible else number(spread, digits=2)}"
+
+
+def relation_to_floor(relation: str, value: float, floor: float | None) -> str:
+    """The value as a multiple of the floor, or its distance from it; empty where there is nothing to say."""
+    if floor is None:
+        return ""
+    if relation == "ratio":
+        return f"{number(value / floor)} {TIMES_FLOOR}" if floor > 0 else ""
+    if relation == "difference":
+        if value == floor:
+            return "at the floor"
+        return f"{number(abs(value - floor))} {'above' if value > floor else 'below'} floor"
+    return ""
+
+
+def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
+    metric = METRICS.get(name, Metric(name, OTHER, "", ""))
+    with_floor = next(value for value in values if value is not None)
+    low, high = with_floor.get("floor_low"), with_floor.get("floor_high")
+    floor_range = [] if low is None or high is None else [f"{number(low)} to {number(high)}"]
+    cells = [NOTHING if value is None else measured(value["value"], value.get("spread")) for value in values]
+    below = [[] if value is None else _small_print(RELATIONS.get(name, ""), value) for value in values]
+    label = f"{metric.title}{ARROWS.get(metric.better, '')}"
+    return Row(label, metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
+
+
+def _small_print(relation: str, metric: Mapping[str, Any]) -> list[str]:
+    related, error = relation_to_floor(relation, metric["value"], metric.get("floor")), metric.get("standard_error")
+    return ([related] if related else []) + (
+        [] if error is None else [f"standard error of a draw {number(error, digits=2)}"]
+    )
+
+
+FEATURES = {
+    "discriminator": ("Discriminator", "as trained"),
+    "untrained discriminator": ("Untrained discriminator", "with its initial weights"),
+    "pixels": ("Raw pixels", "no network"),
+}
+
+
+def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
+    """What both templates need for the scores; the tables are empty when nothing was scored."""
+    groups = quality_groups(frameworks)
+    metrics, calibration = calibration_table(frameworks, stored_calibration(), committed_sha256())
+    return {
+        "headline_quality_rows": quality_rows(frameworks, HEADLINE_METRICS),
+        "quality_groups": groups,
+        "protocol": protocol(frameworks),
+        "not_comparable": not_comparable(frameworks),
+        "reading": reading([row for rows in groups.values() for row in rows]),
+        "captions": CAPTIONS,
+        "calibration_columns": metrics,
+        "calibration_rows": calibration,
+        "discriminator_groups": discriminator_groups(frameworks),
+    }
+
+
+def calibration_table(
+    frameworks: Mapping[str, Any], stored: Mapping[str, Mapping[str, float]], network_sha256: str
+) -> tuple[list[str], list[Row]]:
+    """Headings and rows: real digits, the runs, and the stored sets; no rows unless all of it is comparable."""
+    scored = {name: framework for name, framework in frameworks.items() if framework["quality"]}
+    protocols = [framework["quality_protocol"] for framework in scored.values()]
+    is_standard = all(p.get("comparable", True) and p["network_sha256"] == network_sha256 for p in protocols)
+    if not (stored and scored and is_standard):
+        return [], []
+    names = [name for name in CALIBRATED_METRICS if any(name in row for row in stored.values())]
+    first = next(iter(scored.values()))["quality"]
+    values = {"real digits (the floor)": {name: first.get(name, {}).get("floor") for name in names}}
+    for framework, scores in scored.items():
+        values[FRAMEWORK_NAMES[framework]] = {n: scores["quality"].get(n, {}).get("value") for n in names}
+    headings = [f"{METRICS[name].title}{ARROWS.get(METRICS[name].better, '')}" for name in names]
+    rows = {**values, **stored}
+    return headings, [Row(label, "", [number(row.get(name)) for name in names]) for label, row in rows.items()]
+
+
+def discriminator_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Accuracies of a linear classifier, under the number of labels it was given; empty if none was trained."""
+    tests = [framework["discriminator_features"] for framework in frameworks.values()]
+    measured = [test for test in tests if test]
+    groups = {}
+    for index, num_labels in enumerate(measured[0]["labels"] if measured else ()):
+        groups[f"{num_labels:,} labels"] = [
+            Row(title, note, [_accuracy(test, features, index) for test in tests])
+            for features, (title, note) in FEATURES.items()
+        ]
+    return groups
+
+
+def _accuracy(test: Mapping[str, Any] | None, features: str, index: int) -> str:
+    return f"{100 * test['accuracy'][features][index]:.1f} %" if test else NOTHING
+
+
+CAPTIONS = {
+    "classes": (
+        "Of the first draw, the first ten samples that the classifier takes for each digit, not chosen by looks. "
+        "A gray cell: there were no more."
+    ),
+    "neighbours": (
+        "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
+        "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
+        "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
+    ),
+    "discriminator": (
+        "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
+        "features, max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
+        "Features that are worth something beat an untrained discriminator and raw pixels."
+    ),
+}
+
+
+def protocol(frameworks: Mapping[str, Any]) -> list[str]:
+    """How quality was measured, one sentence a subject; none if it was not."""
+    protocols = _protocols(frameworks)
+    if not protocols:
+        return []
+    first = protocols[0]
+    sentences = [_sets(first), _features(first), _generator(first), _draws(first.get("num_draws"))]
+    sentences += [f"Floor: {first['floor']}."] if "floor" in first else []
+    warned = dict.fromkeys(warning for each in protocols for warning in each.get("warnings", ()))
+    return [*filter(None, sentences), *(f"Warning: {warning}." for warning in warned)]
+
+
+def not_comparable(frameworks: Mapping[str, Any]) -> str:
+    """Why the scores must not be held against those of other reports, or of each other; else nothing."""
+    protocols = _protocols(frameworks)
+    sentences = []
+    if not all(protocol.get("comparable", True) for protocol in protocols):
+        sentences.append("Scores not comparable: these are not the standard sets. Compare only within this page.")
+    fields = differing_fields(*protocols) if len(protocols) == 2 else []
+    if fields := [field for field in fields if field != "warnings"]:
+        names = ", ".join(field.replace("_", " ") for field in fields)
+        sentences.append(f"The two runs were not scored by the same protocol; different: {names}.")
+    return " ".join(sentences)
+
+
+def reading(rows: Sequence[Row]) -> str:
+    """What the signs in the table mean, as far as it has them."""
+    sentences = ["↑ more is better, ↓ less is better."]
+    if any("±" in cell for row in rows for cell in row.cells):
+        sentences.append("± is the standard deviation over the draws.")
+    sentences.append(
+        "The last column is the floor: real digits scored as if they were generated. These are training digits, "
+        "another population than the test digits and known to the classifier: a perfect generator may come out a "
+        "little better."
+    )
+    if any(row.small_print and row.small_print[-1] for row in rows):
+        sentences.append("In small print: its range, and how each value relates to its mean.")
+    return " ".join(sentences)
+
+
+def _protocols(frameworks: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [framework["quality_protocol"] for framework in frameworks.values() if framework["quality_protocol"]]
+
+
+def _sets(first: Mapping[str, Any]) -> str:
+    size = f" of {first['image_size']} px" if "image_size" in first else ""
+    reference = first.get("reference", "MNIST test digits")
+    return f"{first['num_generated']:,} generated digits{size} against {first['num_real']:,} real ones ({reference})."
+
+
+def _features(first: Mapping[str, Any]) -> str:
+    num_features = f"{first['num_features']} features" if "num_features" in first else "features"
+    neighbours = f" Neighbours: k = {first['k']}." if "k" in first else ""
+    kid = first.get("kid")
+    subsets = f" KID: {kid['num_subsets']:,} subsets of {kid['subset_size']:,}, seed {kid['seed']}." if kid else ""
+    return (
+        f"Compared in the {num_features} of the classifier that ships with the project "
+        f"(SHA-256 {first['network_sha256'][:12]}...).{neighbours}{subsets}"
+    )
+
+
+def _generator(first: Mapping[str, Any]) -> str:
+    checkpoint = first.get("checkpoint")
+    never = " one, never the best by a metric that is reported" if checkpoint == "last" else ""
+    known = [
+        f"BatchNorm in {first['batch_norm']} mode" if first.get("batch_norm") else "",
+        f"weights: {first['weights']}" if first.get("weights") else "",
+        f"checkpoint: the {checkpoint}{never}" if checkpoint else "",
+    ]
+    return f"Generator: {'; '.join(filter(None, known))}." if any(known) else ""
+
+
+def _draws(num_draws: int | None) -> str:
+    if num_draws is None:
+        return ""
+    if num_draws == 1:
+        return "One draw of the generator's latents, so there is no spread."
+    return (
+        f"Each value is the mean over {num_draws} draws of the generator's latents and ± their standard deviation, "
+        "which says nothing of other training seeds."
+    )

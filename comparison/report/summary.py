@@ -1,0 +1,152 @@
+"""The numbers of a comparison: pure functions from two recorded runs to what comparison.json says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
+
+LOSS_COLUMNS = ("discriminator_loss", "generator_loss")
+REPORTED_STEPS = (1, 2, 5, 10, 100)
+PARTED_AT = 0.01  # relative difference from which the two runs count as parted
+SAME_HARDWARE_FIELDS = (
+    "python",
+    "platform",
+    "device",
+    "num_threads",
+    "num_cpus",
+    "memory_bytes",
+    "cpu_flags",
+)
+COPIED_TIMINGS = (
+    "steady_images_per_second",
+    "seconds_per_epoch",
+    "first_chunk_seconds",
+    "chunk_size",
+    "loop_overhead_fraction",
+    "peak_memory_bytes",
+    "import_seconds",
+    "data_loading_seconds",
+    "build_seconds",
+    "training_seconds",
+    "data_seconds",
+    "evaluation_seconds",
+    "generate_seconds",
+    "drawing_seconds",
+    "scoring_seconds",
+    "total_seconds",
+)
+
+
+def differing_fields(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Names of the fields that differ or that only one of the two has."""
+    names = [*first, *(name for name in second if name not in first)]
+    return [name for name in names if name not in first or name not in second or first[name] != second[name]]
+
+
+def relative_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """|a - b| / max(|a|, |b|), in [0, 2], over the steps both have; 0 where both are 0, NaN where one is."""
+    num_steps = min(len(first), len(second))
+    first, second = first[:num_steps], second[:num_steps]
+    scale = np.maximum(np.abs(first), np.abs(second))
+    return np.abs(first - second) / np.where(scale == 0, 1.0, scale)
+
+
+def first_step_above(difference: np.ndarray, threshold: float) -> int | None:
+    """The first step, counted from 1, whose difference exceeds the threshold; NaN exceeds every threshold."""
+    above = np.flatnonzero(~(difference <= threshold))
+    return int(above[0]) + 1 if len(above) else None
+
+
+def loss_agreement(torch_losses: Mapping[str, np.ndarray], jax_losses: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """How far apart the two runs' losses are, step by step from equal weights; one entry a loss."""
+    agreement = {}
+    for column in LOSS_COLUMNS:
+        difference = relative_difference(torch_losses[column], jax_losses[column])
+        agreement[column] = {
+            "num_steps": len(difference),
+            "first_step": _finite(difference[0]),
+            "largest_of_first_10_steps": _finite(difference[:10].max()),
+            "first_step_above_1_percent": first_step_above(difference, PARTED_AT),
+            "at_step": {str(s): _finite(difference[s - 1]) for s in REPORTED_STEPS if s <= len(difference)},
+        }
+    return agreement
+
+
+def last_epoch_means(run: RecordedRun) -> dict[str, float | None]:
+    """Mean of every column of losses.csv over the last epoch on record."""
+    in_last_epoch = run.losses["epoch"] == run.losses["epoch"][-1]
+    columns = (*LOSS_COLUMNS, "real_score", "fake_score")
+    return {column: _finite(run.losses[column][in_last_epoch].mean()) for column in columns}
+
+
+def images_per_second_ratio(torch_speed: Mapping[str, float], jax_speed: Mapping[str, float]) -> dict[str, float]:
+    """PyTorch's speed over JAX's; low and high pair the slowest chunk of one with the other's fastest."""
+    return {
+        "median": torch_speed["median"] / jax_speed["median"],
+        "low": torch_speed["low"] / jax_speed["high"],
+        "high": torch_speed["high"] / jax_speed["low"],
+    }
+
+
+def why_no_ratio(runs: Runs, parity: Mapping[str, Any]) -> str | None:
+    """The reason not to print a speed ratio, or None if one may be printed."""
+    if parity["holds"] is not True:
+        return parity["reason"]
+    if any(not run.steady_chunks or run.status.get("status") != "finished" for run in runs.values()) or len(runs) < 2:
+        return "not both runs finished"
+    hardware = hardware_differences(runs)
+    return f"the two runs differ in {', '.join(hardware)}" if hardware else None
+
+
+def hardware_differences(runs: Runs) -> list[str]:
+    """Fields of the environment that must be equal for the speeds to be comparable, and are not."""
+    if len(runs) < 2:
+        return []
+    environments = [{f: run.environment.get(f) for f in SAME_HARDWARE_FIELDS} for run in runs.values()]
+    return differing_fields(*environments)
+
+
+def distance_ratio(pair: Mapping[str, float]) -> float:
+    """Of a sample to a training digit, over that digit's to its own nearest neighbour; below 1 is suspicious."""
+    return pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf
+
+
+def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of comparison.json; a framework without a run is null."""
+    both_trained = len(runs) == 2 and all(run.num_steps for run in runs.values())
+    reason = why_no_ratio(runs, parity)
+    return {
+        "config": next(iter(runs.values())).config,
+        "environment": {name: run.environment for name, run in runs.items()},
+        "parity": dict(parity),
+        "frameworks": {name: _framework(runs[name]) if name in runs else None for name in FRAMEWORK_NAMES},
+        "loss_agreement": loss_agreement(*(run.losses for run in runs.values())) if both_trained else None,
+        "images_per_second_ratio": None if reason else {"torch/jax": images_per_second_ratio(**_speeds(runs))},
+        "why_no_ratio": reason,
+    }
+
+
+def _speeds(runs: Runs) -> dict[str, Mapping[str, float]]:
+    return {f"{name}_speed": run.timing["steady_images_per_second"] for name, run in runs.items()}
+
+
+def _framework(run: RecordedRun) -> dict[str, Any]:
+    return {
+        **{name: run.timing.get(name) for name in COPIED_TIMINGS},
+        "status": run.status,
+        "num_steps": run.num_steps,
+        "num_steady_chunks": len(run.steady_chunks),
+        "last_epoch_means": last_epoch_means(run) if run.num_steps else None,
+        "quality": run.evaluation.get("metrics"),
+        "quality_protocol": run.evaluation.get("protocol"),
+        "class_histogram": run.evaluation.get("class_histogram"),
+        "nearest_neighbours": run.evaluation.get("nearest_neighbours"),
+        "discriminator_features": run.evaluation.get("discriminator_features"),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if np.isfinite(value) else None

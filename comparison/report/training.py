@@ -1,0 +1,232 @@
+"""A comparison's numbers as the text of tables, shared by report.html, report.md and the terminal."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.records.folder import read_json
+from common.records.recorded_run import FRAMEWORK_NAMES, Runs
+from comparison.report.summary import hardware_differences
+from comparison.text import NOTHING, SHOWN_CPU_FLAGS, Row, difference, duration, memory, number, percentage
+
+
+def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
+    """The headline table without quality."""
+
+    def rate(framework: Mapping[str, Any]) -> str:
+        speed = framework["steady_images_per_second"]
+        return f"{number(speed['median'])} ({number(speed['low'])}-{number(speed['high'])})" if speed else NOTHING
+
+    chunk_sizes = {framework["chunk_size"] for framework in frameworks.values()} - {None}
+    chunk = f"chunks of {chunk_sizes.pop()} steps" if len(chunk_sizes) == 1 else "chunks"
+    return [
+        _row(frameworks, "Steady images/s", f"median (range) over {chunk}", rate),
+        _row(frameworks, "Time per epoch", "at that median", _of("seconds_per_epoch", duration)),
+        _row(frameworks, "First chunk", "with compilation", _of("first_chunk_seconds", duration)),
+        _row(frameworks, "Preparing data", "batches and latents, whole run", _of("data_seconds", duration)),
+        _row(
+            frameworks,
+            "Loop overhead",
+            "wall time outside training steps, files included",
+            _of("loop_overhead_fraction", percentage),
+        ),
+        _row(frameworks, "Peak memory", "of the process", _of("peak_memory_bytes", memory)),
+    ]
+
+
+def phase_rows(frameworks: Mapping[str, Any]) -> list[Row]:
+    """Where the whole run's time went."""
+    phases = {
+        "import_seconds": ("Import", "of the framework"),
+        "data_loading_seconds": ("Load the dataset", "once"),
+        "build_seconds": ("Build the networks", "and load the initial weights"),
+        "first_chunk_seconds": ("First chunk", "part of training"),
+        "training_seconds": ("Training", "all chunks"),
+        "data_seconds": ("Preparing data", "batches and latents"),
+        "evaluation_seconds": ("After each epoch", "sample grids, checkpoints, files"),
+        "generate_seconds": ("Generate for scoring", "after training"),
+        "drawing_seconds": ("Drawing", "the pictures of the run folder"),
+        "scoring_seconds": ("Scoring", "after training"),
+        "total_seconds": ("Total", "from loading the dataset to scoring"),
+    }
+    return [_row(frameworks, label, note, _of(name, duration)) for name, (label, note) in phases.items()]
+
+
+def last_epoch_rows(frameworks: Mapping[str, Any]) -> list[Row]:
+    """Where losses and scores ended."""
+    titles = {
+        "discriminator_loss": "Discriminator loss",
+        "generator_loss": "Generator loss",
+        "real_score": "D(x)",
+        "fake_score": "D(G(z))",
+    }
+    return [
+        _row(frameworks, title, "", lambda f, name=name: number((f["last_epoch_means"] or {}).get(name)))
+        for name, title in titles.items()
+    ]
+
+
+def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
+    """Relative difference of both losses at some early steps."""
+    steps = next(iter(agreement.values()))["at_step"]
+    return [
+        Row(f"Step {step}", "", [difference(loss["at_step"][step]) for loss in agreement.values()]) for step in steps
+    ]
+
+
+def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
+    """Every field of environment.json except the command, which is shown by itself."""
+    names = dict.fromkeys(name for environment in environments.values() for name in environment)
+    hidden = ("command", "framework", "framework_name")
+    return [
+        Row(name, "", [_plain(name, environment.get(name)) for environment in environments.values()])
+        for name in names
+        if name not in hidden
+    ]
+
+
+def framework_columns(frameworks: Mapping[str, Any]) -> list[str]:
+    """Column headings."""
+    return [FRAMEWORK_NAMES[name] for name in frameworks]
+
+
+def _of(name: str, as_text: Callable[[Any], str]) -> Callable[[Mapping[str, Any]], str]:
+    return lambda framework: as_text(framework[name])
+
+
+def _row(frameworks: Mapping[str, Any], label: str, note: str, cell: Callable[[Any], str]) -> Row:
+    return Row(label, note, [cell(framework) for framework in frameworks.values()])
+
+
+def _plain(name: str, value: Any) -> str:
+    if name == "memory_bytes":
+        return memory(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item:,}" if type(item) is int else f"{key} {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+HOW_IT_ENDED = {"interrupted": "was interrupted", "failed": "failed", "running": "ended without a word"}
+SHOWN_PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax")}
+
+
+def notices(runs: Runs, comparison_dir: Path) -> list[str]:
+    """What is missing or odd; empty for two finished and scored runs under equal conditions."""
+    sentences = []
+    for framework, name in FRAMEWORK_NAMES.items():
+        run = runs.get(framework)
+        status = run.status if run else read_json(comparison_dir / framework / "status.json")
+        message = f": {status['message']}" if status.get("message") else ""
+        if status.get("status") in HOW_IT_ENDED:
+            how = HOW_IT_ENDED[status["status"]]
+            sentences.append(f"{name} {how} at step {status['step']:,} in epoch {status['epoch']}{message}")
+        if run is None:
+            sentences.append(f"{name} is missing: {comparison_dir.name}/{framework} holds no run")
+        elif not run.evaluation:
+            sentences.append(f"The samples of {name} were not scored")
+    for run in runs.values():
+        if step := run.timing.get("resumed_at_step"):
+            sentences.append(f"{run.name} was resumed at step {step:,}; its times are of the part after it")
+    if differing := hardware_differences(runs):
+        sentences.append(f"The two runs were not made under equal conditions; different: {', '.join(differing)}")
+    return sentences
+
+
+def title(results: Mapping[str, Any]) -> str:
+    """What was compared, as a heading."""
+    config = results["config"]
+    epochs = f"{config['epochs']} epoch{'s' if config['epochs'] != 1 else ''}"
+    return f"DCGAN in PyTorch and JAX: {config['preset']} on {config['dataset']}, {epochs}"
+
+
+def subtitle(results: Mapping[str, Any], runs: Runs) -> str:
+    """Sizes of the training set and the networks, and what the two runs share."""
+    config = results["config"]
+    num_images = [run.epochs["num_images"][0] for run in runs.values() if len(run.epochs.get("num_images", ()))]
+    size = config["image_size"]
+    networks = next(iter(runs.values())).environment["num_parameters"]
+    counts = ", ".join(f"{network} {count:,} parameters" for network, count in networks.items())
+    images = f"{number(num_images[0])} images" if num_images else "Images"
+    return (
+        f"{images} of {size} x {size} pixels an epoch; {counts}. "
+        "Both frameworks start from the same weights and are fed the same batches and latents."
+    )
+
+
+def conditions(results: Mapping[str, Any]) -> str:
+    """Versions, hardware, n and what the clock excludes: what makes the headline table honest."""
+    environments, config = results["environment"], results["config"]
+    frameworks = {name: results["frameworks"][name] for name in environments}
+    first = next(iter(environments.values()))
+    versions = [
+        f"{package} {environment['packages'].get(package)}"
+        for framework, environment in environments.items()
+        for package in SHOWN_PACKAGES[framework]
+    ]
+    flags = ", ".join(flag for flag in SHOWN_CPU_FLAGS if flag in first["cpu_flags"]) or "no vector flags named"
+    chunks = " and ".join(dict.fromkeys(number(framework["num_steady_chunks"]) for framework in frameworks.values()))
+    steps = " and ".join(dict.fromkeys(number(framework["num_steps"]) for framework in frameworks.values()))
+    return (
+        f"One run each (n = 1, seed {config['seed']}), one after the other, of {steps} steps at batch size "
+        f"{config['batch_size']} in {config['precision']}, variant {config['variant']}: "
+        f"{', '.join(versions)}, Python {first['python']}, device {first['device']}, "
+        f"{first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''} on {first['num_cpus']} CPUs "
+        f"({flags}; {memory(first['memory_bytes'])} memory). "
+        f"Steady images/s is the median over {chunks} chunks of steps; its clock covers the training of a "
+        "chunk until the device is done and excludes imports, loading and preparing data, building the "
+        "networks, the first chunk with its compilation, sample grids and scoring."
+    )
+
+
+def ratio(results: Mapping[str, Any]) -> str:
+    """The speed ratio with its range, or why none is printed."""
+    if results["why_no_ratio"]:
+        return f"No speed ratio is printed because {results['why_no_ratio']}."
+    measured = results["images_per_second_ratio"]["torch/jax"]
+    return (
+        f"PyTorch trains {number(measured['median'])} times as many images per second as JAX (ratio of the "
+        f"medians; {number(measured['low'])} to {number(measured['high'])} over all pairs of chunks). One ran after "
+        "the other, so what the machine did meanwhile is in it: a ratio to cite comes from the benchmark "
+        "(python compare.py bench)."
+    )
+
+
+def parting(agreement: Mapping[str, Any]) -> str:
+    """The steps at which the two runs part."""
+    phrases = []
+    for column, loss in agreement.items():
+        step, name = loss["first_step_above_1_percent"], column.replace("_", " ")
+        where = f"at step {step:,}" if step else f"at none of the {loss['num_steps']:,} steps"
+        phrases.append(f"the {name} first differs by more than 1 % {where}")
+    sentence = "; ".join(phrases)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def first_steps(agreement: Mapping[str, Any]) -> str:
+    """Agreement before rounding has had time to grow."""
+    phrases = [
+        f"{difference(loss['first_step'])} at step 1 and at most {difference(loss['largest_of_first_10_steps'])} "
+        f"over the first 10 steps ({column.replace('_', ' ')})"
+        for column, loss in agreement.items()
+    ]
+    return f"Their relative difference is {', '.join(phrases)}."
+
+
+def why_runs_part(config: Mapping[str, Any]) -> str:
+    """How to read the figure of differences."""
+    return (
+        f"Each framework adds up in its own order, so {config['precision']} rounding differs from the first "
+        "step on, and training amplifies any difference until the two runs are independent samples of one "
+        "process. Growth from the level of rounding is therefore expected and no sign of a bug; a bug would "
+        "show as a difference far above rounding within the first steps."
+    )
+
+
+def sampling(config: Mapping[str, Any]) -> str:
+    """Which weights the samples come from."""
+    if not config["generator_average"]:
+        return "Samples, also those that are scored, come from the weights of the last step, in eval mode."
+    return (
+        "Samples, also those that are scored, come from an average of the generator's weights over its last steps "
+        f"(decay {config['generator_average']} a step), in eval mode."
+    )

@@ -1,0 +1,210 @@
+"""Writes the report of a comparison folder: comparison.json, report.html, report.md and figures/."""
+
+import base64
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from common.errors import UserError
+from common.pictures.animation import ANIMATION_FILE, animate, shared_epochs
+from common.pictures.loss_curves import smoothing_window
+from common.records.folder import write_atomically
+from common.records.recorded_run import FRAMEWORK_NAMES, Runs, read_run
+from common.records.series import Progress
+from common.safe_read import printable
+from comparison.parity.certificate import parity_of
+from comparison.report import parity, training
+from comparison.report.bench_section import read_section
+from comparison.report.figures import COLOURS, draw_figures
+from comparison.report.quality import HEADLINE_METRICS, not_comparable, quality_context, quality_rows
+from comparison.report.summary import differing_fields, summarise
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was written: `results` is comparison.json; `notices` must be read before any number."""
+
+    folder: Path
+    results: dict[str, Any]
+    notices: list[str]
+
+
+def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
+    """Report on DIR/torch and DIR/jax, on one alone if need be; real_images is uint8 (n >= 64, S, S[, 3]).
+
+    Raises UserError if neither recorded anything, or if the two configurations differ.
+    """
+    found = {framework: read_run(comparison_dir / framework, framework) for framework in FRAMEWORK_NAMES}
+    runs = {framework: run for framework, run in found.items() if run is not None}
+    _refuse_incomparable(runs, comparison_dir)
+    results = summarise(runs, parity_of(comparison_dir, runs))
+    comparison = Comparison(comparison_dir, results, training.notices(runs, comparison_dir))
+    bench = read_section(comparison_dir, runs)
+    figures = draw_figures(runs, real_images)
+    if bench is not None:
+        figures |= {name: png for name, (_, png) in bench.figures.items()}
+    (comparison_dir / "figures").mkdir(exist_ok=True)
+    for name, png in figures.items():
+        write_atomically(comparison_dir / "figures" / name, png)
+    animation = _write_animation(comparison_dir, runs)
+    context = {**report_context(comparison_dir, results, runs), "bench": bench}
+    embedded = {name: _data_url(png, "png") for name, png in figures.items()}
+    embedded |= {name: _data_url(gif, "gif") for name, gif in animation.items()}
+    linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}
+    write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
+    write_atomically(comparison_dir / "report.md", _render("report.md.jinja", {**context, "figures": linked}))
+    write_atomically(comparison_dir / "comparison.json", json.dumps(results, indent=2, allow_nan=False).encode())
+    return comparison
+
+
+def print_summary(comparison: Comparison, console: Console) -> None:
+    """The headline table, the ratio or why there is none, and where the report is."""
+    results = comparison.results
+    frameworks = present_frameworks(results)
+    table = Table("", *training.framework_columns(frameworks), "real vs real", box=SIMPLE_HEAD, pad_edge=False)
+    for row in training.speed_rows(frameworks):
+        table.add_row(row.label, *row.cells, "")
+    for row in quality_rows(frameworks, HEADLINE_METRICS):
+        table.add_row(row.label, *row.cells)
+    for notice in comparison.notices:
+        console.print(Text(printable(notice), style="bold yellow"))
+    console.print(table)
+    if warning := not_comparable(frameworks):
+        console.print(Text(printable(warning), style="red"))
+    ratio = training.ratio(results)
+    console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))
+    console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)
+
+
+def _write_animation(comparison_dir: Path, runs: Runs) -> dict[str, bytes]:
+    """The sample grids of all epochs side by side, as progress.gif beside the report, if there are any."""
+    progress = {run.name: Progress(run.progress_epochs, run.progress_images) for run in runs.values()}
+    progress = {name: recorded for name, recorded in progress.items() if len(recorded.epochs)}
+    if not progress or not shared_epochs(progress):
+        return {}
+    content = animate(progress)
+    write_atomically(comparison_dir / ANIMATION_FILE, content)
+    return {ANIMATION_FILE: content}
+
+
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:
+    if not runs:
+        raise UserError(f"{comparison_dir} holds no recorded run; `python compare.py` makes some.")
+    if fields := differing_fields(*(run.config for run in runs.values())) if len(runs) == 2 else []:
+        pairs = (f"{f} ({' / '.join(repr(run.config.get(f)) for run in runs.values())})" for f in fields)
+        raise UserError(
+            f"The runs in {comparison_dir} cannot be compared: their configurations differ in "
+            f"{', '.join(pairs)}. Train both with equal flags."
+        )
+
+
+def _render(template: str, context: Mapping[str, Any]) -> bytes:
+    is_html = template.endswith(".html.jinja")
+    environment = Environment(
+        loader=PackageLoader("comparison.report"),
+        autoescape=True,
+        finalize=None if is_html else _markdown_text,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["fenced"] = _fenced
+    return environment.get_template(template).render(context).encode("utf-8", "backslashreplace")
+
+
+def _markdown_text(value: object) -> object:
+    """Text that can neither break out of its table cell nor become HTML."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return Markup(escape(" ".join(value.splitlines())).replace("|", "\\|"))
+
+
+def _fenced(code: str) -> Markup:
+    """A code block in Markdown that nothing within the code can end: its fence is longer than any in the code."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    return Markup(f"{fence}sh\n{code}\n{fence}")
+
+
+FILES = {  # pattern in the comparison folder: what it holds
+    "comparison.json": "every number of this report",
+    "parity.json": "the parity certificate",
+    "bench.json": "the benchmark",
+    "speed.md": "the benchmark with every table",
+    "report.html": "this report in one file",
+    "report.md": "this report for a repository page",
+    "figures": "the figures as PNG",
+    ANIMATION_FILE: "the sample grids of every epoch as an animation, side by side",
+    "*/config.json": "the configuration of a run",
+    "*/environment.json": "versions, device, threads, flags, command",
+    "*/losses.csv": "losses and scores, one row a step",
+    "*/epochs.csv": "mean losses and scores, one row an epoch",
+    "*/timing.json": "every timed chunk and phase",
+    "*/samples": "grids from fixed latents, one an epoch",
+    "*/progress.npz": "the same grids as arrays",
+    f"*/{ANIMATION_FILE}": "the same as an animation",
+    "*/samples.npz": "the generated digits that were scored",
+    "*/samples_100.png": "the first hundred of them",
+    "*/real_and_generated.png": "64 of them beside as many training images",
+    "*/losses.png": "both losses of a run over its steps",
+    "*/checkpoints": "weights and optimizer state, framework-neutral",
+    "*/metrics.json": "quality metrics with protocol, spread and floor",
+    "*/error.txt": "the traceback of a run that failed",
+    "*/status.json": "how the run ended",
+}
+WRITTEN_WITH_THE_REPORT = ("comparison.json", "report.html", "report.md", "figures")
+
+
+def present_frameworks(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The frameworks of comparison.json that have a run."""
+    return {name: framework for name, framework in results["frameworks"].items() if framework is not None}
+
+
+def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
+    """What both templates are rendered from, except the figures."""
+    frameworks, agreement = present_frameworks(results), results["loss_agreement"]
+    return {
+        "results": results,
+        "notices": training.notices(runs, comparison_dir),
+        "names": FRAMEWORK_NAMES,
+        "colours": COLOURS,
+        "columns": training.framework_columns(frameworks),
+        "title": training.title(results),
+        "subtitle": training.subtitle(results, runs),
+        "conditions": training.conditions(results),
+        "ratio": training.ratio(results),
+        "parting": training.parting(agreement) if agreement else "",
+        "first_steps": training.first_steps(agreement) if agreement else "",
+        "explanation": training.why_runs_part(results["config"]),
+        "sampling": training.sampling(results["config"]),
+        "speed_rows": training.speed_rows(frameworks),
+        **quality_context(frameworks),
+        "last_epoch_rows": training.last_epoch_rows(frameworks),
+        "difference_rows": training.difference_rows(agreement) if agreement else [],
+        "parity": parity.parity(results),
+        "parity_rows": parity.parity_rows(results["parity"]["rungs"]),
+        "phase_rows": training.phase_rows(frameworks),
+        "environment_rows": training.environment_rows(results["environment"]),
+        "window": smoothing_window(max(run.num_steps for run in runs.values())),
+        "commands": {run.name: shlex.join(run.environment["command"]) for run in runs.values()},
+        "files": {
+            name.replace("*", f"{{{','.join(runs)}}}"): text
+            for name, text in FILES.items()
+            if name in WRITTEN_WITH_THE_REPORT or any(comparison_dir.glob(name))
+        },
+    }

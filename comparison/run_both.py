@@ -1,0 +1,118 @@
+"""Runs both implementations, each in its own process, one after the other, with the same threads and environment."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from common.errors import RunFailedError, UserError
+from common.options import RunOptions
+from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, is_blank, read_status
+from common.records.origin import check_same_config, find_origin
+from common.safe_read import unreadable_is_named
+from comparison.processes import USER_ERROR, Children, check_writable, child_flags, last_words
+
+FRAMEWORKS = tuple(FRAMEWORK_NAMES)
+
+
+def run_both(options: RunOptions, folder: Path) -> int:
+    """Train PyTorch, then JAX, into `folder`; returns the first exit code that is not 0.
+
+    Both are checked before either trains, so that a missing framework or device is known at once.
+    """
+    unfinished = unfinished_halves(options, folder)
+    with Children() as children:
+        _check_both(options, children)
+        check_writable(folder)
+        for framework in unfinished:
+            process = children.start(child_command(framework, options, folder), options.num_threads)
+            code = process.wait()
+            if children.signal_number:
+                return 128 + children.signal_number
+            if code == USER_ERROR:  # the child has said what to do
+                return code
+            if code != 0:
+                raise RunFailedError(_post_mortem(framework, code, folder))
+    return 0
+
+
+def unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
+    """Frameworks that are still to train: both, or what is left to do of the comparison that is resumed."""
+    with unreadable_is_named(folder):
+        return _unfinished_halves(options, folder)
+
+
+def _unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
+    if options.resume is None:
+        if any(not is_blank(folder / framework) for framework in FRAMEWORKS if (folder / framework).exists()):
+            raise UserError(
+                f"{folder} already holds a comparison: choose another --output, remove it first, or go on with --resume"
+            )
+        return list(FRAMEWORKS)
+    if not any((folder / framework / CONFIG_FILE).exists() for framework in FRAMEWORKS):
+        raise UserError(
+            f"{folder} holds no comparison: name a folder with {' or '.join(FRAMEWORKS)} in it, or resume one half "
+            "with python -m torch_impl or python -m jax_impl"
+        )
+    unfinished = []
+    for framework in FRAMEWORKS:
+        if not (folder / framework / CONFIG_FILE).exists():
+            unfinished.append(framework)
+            continue
+        origin = find_origin(folder / framework)
+        check_same_config(options.config, origin)
+        finished = read_status(folder / framework)["status"] == "finished"
+        if not finished or origin.config != options.config:
+            unfinished.append(framework)
+    return unfinished
+
+
+def child_command(framework: str, options: RunOptions, folder: Path) -> list[str]:
+    """The standalone command that makes one half of the comparison; it can be typed by hand too."""
+    half = folder / framework
+    place = f"--resume={half}" if (half / CONFIG_FILE).exists() else f"--output={folder}"
+    scoring = [f"--draws={options.draws}", *(["--quick-scoring"] if options.quick_scoring else [])]
+    return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), *scoring, place]
+
+
+def _check_both(options: RunOptions, children: Children) -> None:
+    checks = [
+        children.start(
+            [*child_command(framework, options, Path("unused")), "--dry-run"],
+            options.num_threads,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for framework in FRAMEWORKS
+    ]
+    printed = [check.communicate() for check in checks]
+    children.check()
+    for check, (_, errors) in zip(checks, printed, strict=True):
+        if check.returncode != 0:
+            raise UserError(last_words(check, errors))
+    check_devices({name: output.splitlines()[-1] for name, (output, _) in zip(FRAMEWORK_NAMES, printed, strict=True)})
+
+
+def check_devices(devices: Mapping[str, str]) -> None:
+    """Raise UserError where one framework found an accelerator and the other did not; their names may differ."""
+    if len({device == "cpu" for device in devices.values()}) > 1:
+        found = ", ".join(f"{FRAMEWORK_NAMES[framework]} {device}" for framework, device in devices.items())
+        raise UserError(
+            f"the frameworks found unequal devices ({found}): install the other's build for this accelerator "
+            "(pip install 'jax[cuda12]', say), or pass --device cpu"
+        )
+
+
+def _post_mortem(framework: str, code: int, folder: Path) -> str:
+    name = FRAMEWORK_NAMES[framework]
+    run = folder / framework
+    if code > 0:
+        return f"{name} failed and said why above; what it did is in {run}"
+    reason = f"{name}'s process was ended by {signal.Signals(-code).name}"
+    hint = " (out of memory? try a smaller --batch-size)" if -code == signal.SIGKILL else ""
+    if not run.is_dir():
+        return f"{reason}{hint} before it had written anything"
+    status = read_status(run)
+    RunFolder(run).write_status("failed", message=reason, step=status["step"], epoch=status["epoch"])
+    return f"{reason}{hint}; what it did is in {run}"

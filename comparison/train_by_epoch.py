@@ -1,0 +1,62 @@
+"""Training that is scored after every epoch: what quality costs in time, for one framework."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common.records.folder import METRICS_FILE, TIMING_FILE
+
+
+class Epoch(NamedTuple):
+    """One epoch: its training without compilation, the compilation of its process, and the quick score after it."""
+
+    epoch: int
+    training_seconds: float
+    compile_seconds: float
+    images_per_second: float
+    quality: dict[str, float]  # of 2,000 samples; empty if they could not be scored
+    floor: dict[str, float]  # what real digits score
+
+
+def train_epochwise(
+    framework: str,
+    flags: Sequence[str],
+    folder: Path,
+    *,
+    place: Sequence[str] = (),
+    num_epochs: int,
+    run: Callable[[list[str]], None],
+) -> Iterator[Epoch]:
+    """A process an epoch, into `folder`, a run's; `run` starts a command and returns once it has succeeded.
+
+    A run that was resumed is, to the last bit, one that never stopped; `place` says where each of them runs. An epoch
+    must have more than one chunk, or nothing tells compilation from training.
+    """
+    for epoch in range(1, num_epochs + 1):
+        start = [*flags, f"--output={folder.parent}"] if epoch == 1 else [f"--resume={folder}"]
+        run([sys.executable, "-m", f"{framework}_impl", *start, *place, f"--epochs={epoch}", "--quick-scoring"])
+        timing = _read(folder / TIMING_FILE)
+        speed = timing["steady_images_per_second"]["median"]
+        compile_seconds = compilation(timing, batch_size=_read(folder / "config.json")["batch_size"])
+        metrics = _read(folder / METRICS_FILE)["metrics"] if (folder / METRICS_FILE).exists() else {}
+        yield Epoch(
+            epoch=epoch,
+            training_seconds=timing["training_seconds"] - compile_seconds,
+            compile_seconds=compile_seconds,
+            images_per_second=speed,
+            quality={name: metric["value"] for name, metric in metrics.items()},
+            floor={name: metric["floor"] for name, metric in metrics.items()},
+        )
+
+
+def compilation(timing: dict[str, Any], *, batch_size: int) -> float:
+    """What a process's first chunk took beyond a later one of as many steps."""
+    first = timing["chunks"][0]
+    usual = first["num_steps"] * batch_size / timing["steady_images_per_second"]["median"]
+    return max(first["seconds"] - usual, 0.0)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,320 @@
+"""Checkpoints hold everything and show every damage; a run goes on from them in either framework, or says why not."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from common.config import TrainConfig, to_dict
+from common.contract import Weights, expected_shapes, is_averaged
+from common.data.datasets import fit_images
+from common.errors import UserError
+from common.networks.build import build_architecture
+from common.networks.layers import Architecture
+from common.networks.presets import PRESETS
+from common.options import RunOptions, parse
+from common.records.checkpoint import (
+    checkpoint_header,
+    deserialise,
+    list_checkpoints,
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+    serialise,
+)
+from common.records.checkpoint_check import NEVER_NEGATIVE
+from common.records.folder import LOSSES_HEADER, RunFolder
+from common.records.origin import check_same_config, find_origin
+from common.records.resumed import read_losses, read_progress
+from common.training.log import TrainingLog
+from common.training.loop import train
+from common.training.start import Start, start_of
+from common.training.stop_request import StopRequest
+from comparison.parity.divergence import relative_l2
+from tests.common.test_loop import Recorder, Silent
+from tests.trainers import FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
+
+STEPS_PER_EPOCH = 20
+
+
+def drawn_weights(shapes: dict[str, tuple[int, ...]], seed: int, *, step: int = 7) -> Weights:
+    draw = np.random.default_rng(seed)
+    weights = {
+        name: np.array(step, np.int64) if name.endswith(".step") else draw.standard_normal(shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    return {name: abs(array) if name.endswith(NEVER_NEGATIVE) else array for name, array in weights.items()}
+
+
+def average_of(weights: Weights) -> Weights:
+    """Another generator, as the average is."""
+    return {name: array / 2 for name, array in weights.items() if is_averaged(name)}
+
+
+def start(path: Path, config: TrainConfig, architecture: Architecture | None = None) -> tuple[Start, list[str]]:
+    """Where a run of small networks begins that resumes what is at `path`."""
+    architecture = architecture or small_architecture(config)
+    return start_of(find_origin(path), config, architecture, steps_per_epoch=STEPS_PER_EPOCH)
+
+
+@hypothesis.given(
+    preset=strategies.sampled_from(list(PRESETS)),
+    width=strategies.integers(1, 5),
+    latent_dim=strategies.integers(1, 9),
+    image_channels=strategies.sampled_from([1, 3]),
+    first=strategies.sampled_from(FRAMEWORKS),
+    seed=strategies.integers(0, 2**32 - 1),
+)
+@hypothesis.settings(max_examples=8, deadline=None, derandomize=True)
+def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
+    preset, width, latent_dim, image_channels, first, seed
+):
+    config = replace(PRESETS[preset], latent_dim=latent_dim)
+    architecture = build_architecture(config, width=width, image_channels=image_channels)
+    weights = given = drawn_weights(expected_shapes(architecture), seed)
+    average = given_average = average_of(weights)
+    for framework in (first, *(name for name in FRAMEWORKS if name != first), first):
+        trainer_module, device_module = MODULES[framework]
+        trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
+        trainer.load_weights(weights)
+        weights, average, _ = deserialise(io.BytesIO(serialise(trainer.export_weights(), average, {})))
+    assert weights.keys() == given.keys()
+    for name, array in given.items():
+        assert weights[name].dtype == array.dtype
+        assert weights[name].tobytes() == array.tobytes(), name
+    assert {name: array.tobytes() for name, array in average.items()} == {
+        name: array.tobytes() for name, array in given_average.items()
+    }
+
+
+@pytest.mark.parametrize("preset", ["dcgan32", "dcgan28"])
+def test_handing_over_in_float64_is_as_good_as_never_stopping(preset, digits):
+    config = small_config(preset, precision="float64")
+    images, latents = chunk_of(config, digits, num_steps=4)
+    uninterrupted = {}
+    for framework in FRAMEWORKS:
+        trainer = build(framework, config)
+        trainer.train_chunk(images, latents)
+        uninterrupted[framework] = trainer.export_weights()
+    for first, second in (FRAMEWORKS, FRAMEWORKS[::-1]):
+        begun, ended = build(first, config), build(second, config)
+        begun.train_chunk(images[:2], latents[:2])
+        ended.load_weights(begun.export_weights())
+        ended.train_chunk(images[2:], latents[2:])
+        for weights in uninterrupted.values():
+            for name, array in ended.export_weights().items():
+                assert relative_l2(array, weights[name]) < 1e-12, name
+
+
+def interrupted_run(
+    folder: Path, framework: str, config: TrainConfig, images: np.ndarray, *, after_chunks: int | None
+) -> RunFolder:
+    """A run that is told to stop after so many chunks, or resumed to its end."""
+    stop, log = StopRequest(), TrainingLog()
+    chunks: Iterator[int] = iter(range(1, 1000))
+
+    def on_chunk() -> None:
+        if next(chunks) == after_chunks:
+            stop.signal_number = 2
+
+    run = RunFolder.reopen(folder) if folder.exists() else RunFolder.create(folder)
+    run.write_json("config.json", to_dict(config))
+    architecture = small_architecture(config)
+    origin = find_origin(folder) if list_checkpoints(folder / "checkpoints") else None
+    start, _ = start_of(origin, config, architecture, steps_per_epoch=len(images) // config.batch_size)
+    trainer = build(framework, config)
+    trainer.load_weights(start.weights)
+    recorder: Any = Recorder(trainer, on_chunk=on_chunk)
+    train(recorder, config, images, run, Silent(), stop, log, start)
+    run.unlock()
+    return run
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_run_stopped_twice_and_resumed_leaves_the_bytes_of_one_that_was_not(framework, digits, tmp_path):
+    config = small_config(batch_size=8, epochs=3)
+    images = fit_images(digits[: 8 * 20], config.image_size)  # chunks of 16 and 4 steps
+    whole, parts = tmp_path / "whole" / framework, tmp_path / "parts" / framework
+    interrupted_run(whole, framework, config, images, after_chunks=None)
+    for after_chunks in (1, 2, None):
+        interrupted_run(parts, framework, config, images, after_chunks=after_chunks)
+    names = ["losses.csv", "epochs.csv", "progress.npz", "checkpoints/step_60.safetensors"]
+    names += [f"samples/epoch_{epoch:03d}.png" for epoch in range(4)]
+    for name in names:
+        assert (parts / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_equal_runs_leave_equal_checkpoints_and_the_header_says_where_they_come_from(tmp_path):
+    config = small_config()
+    weights = drawn_weights(expected_shapes(small_architecture(config)), 0)
+    header = checkpoint_header(config, framework="jax", epoch=3)
+    assert serialise(weights, {}, header) == serialise(weights, {}, header)
+    found = load_checkpoint(save_checkpoint(tmp_path, weights, {}, step=9, header=header)).header
+    assert (found["format_version"], found["preset"], found["step"], found["epoch"]) == (2, "dcgan32", 9, 3)
+    assert found["framework"] == "jax"
+    assert found["config"] == to_dict(config)
+    assert len(found["config_hash"]) == 64
+    assert {"torch", "jax", "flax", "optax"} <= found["versions"].keys()
+
+
+def test_a_bit_flipped_anywhere_is_noticed_and_the_checkpoint_before_it_is_used(tmp_path):
+    config = small_config()
+    weights = drawn_weights(expected_shapes(small_architecture(config)), 0)
+    for step in (1, 2):
+        newest = save_checkpoint(tmp_path, weights, {}, step=step, header={"epoch": step})
+    content = newest.read_bytes()
+    places = {int(share * (len(content) - 1)) for share in np.linspace(0, 1, 101)} | set(range(0, 2500, 7))
+    for place in sorted(places):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        newest.write_bytes(damaged)
+        found, sentences = load_newest(tmp_path)
+        assert found is not None, place
+        assert found.header["step"] == 1, place
+        assert str(newest) in sentences[0]
+    for length in (0, 7, 8, 100, len(content) // 2, len(content) - 1):
+        newest.write_bytes(content[:length])
+        assert load_newest(tmp_path)[0].header["step"] == 1, length  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def saved_run(folder: Path, config: TrainConfig, *, steps: int = 0) -> Path:
+    run = RunFolder.create(folder)
+    run.write_json("config.json", to_dict(config))
+    if steps:
+        weights = drawn_weights(expected_shapes(small_architecture(config)), 0, step=steps)
+        header = {"config": to_dict(config), "epoch": 0}
+        save_checkpoint(folder / "checkpoints", weights, average_of(weights), step=steps, header=header)
+    run.unlock()
+    return folder
+
+
+def test_a_run_without_a_checkpoint_starts_over_and_one_without_an_intact_checkpoint_is_refused(tmp_path):
+    config = small_config()
+    run = saved_run(tmp_path / "torch", config)
+    assert start(run, config)[0].step == 0
+    (run / "checkpoints" / "step_5.safetensors").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"step_5\.safetensors.*no checkpoint of .* is intact"):
+        start(run, config)
+
+
+def test_records_that_do_not_reach_the_checkpoint_are_refused(tmp_path):
+    config = small_config()
+    run = saved_run(tmp_path / "torch", config, steps=5)
+    (run / "losses.csv").write_text("step,epoch,discriminator_loss,generator_loss,real_score,fake_score\n1,1,2,3,4,5\n")
+    with pytest.raises(UserError, match=r"losses\.csv lacks steps up to 5"):
+        start(run, config)
+    (run / "losses.csv").write_bytes(b"\xff\x00,")
+    with pytest.raises(UserError, match=r"losses\.csv cannot be read"):
+        start(run, config)
+
+
+def test_a_checkpoint_of_other_networks_is_refused_naming_the_tensor(tmp_path):
+    config = small_config()
+    run = saved_run(tmp_path / "torch", config, steps=5)
+    checkpoint = run / "checkpoints" / "step_5.safetensors"
+    with pytest.raises(UserError, match=r"generator\.layers\.0\.weight has shape"):
+        start(checkpoint, config, build_architecture(config, width=8))
+
+
+def test_only_epochs_may_change_and_only_grow(tmp_path):
+    config = small_config(epochs=3)
+    origin = find_origin(saved_run(tmp_path / "torch", config))
+    check_same_config(replace(config, epochs=5), origin)
+    with pytest.raises(UserError, match=r"another batch_size \(8 / 9\), seed \(0 / 1\)"):
+        check_same_config(replace(config, batch_size=9, seed=1), origin)
+    with pytest.raises(UserError, match="--epochs can only grow"):
+        check_same_config(replace(config, epochs=2), origin)
+
+
+def test_resuming_takes_the_configuration_of_the_run(tmp_path):
+    config = small_config("smoke", epochs=3, seed=4)
+    saved_run(tmp_path / "torch", config)
+    for path in (tmp_path, tmp_path / "torch"):
+        options = parse(RunOptions, [f"--resume={path}", "--epochs=7"], program="", description="")
+        assert options.config == replace(config, epochs=7)
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty", "file"])
+def test_what_holds_no_run_is_refused(name, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("{}")
+    with pytest.raises(UserError, match=str(tmp_path / name)):
+        find_origin(tmp_path / name)
+
+
+def test_a_folder_in_use_is_refused_to_a_second_run(tmp_path):
+    run = RunFolder.create(tmp_path / "torch")
+    run.write_json("config.json", {})
+    with pytest.raises(UserError, match="in use by another run"):
+        RunFolder.reopen(tmp_path / "torch")
+    with pytest.raises(UserError, match="already holds a run"):
+        RunFolder.create(tmp_path / "torch")
+    run.unlock()
+    RunFolder.reopen(tmp_path / "torch").unlock()
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    run = saved_run(tmp_path / "torch", small_config())
+    for name in (".losses.csv.12.tmp", "checkpoints/.step_3.safetensors.12.tmp"):
+        (run / name).write_bytes(b"half")
+    RunFolder.reopen(run).unlock()
+    assert list(run.rglob("*.tmp")) == []
+
+
+def test_a_run_killed_before_it_wrote_anything_can_be_started_again_in_its_folder(tmp_path):
+    RunFolder.create(tmp_path / "torch").unlock()
+    RunFolder.create(tmp_path / "torch").unlock()
+
+
+def test_a_start_from_a_bare_checkpoint_counts_its_steps_on(digits, tmp_path):
+    config = small_config(epochs=2)
+    images = fit_images(digits[: 8 * 4], config.image_size)
+    trainer = build("torch", config)
+    log = TrainingLog()
+    run = RunFolder.create(tmp_path / "torch")
+    train(trainer, config, images, run, Silent(), StopRequest(), log, Start(trainer.export_weights(), step=4))
+    assert [row[:2] for row in log.losses] == [(5, 2), (6, 2), (7, 2), (8, 2)]
+    with np.load(tmp_path / "torch" / "progress.npz") as progress:
+        assert progress["epochs"].tolist() == [2]
+
+
+PROGRESS = {"epochs": np.arange(3), "images": np.zeros((3, 64, 32, 32), np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "accepted"),
+    [
+        (PROGRESS, 3),
+        ({**PROGRESS, "epochs": np.arange(1, 4)}, 2),  # of a run that began at a checkpoint of the first epoch
+        ({**PROGRESS, "epochs": np.arange(4, 7)}, None),
+        ({**PROGRESS, "epochs": np.arange(2)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 64, 28, 28), np.uint8)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 9, 32, 32), np.uint8)}, None),
+        ({**PROGRESS, "images": np.zeros((3, 64, 32, 32, 3), np.uint8)}, None),
+    ],
+)
+def test_pictures_are_taken_up_to_the_epoch_and_refused_if_they_are_not_of_this_run(arrays, accepted, tmp_path):
+    path = tmp_path / "progress.npz"
+    np.savez(path, **arrays)
+    if accepted is None:
+        with pytest.raises(UserError, match=r"progress\.npz cannot be read"):
+            read_progress(path, small_architecture(small_config()), last_epoch=2)
+    else:
+        assert len(read_progress(path, small_architecture(small_config()), last_epoch=2)) == accepted
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["1,1,2,3,4,5\n3,1,2,3,4,5\n", "1,1,2,3\n", "1,9,2,3,4,5\n", "1,1,x,3,4,5\n", "1,1,2,3,4," + "5" * 300, "\n"],
+)
+def test_losses_that_do_not_count_are_refused(rows, tmp_path):
+    path = tmp_path / "losses.csv"
+    path.write_text(f"{','.join(LOSSES_HEADER)}\n{rows}")
+    with pytest.raises(UserError, match=r"losses\.csv cannot be read"):
+        read_losses(path, last_step=5)

@@ -1,0 +1,427 @@
+"""The benchmark's arithmetic on timings that are made up, and its counts against PyTorch's own."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from common.config import TrainConfig, to_dict
+from common.errors import UserError
+from common.networks.build import build_architecture
+from common.networks.presets import PRESETS
+from comparison.bench import verdicts
+from comparison.bench.flops import flops_per_step, forward_flops
+from comparison.bench.options import FORMS, parse_arms, parse_batch_sizes
+from comparison.bench.schedule import repeat, turns
+from comparison.bench.statistics import Interval, break_even_step, is_itself, quartiles, ratio
+from comparison.commands.bench import bench
+from comparison.report.bench_tables import arm_rows, ratio_rows
+from comparison.report.bench_words import headlines, notices, write_report
+from comparison.report.write import write_report as write_comparison_report
+from comparison.train_by_epoch import compilation, train_epochwise
+from tests import counting
+from tests.synthetic_runs import real_digits, write_comparison
+from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
+from torch_impl.model import Discriminator, Generator
+
+ROOFS = {"float32": 200.0, "bfloat16": 800.0}
+
+
+def record(seconds: float, *, losses: tuple[float | None, ...] = (1.4, 1.3), first: float = 5.0) -> dict:
+    """What a measuring process writes, for steps of so many seconds."""
+    return {
+        "block_seconds_per_step": [seconds, 0.99 * seconds, 1.3 * seconds],
+        "first_losses": list(losses),
+        "steps_per_block": 2,
+        "import_seconds": 2.0,
+        "data_loading_seconds": 0.3,
+        "build_seconds": 0.5,
+        "compile_seconds": 4.0,
+        "first_block_seconds": first,
+        "warm_up_seconds": 1.0,
+        "data_seconds_per_step": 0.001,
+        "generate_seconds_per_image": 0.0005,
+        "peak_memory_bytes": 10**9,
+        "device": "cpu",
+    }
+
+
+def made_up(**step_seconds: list[float]) -> dict[str, list[dict]]:
+    return {
+        name.replace("_", "-"): [record(seconds) for seconds in repetitions]
+        for name, repetitions in step_seconds.items()
+    }
+
+
+CERTIFIED = verdicts.Certificate(True, "certified by the ladder")
+QUIET = {"arm": "torch", "ratio": 1.0, "low": 0.98, "high": 1.03, "holds": True}
+DRIFTING = {"arm": "torch", "ratio": 1.1, "low": 1.05, "high": 1.2, "holds": False}
+
+
+def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) -> dict:
+    """As `measure` puts it together."""
+    arms = {arm.name: arm for arm in parse_arms(",".join(measured), precision="float32")}
+    arm_results = {
+        name: verdicts.arm_result(arms[name], records, flops=10**10, batch_size=64, roofs=ROOFS)
+        for name, records in measured.items()
+    }
+    roof = {"torch": {"float32": {"512": 200.0}, "bfloat16": {"512": 800.0}}}
+    packages = dict.fromkeys(("torch", "jax", "jaxlib", "flax"), "1.0")
+    return {
+        "config": to_dict(TrainConfig(preset="smoke", batch_size=64)),
+        "num_images": 60_000,
+        "num_transposed_convolutions": 3,
+        "protocol": {
+            "command": ["python", "compare.py", "bench"],
+            "started_at": "2026-01-01T00:00:00+00:00",
+            "repetitions": 5,
+            "num_warm_up_blocks": 2,
+            "steps_per_block": 16,
+            "num_blocks": 3,
+            "quality_epochs": 2,
+        },
+        "flops_per_step": 10**10,
+        "machine": {
+            "num_threads": 2,
+            "packages": packages,
+            "cpu_flags": ["avx512f"],
+            "num_cpus": 2,
+            "memory_bytes": 10**10,
+            "python": "3.11",
+            "source_hash": "0",
+            "environment_variables": {"OMP_NUM_THREADS": "2"},
+            "device_flags": {"torch": {"flush_denormal": True}, "jax": {"tuned_cpu_compiler_options": ""}},
+            "devices": {"torch": "cpu", "jax": "cpu"},
+        },
+        "roof": verdicts.roof_result(roof, roof),
+        "control": control,
+        "parity": {"holds": True, "reason": CERTIFIED.reason},
+        "arms": arm_results,
+        **verdicts.verdicts(arms, measured, CERTIFIED, control),
+        "batch_sizes": [
+            {
+                "batch_size": size,
+                "arm": "torch",
+                "milliseconds_per_step": {"median": size / 2},
+                "images_per_second": 2e3,
+            }
+            for size in (32, 64)
+        ],
+        "quality": [
+            {
+                "arm": "torch",
+                "batch_size": size,
+                "compile_seconds": 1.0,
+                "floor": 0.1,
+                "epochs": [{"epoch": n, "training_seconds": 10.0, "frechet_distance": 5.0 / n} for n in (1, 2)],
+            }
+            for size in (32, 64)
+        ],
+        "compilation": {
+            "jax": {
+                f"{cache}_{name}": value
+                for cache in verdicts.CACHES
+                for name, value in (
+                    ("compile_seconds", 4.0),
+                    ("first_block_extra_seconds", 5.0),
+                    ("milliseconds_per_step", 250.0),
+                )
+            }
+        }
+        if "jax" in measured
+        else {},
+        "failed": [],
+    }
+
+
+@pytest.mark.parametrize("changed", ["source_hash", "packages"])
+def test_what_changed_while_it_was_measured_is_not_certified(changed):
+    environment = {"source_hash": "0", "packages": {"jax": "0.10.2"}}
+    unchanged = [{"environment": dict(environment)} for _ in range(2)]
+    assert verdicts.still_certified(CERTIFIED, environment, {"torch": unchanged}) is CERTIFIED
+    edited = [*unchanged, {"environment": environment | {changed: "another"}}]
+    found = verdicts.still_certified(CERTIFIED, environment, {"torch": unchanged, "jax": edited})
+    assert not found.holds
+    assert "while jax was measured" in found.reason
+
+
+def test_the_first_step_must_agree_more_closely_than_those_that_rounding_has_parted():
+    arms = {name: parse_arms(name, precision="float32")[0] for name in ("torch", "jax")}
+    expected = (1.4, 1.3, 1.2, 1.1, 1.0, 0.9)
+    for changed, refused in ((5, set()), (1, {"jax"})):
+        found = list(expected)
+        found[changed] *= 1.003 if changed > 1 else 1.02  # too far even for the steps after it
+        measured = {"torch": [record(0.1, losses=expected)], "jax": [record(0.1, losses=tuple(found))]}
+        told = verdicts.verdicts(arms, measured, CERTIFIED, QUIET)["refused"]
+        assert set(told) == refused
+        assert all("first step" in reason for reason in told.values())
+
+
+def test_arms_take_turns_and_lead_in_turn():
+    places = ["".join(item for number, item in turns("abc", 6) if number == repetition) for repetition in range(6)]
+    assert places == ["abc", "cba", "bca", "acb", "cab", "bac"]
+    assert [item for _, item in turns("ab", 4)] == list("abbabaab")
+
+
+def test_an_arm_that_stands_twice_keeps_its_repetitions_apart():
+    (arm,) = parse_arms("torch", precision="float32")
+    clock = iter(range(1, 7))
+    first, second = repeat([arm, arm], 3, lambda arm: record(next(clock)), lambda text: None)
+    assert [found["block_seconds_per_step"][0] for found in first] == [1, 4, 6]
+    assert [found["block_seconds_per_step"][0] for found in second] == [2, 3, 5]
+
+
+def test_a_ratio_is_taken_within_a_repetition_so_that_drift_cancels():
+    drift = np.linspace(1, 3, 9)
+    found = ratio(list(1.5 * drift), list(drift))
+    assert found.median == pytest.approx(1.5)
+    assert found.high - found.low < 1e-12
+
+
+@pytest.mark.parametrize(("num_repetitions", "expected"), [(5, 0.94), (6, 0.95), (12, 0.95)])
+def test_an_interval_holds_the_true_ratio_as_often_as_it_says(num_repetitions, expected):
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        a, b = (value * np.exp(0.05 * rng.standard_normal(num_repetitions)) for value in (1.2, 1.0))
+        found = ratio(list(a), list(b))
+        held += found.low <= 1.2 <= found.high
+    assert held / 300 == pytest.approx(expected, abs=0.035)
+
+
+def test_the_control_holds_for_noise_and_fails_where_one_side_is_favoured():
+    noise = np.random.default_rng(1).normal(1, 0.01, 5)
+    assert verdicts.control_result([record(s) for s in noise], [record(s) for s in noise[::-1]])["holds"]
+    assert not verdicts.control_result([record(s) for s in 1.1 * noise], [record(s) for s in noise])["holds"]
+    assert not is_itself(ratio([1.02] * 5, [1.0] * 5))
+    assert not is_itself(Interval(1.0, 0.8, 1.3)), "noise alone must not pass"
+
+
+def test_quartiles_are_those_of_numpy():
+    assert quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (3.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("extra_seconds", "step_seconds", "expected"),
+    [
+        ({"jax": 5.0, "torch": 0.0}, {"jax": 0.1, "torch": 0.2}, 50),
+        ({"torch": 0.0, "jax": 5.0}, {"torch": 0.2, "jax": 0.2}, None),
+        ({"jax": 5.0, "torch": 0.0}, {"jax": 0.3, "torch": 0.2}, None),
+        ({"jax": 0.0, "torch": 0.0}, {"jax": 0.3, "torch": 0.2}, 0),
+    ],
+)
+def test_compiling_is_repaid_when_the_saved_time_reaches_it(extra_seconds, step_seconds, expected):
+    assert break_even_step(extra_seconds, step_seconds) == expected
+
+
+def test_an_arm_s_result_is_what_its_times_say():
+    (arm,) = parse_arms("jax", precision="float32")
+    found = verdicts.arm_result(arm, [record(0.1)] * 3, flops=10**10, batch_size=64, roofs=ROOFS)
+    assert found["milliseconds_per_step"]["median"] == pytest.approx(100)
+    assert found["images_per_second"] == pytest.approx(640)
+    assert found["fraction_of_roof"] == pytest.approx(0.5)
+    assert found["first_block_extra_seconds"] == pytest.approx(5 - 2 * 0.1)
+    assert found["compile_seconds"] == 4
+
+
+def test_arms_without_a_certificate_or_with_other_losses_get_no_ratio():
+    arms = {arm.name: arm for arm in parse_arms("torch,jax,jax-bfloat16", precision="float32")}
+    measured = {name: [record(0.1)] for name in arms}
+    measured["jax"] = [record(0.1, losses=(1.4, 1.31))]
+    measured["jax-bfloat16"] = [record(0.2, losses=(1.4, 1.31))]
+    found = verdicts.verdicts(arms, measured, CERTIFIED, QUIET)
+    assert list(found["refused"]) == ["jax"]
+    assert "7.7e-03 off" in found["refused"]["jax"]
+    assert found["ratios"].keys() == {"torch/jax-bfloat16", "jax-bfloat16/torch"}
+    assert found["break_even_steps"].keys() == {"jax-bfloat16/torch"}
+    assert list(found["weaker_evidence"]) == ["jax-bfloat16"]
+    nothing = verdicts.verdicts(arms, measured, verdicts.Certificate(False, "parity does not hold"), QUIET)
+    assert list(nothing["refused"]) == list(arms)
+    assert nothing["ratios"] == nothing["break_even_steps"] == nothing["weaker_evidence"] == {}
+
+
+def test_no_step_repays_a_start_while_it_is_not_known_who_is_faster():
+    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
+    torch_seconds = [0.1, 0.1, 0.1, 0.1, 0.1]
+    for jax_seconds, known in (([0.09, 0.09, 0.11, 0.09, 0.11], set()), ([0.08] * 5, {"jax/torch"})):
+        found = verdicts.verdicts(arms, made_up(torch=torch_seconds, jax=jax_seconds), CERTIFIED, QUIET)
+        assert found["break_even_steps"].keys() == known
+
+
+def test_a_loss_that_is_no_number_is_refused_and_can_be_written_down():
+    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
+    measured = {"torch": [record(0.1)], "jax": [record(0.1, losses=(1.4, None))]}
+    found = verdicts.verdicts(arms, measured, CERTIFIED, QUIET)
+    assert list(found["refused"]) == ["jax"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_without_a_control_that_holds_there_is_no_verdict():
+    measured = made_up(torch=[0.2] * 5, jax=[0.25] * 5)
+    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
+    found = verdicts.verdicts(arms, measured, CERTIFIED, DRIFTING)
+    assert found["ratios"] == found["break_even_steps"] == {}
+    result = made_up_result(measured, control=DRIFTING)
+    assert len(arm_rows(result)) == 3
+    assert len(ratio_rows(result)) == 1
+    assert any("no verdict" in sentence for sentence in notices(result))
+
+
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
+def test_the_count_of_operations_is_pytorch_s_own(preset, digits):
+    config = small_config(preset)
+    architecture = small_architecture(config)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        Generator(architecture, variant="idiomatic")(torch.zeros(1, config.latent_dim))
+    assert counter.get_total_flops() == sum(forward_flops(architecture.generator, size=1))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        Discriminator(architecture, variant="idiomatic")(torch.zeros(1, 1, config.image_size, config.image_size))
+    assert counter.get_total_flops() == sum(forward_flops(architecture.discriminator, size=config.image_size))
+    trainer = build("torch", config)
+    chunk = chunk_of(config, digits, num_steps=1)
+    with FlopCounterMode(display=False) as counter:
+        trainer.train_chunk(*chunk)
+    assert counter.get_total_flops() == flops_per_step(architecture, config)
+
+
+def test_the_default_preset_s_count_is_the_formula_s():
+    """3 F_G - f_G1 + 8 F_D - 2 f_D1: the last term since no image needs a gradient in D's own update."""
+    config = PRESETS["dcgan32-wide"]
+    architecture = build_architecture(config)
+    generator = forward_flops(architecture.generator, size=1)
+    discriminator = forward_flops(architecture.discriminator, size=32)
+    per_image = 3 * sum(generator) - generator[0] + 8 * sum(discriminator) - 2 * discriminator[0]
+    assert flops_per_step(architecture, config) == 128 * per_image
+
+
+def test_arms_are_named_once_and_known():
+    arms = parse_arms(",".join([*FORMS, "jax-bfloat16"]), precision="float32")
+    assert [arm.precision for arm in arms] == ["float32"] * 5 + ["bfloat16"]
+    assert arms[-1].config(TrainConfig()).precision == "bfloat16"
+    assert arms[1].config(TrainConfig()).variant == "idiomatic"
+    for names in ("torch,torch", "tensorflow", ","):
+        with pytest.raises(UserError, match="--arms"):
+            parse_arms(names, precision="float32")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("32,", [32]), (" 32 , 64", [32, 64]), ("", [])])
+def test_batch_sizes_are_whole_numbers(text, expected):
+    assert parse_batch_sizes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", "32,32"])
+def test_a_batch_size_that_is_none_or_comes_twice_is_refused(text):
+    with pytest.raises(UserError, match="--batch-sizes"):
+        parse_batch_sizes(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--repetitions=4"], "at least 5"),
+        (["--preset=smoke", "--batch-sizes=32,1024"], "batches of 1024 needs 16384 images, there are 2048"),
+        (["--num-blocks=0"], "at least 1"),
+        (["--preset=smoke", "--steps-per-block=4", "--quality-epochs=1", "--dataset=cifar10"], "only the digits"),
+        (["--arms=theano"], "unknown"),
+        (["--arms=torch-bfloat16", "--batch-sizes=32"], "name one in --arms"),
+        (["--preset=smoke", "--quality-epochs=1", "--batch-sizes=64"], "too short to tell"),
+        (["--json=/nowhere/x.json"], "--json"),
+    ],
+)
+def test_wrong_flags_are_found_before_anything_is_measured(flags, message):
+    with pytest.raises(UserError, match=message):
+        bench(flags)
+
+
+def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
+    result = made_up_result(made_up(torch=[0.2, 0.21, 0.2], torch_idiomatic=[0.3, 0.31, 0.3], jax=[0.25, 0.26, 0.25]))
+    write_report(tmp_path, result)
+    page = (tmp_path / "speed.md").read_text()
+    assert "| PyTorch, idiomatic | 300" in page
+    assert "| PyTorch, tuned | PyTorch, idiomatic | 0.67" in page
+    assert "torch against itself 1.00 (0.98 to 1.03)" in page
+    assert "| 64 | PyTorch, tuned | 2 | 20 | 21 | 2.50 | 0.100 |" in page
+    for name in ("phases.png", "batch_sizes.png", "quality.png"):
+        assert (tmp_path / "figures" / name).stat().st_size > 5000
+        assert f"figures/{name}" in page
+    json.dumps(result, allow_nan=False)
+
+
+def test_the_headlines_say_what_each_framework_loses_as_it_is_taught_and_why():
+    seconds = {"torch": [0.2] * 5, "torch_idiomatic": [0.3] * 5, "jax": [0.25] * 5, "jax_idiomatic": [2.5] * 5}
+    torch_gap, jax_gap, between = headlines(made_up_result(made_up(**seconds)))
+    assert "1.50 (1.50 to 1.50) times as long as a tuned one, through memory layout" in torch_gap
+    assert "10.00 (10.00 to 10.00) times as long as a tuned one, mostly through one path of XLA" in jax_gap
+    assert between.endswith("1.25 (1.25 to 1.25) times as long as PyTorch's")
+    fully_connected = made_up_result(made_up(**seconds)) | {"num_transposed_convolutions": 0}
+    assert not any("through" in sentence for sentence in headlines(fully_connected))
+    assert headlines(made_up_result(made_up(**seconds), control=DRIFTING)) == []
+
+
+def test_a_comparison_s_report_shows_the_benchmark_in_its_folder(tmp_path):
+    folder = write_comparison(tmp_path / "comparison")
+    result = made_up_result(made_up(torch=[0.2] * 5, jax=[0.25] * 5))
+    result["arms"]["torch"]["title"] = "<b>PyTorch</b>"
+    write_report(folder, result)
+    write_comparison_report(folder, real_digits(64))
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text()
+        assert "A step, benchmarked" in text
+        assert "Other source files were benchmarked than PyTorch was trained with" in text
+        assert "Another preset" in text
+        assert "1.25 (1.25 to 1.25) times as long" in text
+        assert "&lt;b&gt;PyTorch" in text
+    assert "figures/phases.png" in (folder / "report.md").read_text()
+    (folder / "bench.json").write_text('{"arms": []}')
+    with pytest.raises(UserError, match=r"bench\.json is not what .* writes .* delete it"):
+        write_comparison_report(folder, real_digits(64))
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_a_measuring_process_times_every_phase_and_writes_the_first_losses(framework, tmp_path):
+    json_file = tmp_path / "measured.json"
+    flags = ["measure", *counting.FLAGS, "--steps-per-block=3", "--num-blocks=2", f"--json={json_file}"]
+    assert counting.run(framework, *flags) == 0
+    found = json.loads(json_file.read_text())
+    assert len(found["block_seconds_per_step"]) == 2
+    assert found["first_losses"] == [0.5] * 6
+    assert all(found[name] >= 0 for name in verdicts.PHASES)
+    assert counting.run(framework, "measure", "--roof", f"--json={tmp_path / 'roof.json'}") == 0
+    assert json.loads((tmp_path / "roof.json").read_text())["roof"]["bfloat16"].keys() == {"512", "1024", "2048"}
+
+
+def test_training_epoch_by_epoch_runs_every_epoch_in_the_same_place(tmp_path):
+    commands = []
+
+    def run(command: list[str]) -> None:
+        commands.append(command)
+        chunks = [{"num_steps": 16, "seconds": 5.0}]
+        timing = {"chunks": chunks, "steady_images_per_second": {"median": 1024.0}, "training_seconds": 10.0}
+        (tmp_path / "torch").mkdir(exist_ok=True)
+        (tmp_path / "torch/timing.json").write_text(json.dumps(timing))
+        (tmp_path / "torch/config.json").write_text('{"batch_size": 64}')
+        if len(commands) == 1:
+            metrics = {"metrics": {"frechet_distance": {"value": 2.0, "floor": 0.1}}}
+            (tmp_path / "torch/metrics.json").write_text(json.dumps(metrics))
+        else:
+            (tmp_path / "torch/metrics.json").unlink()
+
+    place = ["--threads=1", "--device=cpu"]
+    folder = tmp_path / "torch"
+    first, second = train_epochwise("torch", ["--preset=smoke"], folder, place=place, num_epochs=2, run=run)
+    assert all(set(place) < set(command) for command in commands)
+    assert (first.quality, first.floor, second.quality) == ({"frechet_distance": 2.0}, {"frechet_distance": 0.1}, {})
+    assert first.training_seconds == pytest.approx(10 - first.compile_seconds)
+
+
+def test_compilation_is_what_the_first_chunk_took_beyond_a_later_one():
+    timing = {"chunks": [{"num_steps": 16, "seconds": 5.0}], "steady_images_per_second": {"median": 1024.0}}
+    assert compilation(timing, batch_size=64) == pytest.approx(4.0)
+    assert compilation(timing, batch_size=512) == 0
+
+
+def test_a_measuring_process_needs_a_place_for_its_result(capsys):
+    assert counting.run("torch", "measure") == 2
+    assert "--json" in capsys.readouterr().err

@@ -1,0 +1,266 @@
+"""The commands as a person runs them: subprocesses, their exit codes, their words."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from comparison.run_both import check_devices
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--preset=smoke", "--quick-scoring", "--train-size=1024", "--batch-size=16", "--threads=1"]
+
+
+def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        timeout=280,
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """One small comparison on real MNIST, shared by the tests that look at what it left."""
+    folder = tmp_path_factory.mktemp("comparison") / "run"
+    return run("compare.py", *TINY, "--no-certify", f"--output={folder}"), folder
+
+
+def test_compare_trains_both_and_writes_the_report(comparison):
+    result, folder = comparison
+    assert result.returncode == 0, result.stderr
+    assert "PyTorch: epoch 1/1" in result.stdout
+    assert "JAX / Flax NNX: epoch 1/1" in result.stdout
+    for name in ("report.html", "report.md", "comparison.json"):
+        assert (folder / name).stat().st_size > 1000
+    results = json.loads((folder / "comparison.json").read_text())
+    for framework in ("torch", "jax"):
+        numbers = results["frameworks"][framework]
+        assert numbers["steady_images_per_second"]["median"] > 0
+        assert 1e8 < numbers["peak_memory_bytes"] < 2.5e9
+        assert json.loads((folder / framework / "status.json").read_text())["status"] == "finished"
+
+
+def test_both_halves_ran_the_same_config_threads_and_environment(comparison):
+    _, folder = comparison
+    torch_run, jax_run = (folder / framework for framework in ("torch", "jax"))
+    assert (torch_run / "config.json").read_bytes() == (jax_run / "config.json").read_bytes()
+    environments = [json.loads((path / "environment.json").read_text()) for path in (torch_run, jax_run)]
+    for name in ("num_threads", "num_cpus", "cpu_flags", "memory_bytes", "python", "num_parameters"):
+        assert environments[0][name] == environments[1][name]
+    variables = [environment["environment_variables"] for environment in environments]
+    assert variables[0] == variables[1]
+    assert variables[0]["OMP_NUM_THREADS"] == variables[0]["PJRT_NPROC"] == "1"
+
+
+def test_losses_of_both_agree_at_first_and_stay_close_for_ten_steps(comparison):
+    _, folder = comparison
+    rows = [
+        [line.split(",") for line in (folder / framework / "losses.csv").read_text().splitlines()[1:]]
+        for framework in ("torch", "jax")
+    ]
+    for step, (torch_row, jax_row) in enumerate(zip(*rows, strict=True), start=1):
+        for column in (2, 3):
+            reference = float(torch_row[column])
+            difference = abs(float(jax_row[column]) - reference) / abs(reference)
+            assert difference < (1e-4 if step == 1 else 2e-2) or step > 10, (step, column, difference)
+
+
+def test_the_report_can_be_written_again(comparison):
+    _, folder = comparison
+    (folder / "report.html").unlink()
+    assert run("compare.py", "report", str(folder)).returncode == 0
+    assert (folder / "report.html").exists()
+
+
+def test_a_used_folder_is_refused_before_anything_is_trained(comparison):
+    _, folder = comparison
+    before = sorted(path.name for path in folder.rglob("*"))
+    for command in (["compare.py"], ["-m", "jax_impl"]):
+        result = run(*command, *TINY, f"--output={folder}")
+        assert result.returncode == 2
+        assert "already holds" in result.stderr
+        assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+BAD = {
+    "an unknown flag": (["--epoch=3"], "--epochs"),
+    "a value of the wrong type": (["--epochs=ten"], "--epochs"),
+    "a missing value": (["--epochs"], "--epochs"),
+    "an unknown preset": (["--preset=dcgan99"], "choose one of dcgan32"),
+    "an unknown choice": (["--variant=fast"], "tuned"),
+    "an unknown dataset": (["--dataset=no_such_dataset"], "TFDS knows no such dataset"),
+    "a missing data folder": (["--data-dir=/no/such/folder"], "is not a folder"),
+    "an empty batch": (["--batch-size=0"], "batch_size is 0"),
+    "a batch larger than the data": (["--train-size=100", "--batch-size=101"], "only 100 training images"),
+    "more images than there are": (["--train-size=60001"], "60000"),
+    "a size the networks do not make": (["--image-size=64"], "makes 32 px images"),
+    "a negative learning rate": (["--learning-rate-generator=-1"], "learning_rate_generator"),
+    "negative threads": (["--threads=-2"], "--threads"),
+    "no such device": (["--device=gpu"], "--device cpu"),
+    "an unwritable folder": (["--output=/proc/run"], "--output"),
+    "an existing folder that cannot be written": (["--output=/proc/sys/kernel"], "--output"),
+    "absurdly many threads": (["--threads=99999999"], "--threads"),
+    "a version TFDS does not know": (["--dataset=mnist:9.9.9"], "TFDS knows no such dataset"),
+    "a stray word": (["fast"], "fast"),
+}
+
+
+# One parser reads the flags of all commands, which compare.py stands for; each command has its own use of what it read.
+NEEDS_DATA = ("an unknown dataset", "a batch larger than the data", "more images than there are", "an empty batch")
+NEEDS_FRAMEWORK = ("no such device", "an unwritable folder", "an existing folder that cannot be written")
+CASES = [("compare.py", case) for case in BAD]
+CASES += [("jax_impl", case) for case in ("an unknown flag", *NEEDS_DATA, *NEEDS_FRAMEWORK)]
+CASES += [("torch_impl", case) for case in NEEDS_FRAMEWORK]
+
+
+@pytest.mark.parametrize(("command", "case"), CASES)
+def test_bad_input_is_one_line_that_says_what_to_do_and_exit_code_2(command, case, tmp_path):
+    flags, said = BAD[case]
+    arguments = [command] if command.endswith(".py") else ["-m", command]
+    output = [] if any(flag.startswith("--output") for flag in flags) else [f"--output={tmp_path / 'new'}"]
+    result = run(*arguments, *(flags if case == "a stray word" else [*TINY, *flags]), *output)
+    assert result.returncode == 2, result.stderr
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_console_without_box_drawing_gets_the_same_line():
+    plain, boxed = (
+        run("compare.py", "--epoch=3", environment={"PYTHONIOENCODING": encoding}).stderr
+        for encoding in ("latin-1", "utf-8")
+    )
+    assert plain == boxed
+
+
+@pytest.mark.parametrize("missing", ["torch", "jax"])
+def test_compare_says_which_framework_is_missing_before_it_trains_the_other(missing, tmp_path):
+    (tmp_path / missing).mkdir()
+    (tmp_path / missing / "__init__.py").write_text(f"raise ImportError('No module named {missing}')")
+    result = run("compare.py", *TINY, f"--output={tmp_path / 'new'}", environment={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 2
+    assert "is not installed" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("damage", ["losses.csv", "timing.json", "progress.npz"])
+def test_a_report_of_damaged_records_names_the_folder(damage, comparison, tmp_path):
+    _, folder = comparison
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    content = (copy / "jax" / damage).read_bytes()
+    (copy / "jax" / damage).write_bytes(content[: len(content) * 2 // 3] + b",\n")
+    result = run("compare.py", "report", str(copy))
+    assert result.returncode == 2
+    assert "damaged records" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_frameworks_on_unequal_devices_are_no_comparison_and_one_accelerator_may_have_two_names():
+    check_devices({"torch": "cpu", "jax": "cpu"})
+    check_devices({"torch": "NVIDIA H100 80GB HBM3", "jax": "NVIDIA H100"})
+    with pytest.raises(UserError, match=r"PyTorch NVIDIA H100, JAX / Flax NNX cpu.*--device cpu"):
+        check_devices({"torch": "NVIDIA H100", "jax": "cpu"})
+
+
+def test_help_shows_every_field_with_its_meaning():
+    result = run("compare.py", "--help")
+    assert result.returncode == 0
+    for words in ("--epochs", "--learning-rate-generator", "Passes over the training images", "--device"):
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_cleanly_with_what_was_done_kept(number, tmp_path):
+    flags = ["--preset=smoke", "--epochs=500", "--train-size=6400", "--threads=1", f"--output={tmp_path}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch_impl", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "torch" / "epochs.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors == ""
+    assert "stopped at step" in output
+    status = json.loads((tmp_path / "torch" / "status.json").read_text())
+    assert status["status"] == "interrupted"
+    assert len((tmp_path / "torch" / "losses.csv").read_text().splitlines()) == status["step"] + 1
+    assert not (tmp_path / "torch" / "metrics.json").exists()
+
+
+def start_comparison(folder: Path) -> subprocess.Popen[str]:
+    """A comparison that would go on for long, once PyTorch has finished its first epoch."""
+    flags = ["--preset=smoke", "--epochs=500", "--train-size=6400", "--threads=1", f"--output={folder}"]
+    process = subprocess.Popen(
+        [sys.executable, "compare.py", *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 200
+    while not (folder / "torch" / "epochs.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_compare_alone_reaches_the_framework_it_is_training(number, tmp_path):
+    process = start_comparison(tmp_path / "run")
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors == ""
+    assert "compare.py report" in output
+    assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "interrupted"
+    assert not (tmp_path / "run" / "jax").exists()
+
+
+def test_a_killed_process_is_reported_and_not_taken_for_finished(tmp_path):
+    parent = start_comparison(tmp_path / "run")
+    for child in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    _, errors = parent.communicate(timeout=60)
+    assert parent.returncode == 1
+    assert "SIGKILL" in errors
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "failed"
+
+
+@pytest.fixture
+def _sigint_not_ignored():
+    """A shell starts background jobs with SIGINT ignored, and a child would inherit that."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("_sigint_not_ignored")
+@pytest.mark.parametrize("delay_seconds", [0.6, 1.2])  # in the imports; in the checks
+def test_ctrl_c_while_the_program_starts_leaves_no_traceback_and_no_folder(delay_seconds, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "compare.py", *TINY, f"--output={tmp_path / 'new'}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(delay_seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,617 @@
+"""A checkpoint leaves for plain PyTorch or plain Flax NNX, works there without this project, and comes back whole."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+import torch
+
+import jax_impl.export
+import torch_impl.export
+from common.commands.dispatch import report_errors
+from common.config import TrainConfig, to_dict
+from common.contract import Weights, expected_shapes
+from common.data.randomness import fixed_latents
+from common.networks.build import weight_shapes
+from common.networks.layers import Architecture, BatchNorm, Conv, ConvTranspose, Tanh
+from common.records.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from comparison.commands.dispatch import PROGRAM, run_command
+from tests.test_boundaries import BLOCK, FRAMEWORK_MODULES, run_python
+from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, build, small_architecture, small_config
+
+CONFIG = small_config()
+NUM_UPDATES = 1234
+FORMATS = {"torch": "pytorch-state-dict", "jax": "orbax"}
+EXPORTS = {"torch": torch_impl.export, "jax": jax_impl.export}
+FAMILIES = ("dcgan32", "dcgan28", "seed001")
+
+# What somebody writes who has PyTorch and the file: width 4, latents of 16.
+PLAIN_TORCH = """
+import copy, sys, numpy as np, torch
+from torch import nn
+
+preset, path = sys.argv[1:]
+
+def up(inputs, outputs, kernel=4, stride=2, padding=1):
+    convolution = nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+def down(inputs, outputs):
+    return [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+
+first_up = up(16, 16, 4, 1, 0) + up(16, 8) if preset == "dcgan32" else up(16, 8, 7, 1, 0)
+last_down = down(8, 16) + [nn.Conv2d(16, 1, 4, bias=False)] if preset == "dcgan32" else [nn.Conv2d(8, 1, 7, bias=False)]
+discriminator = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1, bias=False), nn.LeakyReLU(0.2), *down(4, 8), *last_down)
+generator = nn.Sequential(*first_up, *up(8, 4), nn.ConvTranspose2d(4, 1, 4, 2, 1, bias=False), nn.Tanh())
+if preset == "seed001":
+    slope, up, down = nn.LeakyReLU(0.2), nn.ConvTranspose2d, nn.Conv2d
+    spread, gather = nn.Sequential(slope, nn.Unflatten(1, (16, 4, 4))), nn.Sequential(slope, nn.Flatten())
+    generator = nn.Sequential(
+        nn.Linear(16, 256), spread, up(16, 8, 4, 2, 1), nn.BatchNorm2d(8), slope,
+        up(8, 4, 4, 2, 1), nn.BatchNorm2d(4), slope, up(4, 1, 4, 2, 1), nn.Tanh(),
+    )
+    discriminator = nn.Sequential(
+        down(1, 4, 4, 2, 1), nn.BatchNorm2d(4), slope, down(4, 8, 4, 2, 1), nn.BatchNorm2d(8), slope,
+        down(8, 16, 4, 2, 1), gather, nn.Linear(256, 1),
+    )
+average = copy.deepcopy(generator)
+optimizer = torch.optim.Adam(generator.parameters())
+discriminator_optimizer = torch.optim.Adam(discriminator.parameters())
+parts = {
+    "generator": generator,
+    "discriminator": discriminator,
+    "generator_average": average,
+    "generator_optimizer": optimizer,
+    "discriminator_optimizer": discriminator_optimizer,
+}
+
+model = torch.load(path, weights_only=True)
+for name, part in parts.items():
+    part.load_state_dict(model[name])
+torch.save({name: part.state_dict() for name, part in parts.items()}, "again")
+
+with torch.inference_mode():
+    latents = torch.from_numpy(np.load("latents.npy"))
+    images = average.eval()(latents if preset == "seed001" else latents[:, :, None, None])
+    logits = discriminator.eval()(images)
+for parameter in generator.parameters():
+    parameter.grad = torch.ones_like(parameter)
+optimizer.step()
+updated = {f"generator.layers.{name}": p.detach().numpy() for name, p in generator.named_parameters()}
+np.savez("results.npz", images=images.numpy()[:, 0], logits=logits.numpy().ravel(), **updated)
+"""
+
+# The same with Flax NNX, optax and Orbax.
+PLAIN_JAX = """
+import os, sys, jax, jax.numpy as jnp, numpy as np, optax, orbax.checkpoint as ocp
+from functools import partial
+from flax import nnx
+
+preset, path = sys.argv[1:]
+rngs = nnx.Rngs(0)
+leaky_relu = partial(nnx.leaky_relu, negative_slope=0.2)
+zeros = nnx.initializers.zeros  # faster than random weights
+convolution = partial(nnx.Conv, use_bias=False, kernel_init=zeros, rngs=rngs)
+transposed = partial(nnx.ConvTranspose, use_bias=False, transpose_kernel=True, kernel_init=zeros, rngs=rngs)
+
+def up(inputs, outputs, kernel=4, stride=2, padding="SAME"):
+    layer = transposed(inputs, outputs, (kernel, kernel), strides=stride, padding=padding)
+    return [layer, nnx.BatchNorm(outputs, rngs=rngs), nnx.relu]
+
+def down(inputs, outputs):
+    return [convolution(inputs, outputs, (4, 4), strides=2), nnx.BatchNorm(outputs, rngs=rngs), leaky_relu]
+
+large, valid = preset == "dcgan32", {"padding": "VALID"}
+first_up = up(16, 16, 4, 1, "VALID") + up(16, 8) if large else up(16, 8, 7, 1, "VALID")
+last_down = down(8, 16) + [convolution(16, 1, (4, 4), **valid)] if large else [convolution(8, 1, (7, 7), **valid)]
+discriminator = nnx.Sequential(convolution(1, 4, (4, 4), strides=2), leaky_relu, *down(4, 8), *last_down)
+generator = nnx.Sequential(*first_up, *up(8, 4), transposed(4, 1, (4, 4), strides=2), jnp.tanh)
+if preset == "seed001":
+    linear, normal = partial(nnx.Linear, kernel_init=zeros, rngs=rngs), partial(nnx.BatchNorm, rngs=rngs)
+    up = partial(transposed, kernel_size=(4, 4), strides=2, use_bias=True)
+    down = partial(convolution, kernel_size=(4, 4), strides=2, use_bias=True)
+    spread, gather = lambda x: leaky_relu(x).reshape(-1, 4, 4, 16), lambda x: leaky_relu(x).reshape(len(x), -1)
+    generator = nnx.Sequential(
+        linear(16, 256), spread, up(16, 8), normal(8), leaky_relu, up(8, 4), normal(4), leaky_relu, up(4, 1), jnp.tanh
+    )
+    discriminator = nnx.Sequential(
+        down(1, 4), normal(4), leaky_relu, down(4, 8), normal(8), leaky_relu, down(8, 16), gather, linear(256, 1)
+    )
+average = nnx.clone(generator)
+optimizer = nnx.Optimizer(generator, optax.adam(2e-4, 0.5, 0.999), wrt=nnx.Param)
+discriminator_optimizer = nnx.Optimizer(discriminator, optax.adam(2e-4, 0.5, 0.999), wrt=nnx.Param)
+parts = {
+    "generator": generator,
+    "discriminator": discriminator,
+    "generator_average": average,
+    "generator_optimizer": optimizer,
+    "discriminator_optimizer": discriminator_optimizer,
+}
+
+with ocp.StandardCheckpointer() as checkpointer:
+    model = checkpointer.restore(path)
+    for name, part in parts.items():
+        nnx.update(part, nnx.restore_int_paths(model[name]))
+    again = {name: nnx.to_pure_dict(nnx.state(part)) for name, part in parts.items()}
+    checkpointer.save(os.path.abspath("again"), again)
+
+average.eval()
+discriminator.eval()
+latents = np.load("latents.npy")
+images = nnx.jit(average)(latents if preset == "seed001" else latents[:, None, None, :])
+logits = nnx.jit(discriminator)(images)
+gradients = jax.tree.map(jnp.ones_like, nnx.state(generator, nnx.Param))
+nnx.jit(lambda optimizer, generator: optimizer.update(generator, gradients))(optimizer, generator)
+canonical = {"kernel": "weight", "scale": "weight", "bias": "bias"}
+updated = {}
+for (_, index, name), parameter in nnx.to_flat_state(nnx.state(generator, nnx.Param)):
+    array = np.array(parameter[...])
+    if preset == "seed001" and index == 0:  # Flax flattens with the channels last, PyTorch with the channels first
+        array = np.moveaxis(array.reshape(-1, 4, 4, 16), -1, 1).reshape(-1, 256).T.squeeze()
+    updated[f"generator.layers.{index}.{canonical[name]}"] = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+np.savez("results.npz", images=images[..., 0], logits=logits.ravel(), **updated)
+"""
+PLAIN = {"torch": PLAIN_TORCH, "jax": PLAIN_JAX}
+
+
+def trained_weights(architecture: Architecture, config: TrainConfig = CONFIG, *, seed: int = 0) -> Weights:
+    """As after many updates: no tensor is at rest, variances are positive, one number is denormal and one is -0."""
+    draw = np.random.default_rng(seed)
+    dtype = np.float64 if config.precision == "float64" else np.float32
+    weights: Weights = {}
+    for name, shape in expected_shapes(architecture).items():
+        positive = name.endswith((".running_var", ".exp_avg_sq"))
+        values = draw.uniform(0.1, 1, shape) if positive else draw.normal(0, 0.2, shape)
+        weights[name] = np.array(NUM_UPDATES, np.int64) if name.endswith(".adam.step") else values.astype(dtype)
+    weights["generator.layers.0.weight.adam.exp_avg_sq"].flat[0] = 1e-40
+    weights["generator.layers.0.weight.adam.exp_avg"].flat[0] = -0.0
+    return weights
+
+
+def average_of(weights: Weights) -> Weights:
+    """Another generator, as the average is."""
+    names = (name for name in weights if name.startswith("generator.") and ".adam." not in name)
+    return {name: weights[name] * weights[name].dtype.type(0.9) for name in names}
+
+
+def write_run(
+    folder: Path,
+    config: TrainConfig = CONFIG,
+    *,
+    framework: str = "torch",
+    image_channels: int = 1,
+    changes: Weights | None = None,
+) -> Path:
+    """A run folder with one checkpoint; returns the checkpoint."""
+    weights = trained_weights(small_architecture(config, image_channels=image_channels), config) | (changes or {})
+    (folder / "checkpoints").mkdir(parents=True)
+    header = {"config": to_dict(config), "epoch": 1, "framework": framework}
+    return save_checkpoint(folder / "checkpoints", weights, average_of(weights), step=NUM_UPDATES, header=header)
+
+
+def bits(checkpoint: Checkpoint) -> list[dict[str, tuple[str, tuple[int, ...], bytes]]]:
+    """Two arrays are the same only if -0 is -0 and float32 is float32."""
+    parts = (checkpoint.weights, checkpoint.average)
+    return [{name: (a.dtype.str, a.shape, a.tobytes()) for name, a in tensors.items()} for tensors in parts]
+
+
+def convert(*words: object) -> int:
+    return run_command(["convert", *map(str, words)])
+
+
+def discriminate(weights: Weights, config: TrainConfig, images: np.ndarray) -> np.ndarray:
+    """This project's logits in eval mode."""
+    trainer: Any = build("torch", config)
+    trainer.load_weights(weights)
+    with torch.inference_mode():
+        return trainer.discriminator.eval()(torch.from_numpy(images)[:, None]).numpy()
+
+
+def updated(weights: Weights, name: str, config: TrainConfig) -> np.ndarray:
+    """Kingma & Ba 2015, algorithm 1, for a gradient of ones."""
+    first = config.beta1 * weights[f"{name}.adam.exp_avg"].astype(np.float64) + 1 - config.beta1
+    second = config.beta2 * weights[f"{name}.adam.exp_avg_sq"].astype(np.float64) + 1 - config.beta2
+    step = NUM_UPDATES + 1
+    first, second = first / (1 - config.beta1**step), second / (1 - config.beta2**step)
+    return weights[name] - config.learning_rate_generator * first / (np.sqrt(second) + 1e-8)
+
+
+@pytest.fixture
+def elsewhere(tmp_path) -> Callable[[str], tuple[Path, Path]]:
+    """Converts a new checkpoint for a framework; returns the checkpoint and what it became."""
+
+    def run(framework: str) -> tuple[Path, Path]:
+        checkpoint = write_run(tmp_path / "run")
+        convert(checkpoint, "--to", FORMATS[framework], "--output", tmp_path / "elsewhere")
+        return checkpoint, tmp_path / "elsewhere"
+
+    return run
+
+
+def rewrite(framework: str, path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Load the model as its users do, change it, and save it again."""
+    if framework == "torch":
+        content = torch.load(path, weights_only=True)
+        change(content)
+        torch.save(content, path)
+        return
+    with ocp.StandardCheckpointer() as checkpointer:
+        content = checkpointer.restore(path)
+        change(content)
+        checkpointer.save(path, content, force=True)
+
+
+def fails(captured: Any, *words: object) -> str:
+    """Run the command, which must end with exit code 2 and one line; returns the line."""
+    captured.readouterr()
+    assert report_errors(PROGRAM, lambda: convert(*words)) == 2
+    printed = captured.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1, printed.err
+    return printed.err.strip()
+
+
+@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_preset_comes_back_bit_for_bit(framework, preset, tmp_path):
+    checkpoint = write_run(tmp_path / "run", small_config(preset))
+    assert convert(tmp_path / "run", "--to", FORMATS[framework], "--output", tmp_path / "elsewhere") == 0
+    back = ["--like", checkpoint, "--output", tmp_path / "back.safetensors"]
+    assert convert(tmp_path / "elsewhere", "--to", "safetensors", *back) == 0
+    first, second = load_checkpoint(checkpoint), load_checkpoint(tmp_path / "back.safetensors")
+    assert bits(first) == bits(second)
+    assert first.header == second.header
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels"), [({"precision": "float64"}, 1), ({"precision": "bfloat16"}, 1), ({}, 3)]
+)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_other_precisions_and_colour_come_back_bit_for_bit(framework, changes, channels, tmp_path):
+    checkpoint = write_run(tmp_path / "run", small_config(**changes), image_channels=channels, framework="jax")
+    convert(checkpoint, "--to", FORMATS[framework], "--output", tmp_path / "elsewhere")
+    back = ["--like", tmp_path / "run", "--output", tmp_path / "back.safetensors"]
+    convert(tmp_path / "elsewhere", "--to", "safetensors", *back)
+    assert bits(load_checkpoint(checkpoint)) == bits(load_checkpoint(tmp_path / "back.safetensors"))
+
+
+@pytest.mark.parametrize("preset", FAMILIES)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_code_without_this_project_makes_the_same_images_and_the_same_next_update_and_loses_no_bit(
+    framework, preset, tmp_path
+):
+    config = small_config(preset)
+    checkpoint = load_checkpoint(write_run(tmp_path / "run", config, framework=framework))
+    convert(tmp_path / "run", "--to", FORMATS[framework], "--output", tmp_path / "elsewhere")
+    latents = fixed_latents(config.seed, num=8, latent_dim=config.latent_dim)
+    np.save(tmp_path / "latents.npy", latents)
+
+    command = [sys.executable, "-I", "-c", PLAIN[framework], preset, str(tmp_path / "elsewhere")]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)
+    assert result.returncode == 0, result.stderr
+    # What that code saved, after it had loaded everything, comes back too.
+    back = ["--like", tmp_path / "run", "--output", tmp_path / "back.safetensors"]
+    convert(tmp_path / "again", "--to", "safetensors", *back)
+    assert bits(load_checkpoint(tmp_path / "back.safetensors")) == bits(checkpoint)
+    results = np.load(tmp_path / "results.npz")
+
+    trainer = build(framework, config)
+    trainer.load_weights(checkpoint.weights | checkpoint.average)
+    images = trainer.generate(latents)
+    assert images.std() > 0.03
+    np.testing.assert_allclose(results["images"], images, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(results["logits"], discriminate(checkpoint.weights, config, images), rtol=0, atol=1e-5)
+    parameters = [name for name in weight_shapes(small_architecture(config)) if name.startswith("generator.")]
+    assert {"images", "logits", *parameters} == set(results.files)
+    for name in parameters:
+        expected = updated(checkpoint.weights, name, config)
+        np.testing.assert_allclose(results[name], expected, rtol=0, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_axes_follow_the_kind_of_layer_also_where_sizes_cannot_tell_it(framework):
+    layers = (Conv(3, 3, 3, 1, 1, bias=True), BatchNorm(3), ConvTranspose(3, 3, 3, 1, 1, bias=True), Tanh())
+    architecture = Architecture(layers, layers, latent_dim=3, image_size=3, image_channels=3)
+    weights = trained_weights(architecture)
+    average = average_of(weights)
+    native = EXPORTS[framework].to_native(weights, average, architecture, CONFIG)
+    assert bits(Checkpoint(*EXPORTS[framework].to_canonical(native, architecture), header={})) == bits(
+        Checkpoint(weights, average, {})
+    )
+    state = native["generator_average"]
+    for index in (0, 2):
+        kernel = state[f"{index}.weight"] if framework == "torch" else state["layers"][str(index)]["kernel"]
+        axes = (0, 1, 2, 3) if framework == "torch" else (2, 3, 1, 0)
+        assert np.array_equal(kernel, average[f"generator.layers.{index}.weight"].transpose(axes))
+    assert len(state) == 2 + 5 + 2 if framework == "torch" else [len(state["layers"][i]) for i in "012"] == [2, 4, 2]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_whoever_trained_on_elsewhere_comes_back_at_a_later_step(framework, elsewhere, tmp_path):
+    checkpoint, path = elsewhere(framework)
+
+    def train_on(content: dict[str, Any]) -> None:
+        for optimizer in (content["generator_optimizer"], content["discriminator_optimizer"]):
+            if framework == "torch":
+                for state in optimizer["state"].values():
+                    state["step"] += 10
+            else:
+                optimizer["step"] += 10
+                optimizer["opt_state"]["0"]["count"] += 10
+
+    rewrite(framework, path, train_on)
+    convert(path, "--to", "safetensors", "--like", checkpoint, "--output", tmp_path / "back.safetensors")
+    back = load_checkpoint(tmp_path / "back.safetensors")
+    assert back.header["step"] == back.weights["generator.adam.step"] == NUM_UPDATES + 10
+
+
+def test_without_output_the_result_lies_beside_what_is_converted(tmp_path, capsys):
+    checkpoint = write_run(tmp_path / "run")
+    convert(tmp_path / "run", "--to", "pytorch-state-dict")
+    convert(checkpoint, "--to", "orbax")
+    assert f"{checkpoint.with_suffix('.pt')}: both networks" in capsys.readouterr().out
+    checkpoint = checkpoint.rename(tmp_path / "moved.safetensors")
+    folder = tmp_path / "run" / "checkpoints"
+    convert(folder / "step_1234.orbax", "--to", "safetensors", "--like", checkpoint)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "step_1234.orbax",
+        "step_1234.pt",
+        "step_1234.safetensors",
+    ]
+
+
+def test_other_checkpoints_in_the_folder_of_the_result_stay(elsewhere, tmp_path):
+    checkpoint, path = elsewhere("torch")
+    weights, average, header = load_checkpoint(checkpoint)
+    newest = save_checkpoint(checkpoint.parent, weights, average, step=NUM_UPDATES + 1, header=header)
+    before = sorted(checkpoint.parent.iterdir())
+    back = checkpoint.parent / "step_1.safetensors"
+    convert(path, "--to", "safetensors", "--like", newest, "--output", back)
+    assert sorted(checkpoint.parent.iterdir()) == sorted([*before, back])
+
+
+@pytest.mark.parametrize("target", ["pytorch-state-dict", "orbax", "safetensors"])
+def test_nothing_that_exists_is_overwritten(target, elsewhere, tmp_path, capsys):
+    checkpoint, path = elsewhere("torch")
+    output = tmp_path / "kept"
+    output.write_text("mine")
+    words = [path, "--like", checkpoint] if target == "safetensors" else [checkpoint]
+    assert fails(capsys, *words, "--to", target, "--output", output).endswith("with --output, or remove it first")
+    assert output.read_text() == "mine"
+
+
+PLANTED: dict[str, dict[str, tuple[Callable[[dict[str, Any]], object], str]]] = {
+    "torch": {
+        "a missing weight": (lambda c: c["generator"].pop("3.weight"), ": generator.layers.3.weight is missing"),
+        "a missing average": (
+            lambda c: c["generator_average"].pop("1.running_mean"),
+            "average.generator.layers.1.running_mean is missing",
+        ),
+        "no average": (lambda c: c.pop("generator_average"), "generator_average is missing"),
+        "a missing counter": (
+            lambda c: c["discriminator"].pop("3.num_batches_tracked"),
+            "discriminator.layers.3.num_batches_tracked of discriminator is missing",
+        ),
+        "an unknown weight": (
+            lambda c: c["generator"].update({"0.bias": torch.zeros(16)}),
+            "generator.layers.0.bias is unknown",
+        ),
+        "an unknown part": (lambda c: c.update(epoch=3), "epoch is unknown"),
+        "a name of two lines": (lambda c: c["generator"].update({"0\n1": torch.zeros(1)}), "layers.0\\n1 is unknown"),
+        "another shape": (
+            lambda c: c["discriminator"].update({"0.weight": torch.zeros(4, 1, 3, 3)}),
+            "discriminator.layers.0.weight has shape (4, 1, 3, 3)",
+        ),
+        "another type": (
+            lambda c: c["generator"].update({"0.weight": c["generator"]["0.weight"].double()}),
+            "generator.layers.0.weight is float64",
+        ),
+        "a type NumPy lacks": (
+            lambda c: c["generator"].update({"0.weight": c["generator"]["0.weight"].bfloat16()}),
+            "generator.layers.0.weight of generator is torch.bfloat16",
+        ),
+        "no tensor": (lambda c: c["generator"].update({"0.weight": 3}), "layers.0.weight of generator is no tensor"),
+        "NaN": (lambda c: c["generator"]["1.bias"].fill_(torch.nan), "generator.layers.1.bias holds NaN"),
+        "a fresh optimizer": (
+            lambda c: c["generator_optimizer"]["state"].clear(),
+            "generator.layers.0.weight.adam.exp_avg is missing",
+        ),
+        "AMSGrad": (
+            lambda c: c["generator_optimizer"]["state"][0].update(max_exp_avg_sq=torch.zeros(3)),
+            "generator.layers.0.weight.adam.max_exp_avg_sq is unknown",
+        ),
+        "one parameter's own step": (
+            lambda c: c["generator_optimizer"]["state"][2]["step"].add_(1),
+            "generator.adam.step is not the same for every parameter: [1234, 1235]",
+        ),
+        "half a step": (
+            lambda c: c["generator_optimizer"]["state"][2]["step"].add_(0.5),
+            "generator.layers.1.bias.adam.step of generator_optimizer is not a whole number",
+        ),
+        "another network's optimizer": (
+            lambda c: c.update(generator_optimizer=c["discriminator_optimizer"]),
+            "generator_optimizer is of 8 parameters, but generator has 10",
+        ),
+        "an optimizer of something else": (
+            lambda c: c.update(generator_optimizer={"lr": 3}),
+            "generator_optimizer is not the state_dict() of a torch.optim.Adam",
+        ),
+        "groups that are none": (
+            lambda c: c["generator_optimizer"].update(param_groups=3),
+            "is not laid out as `convert` writes it",
+        ),
+    },
+    "jax": {
+        "a missing weight": (
+            lambda c: c["generator"]["layers"]["3"].pop("kernel"),
+            ": generator.layers.3.weight is missing",
+        ),
+        "a missing average": (
+            lambda c: c["generator_average"]["layers"]["1"].pop("mean"),
+            "average.generator.layers.1.running_mean is missing",
+        ),
+        "no average": (lambda c: c.pop("generator_average"), "generator_average is missing"),
+        "an unknown weight": (
+            lambda c: c["generator"]["layers"]["0"].update(bias=np.zeros(16, np.float32)),
+            "generator/layers/0/bias is unknown",
+        ),
+        "an unknown part": (lambda c: c.update(epoch=np.zeros(3)), "epoch is unknown"),
+        "another shape": (
+            lambda c: c["discriminator"]["layers"]["0"].update(kernel=np.zeros((3, 3, 1, 4), np.float32)),
+            "discriminator.layers.0.weight has shape (4, 1, 3, 3)",
+        ),
+        "another rank": (
+            lambda c: c["discriminator"]["layers"]["0"].update(kernel=np.zeros((16, 4), np.float32)),
+            "discriminator.layers.0.weight has shape (16, 4)",
+        ),
+        "another type": (
+            lambda c: c["generator"]["layers"]["0"].update(kernel=np.zeros((4, 4, 16, 16))),
+            "generator.layers.0.weight is float64",
+        ),
+        "no dictionary": (lambda c: c.update(generator=np.zeros(3)), "generator is no dictionary"),
+        "NaN": (
+            lambda c: c["generator"]["layers"]["1"]["bias"].fill(np.nan),
+            "generator.layers.1.bias holds NaN",
+        ),
+        "two step counts": (
+            lambda c: c["generator_optimizer"].update(step=np.array(7, np.uint32)),
+            "generator.adam.step is not the same in both places",
+        ),
+        "half a step": (
+            lambda c: c["generator_optimizer"].update(step=np.array(7.5)),
+            "generator.adam.step of generator_optimizer is not a whole number",
+        ),
+        "no step": (
+            lambda c: (c["generator_optimizer"].pop("step"), c["generator_optimizer"]["opt_state"]["0"].pop("count")),
+            "generator.adam.step is missing",
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("framework", "case"), [(framework, case) for framework, cases in PLANTED.items() for case in cases]
+)
+def test_a_tensor_that_is_not_as_it_should_be_is_named(framework, case, elsewhere, tmp_path, capsys):
+    checkpoint, path = elsewhere(framework)
+    change, said = PLANTED[framework][case]
+    rewrite(framework, path, change)
+    output = tmp_path / "back.safetensors"
+    assert said in fails(capsys, path, "--to", "safetensors", "--like", checkpoint, "--output", output)
+    assert not output.exists()
+
+
+class Exploit:
+    """Unpickled, it leaves a file."""
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (Path("exploited"),)
+
+
+@pytest.fixture(scope="module")
+def bad_folder(tmp_path_factory) -> Path:
+    """A run, its model, and one of each kind of file and folder that is neither."""
+    folder = tmp_path_factory.mktemp("bad")
+    write_run(folder / "run")
+    convert(folder / "run", "--to", "pytorch-state-dict", "--output", folder / "model.pt")
+    (folder / "text.pt").write_text("weights")
+    (folder / "empty.pt").touch()
+    torch.save([1, 2], folder / "list.pt")
+    torch.save(torch.nn.Linear(1, 1), folder / "module.pt")
+    torch.save(Exploit(), folder / "exploit.pt")
+    torch.save({"generator": {"0.weight": torch.zeros(1)}}, folder / "foreign.pt")
+    (folder / "cut.pt").write_bytes((folder / "module.pt").read_bytes()[:500])
+    (folder / "folder").mkdir()
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / "foreign.orbax", {"params": {"kernel": np.zeros(3)}})
+        checkpointer.save(folder / "cut.orbax", {"params": {"kernel": np.zeros(300)}})
+    for data in (folder / "cut.orbax").rglob("d/*"):
+        data.unlink()
+    write_run(folder / "other", small_config("dcgan28"))
+    write_run(folder / "nan", changes={"generator.layers.1.bias": np.full(16, np.nan, np.float32)})
+    write_run(folder / "shape", changes={"generator.layers.1.bias": np.zeros(17, np.float32)})
+    write_run(folder / "unknown", changes={"generator.layers.2.bias": np.zeros(17, np.float32)})
+    write_run(folder / "steps", changes={"generator.adam.step": np.array(2**24 + 1)})
+    return folder
+
+
+BACK = ["--to=safetensors", "--like=run"]
+BAD = {
+    "nothing": ([], "Missing from"),
+    "no target": (["run"], "--to"),
+    "an unknown target": (["run", "--to=onnx"], "--to"),
+    "no --like": (["model.pt", "--to=safetensors"], "--to safetensors and --like CHECKPOINT_OR_RUN go together"),
+    "a needless --like": (["run", "--to=orbax", "--like=run"], "go together"),
+    "a missing checkpoint": (["missing", "--to=orbax"], "missing does not exist"),
+    "a folder without checkpoints": (["folder", "--to=orbax"], "folder holds no checkpoints"),
+    "a state dict that is to become one": (["model.pt", "--to=pytorch-state-dict"], "cannot be read as a checkpoint"),
+    "NaN in the checkpoint": (["nan", "--to=orbax"], "generator.layers.1.bias holds NaN"),
+    "another shape in the checkpoint": (["shape", "--to=orbax"], "generator.layers.1.bias has shape (17,)"),
+    "an unknown tensor in the checkpoint": (["unknown", "--to=orbax"], "generator.layers.2.bias is unknown"),
+    "more steps than PyTorch counts": (["steps", "--to=pytorch-state-dict"], "generator.adam.step would not come back"),
+    "an output in no folder": (["run", "--to=orbax", "--output=missing/out"], "a folder that exists"),
+    "an output with too long a name": (["run", "--to=orbax", f"--output={'x' * 300}"], "cannot be read or written"),
+    "a missing file": (["missing", *BACK], "missing does not exist"),
+    "a missing --like": (["model.pt", "--to=safetensors", "--like=missing"], "missing does not exist"),
+    "a device": (["/dev/null", *BACK, "--output=out"], "/dev/null does not exist"),
+    "text": (["text.pt", *BACK], "text.pt is refused: it is no file of torch.save"),
+    "an empty file": (["empty.pt", *BACK], "empty.pt cannot be read as a file of torch.save"),
+    "a list": (["list.pt", *BACK], "list.pt: the file is no dictionary"),
+    "a pickled module": (["module.pt", *BACK], "module.pt is refused"),
+    "a pickle that runs code": (["exploit.pt", *BACK], "exploit.pt is refused"),
+    "half a file": (["cut.pt", *BACK], "cut.pt cannot be read as a file of torch.save"),
+    "another model's file": (["foreign.pt", *BACK], "foreign.pt: discriminator is missing"),
+    "a checkpoint of this project": (["run/checkpoints/step_1234.safetensors", *BACK, "--output=out"], "step_1234"),
+    "an empty folder": (["folder", *BACK], "folder cannot be read as an Orbax checkpoint"),
+    "the folder one is in": ([".", *BACK], ". cannot be read as an Orbax checkpoint"),
+    "a run folder": (["run", *BACK], "run cannot be read as an Orbax checkpoint"),
+    "another model's folder": (["foreign.orbax", *BACK], "foreign.orbax: generator is missing"),
+    "a folder without its data": (["cut.orbax", *BACK], "cut.orbax cannot be read as an Orbax checkpoint"),
+    "a model of another preset": (
+        ["model.pt", "--to=safetensors", "--like=other"],
+        "10 parameters, but generator has 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_that_says_what_is_wrong_and_exit_code_2(case, bad_folder, monkeypatch, capfd):
+    monkeypatch.chdir(bad_folder)
+    before = sorted(bad_folder.rglob("*"))
+    words, said = BAD[case]
+    assert said in fails(capfd, *words)
+    assert sorted(bad_folder.rglob("*")) == before
+
+
+def test_what_orbax_logs_of_a_foreign_folder_is_not_printed(bad_folder):
+    code = "import runpy\nrunpy.run_path('compare.py', run_name='__main__')"
+    words = ["convert", bad_folder / "folder", "--to=safetensors", f"--like={bad_folder / 'run'}"]
+    result = run_python(code, *map(str, words))  # pytest has the log elsewhere
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize(("framework", "other"), [("torch", "jax"), ("jax", "torch")])
+def test_one_framework_is_enough_and_a_missing_one_is_named(framework, other, tmp_path):
+    checkpoint = write_run(tmp_path / "run", framework=other)
+    blocked = {"torch": FRAMEWORK_MODULES["torch"], "jax": (*FRAMEWORK_MODULES["jax"], "orbax")}[other]
+    code = BLOCK.format(blocked=blocked) + (
+        "import compare\n"
+        "from common.commands.dispatch import report_errors\n"
+        "*words, first, second = sys.argv\n"
+        "for target in (first, second):\n"
+        "    sys.argv = [*words, target]\n"
+        "    print('exit code', report_errors('compare.py', compare.main))\n"
+    )
+    result = run_python(code, "convert", str(checkpoint), "--to", FORMATS[framework], FORMATS[other])
+    assert result.stdout.count("exit code 0") == result.stdout.count("exit code 2") == 1
+    assert f"{FORMATS[other]} needs what is not installed" in result.stderr
+    assert f"pip install {other}" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

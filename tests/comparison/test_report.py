@@ -1,0 +1,371 @@
+"""The report says what the run folders say, refuses what cannot be compared, and shows what is missing."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from common.errors import UserError
+from common.pictures.animation import animate, find_progress
+from comparison.parity.certificate import ladder_hash
+from comparison.report.image_panels import tile
+from comparison.report.summary import first_step_above, loss_agreement, relative_difference
+from comparison.report.write import print_summary, write_report
+from comparison.text import difference, duration, number, tolerance
+from tests.synthetic_runs import METRICS, real_digits, write_comparison, write_json, write_run
+
+FIGURES = {
+    "discriminator_loss.png",
+    "generator_loss.png",
+    "real_score.png",
+    "fake_score.png",
+    "loss_difference.png",
+    "samples.png",
+    "progress.png",
+    "class_histogram.png",
+    "classes.png",
+    "neighbours.png",
+    "step_time.png",
+}
+HOSTILE = '<script>alert("1|2")</script>'
+RATIO = "times as many images per second"
+NO_RATIO = "No speed ratio is printed"
+
+
+def write_certificate(folder: Path, **changes: Any) -> None:
+    """A certificate of the runs in `folder`, or nearly."""
+    config = json.loads((folder / "torch/config.json").read_text())
+    environments = [json.loads((folder / name / "environment.json").read_text()) for name in ("torch", "jax")]
+    packages = environments[0]["packages"] | environments[1]["packages"]
+    covered = {
+        "num_parameters": environments[0]["num_parameters"],
+        "packages": packages,
+        "source_hash": environments[0]["source_hash"],
+        "num_threads": environments[0]["num_threads"],
+        "devices": {"torch": environments[0]["device"], "jax": environments[1]["device"]},
+    }
+    rung = {"rung": 8, "kind": "steps", "name": "step 1", "precision": "float64", "tolerance": 1e-12, "where": ""}
+    rungs = [{**rung, "measured": 3e-14, "holds": True}, {**rung, "measured": 2e-15, "holds": True}]
+    rungs += [{**rung, "rung": number, "measured": 0.0, "holds": True} for number in range(13) if number != 8]
+    covered["ladder_hash"] = ladder_hash()
+    write_json(
+        folder / "parity.json", {"holds": True, "quick": True, "config": config, **covered, "rungs": rungs, **changes}
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs without a parity certificate, reported."""
+    folder = write_comparison(tmp_path_factory.mktemp("runs") / "finished")
+    write_report(folder, real_digits(64))
+    return folder
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes nearly all of a report's time."""
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda runs, real_images: {})
+
+
+def reported(folder: Path) -> tuple[dict, str, str]:
+    """comparison.json, report.html and report.md of a fresh report."""
+    write_report(folder, real_digits(64))
+    read = {name: (folder / name).read_text() for name in ("comparison.json", "report.html", "report.md")}
+    return json.loads(read["comparison.json"]), read["report.html"], read["report.md"]
+
+
+def test_runs_of_different_configuration_are_refused_and_the_fields_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "torch", "torch", seed=1, batch_size=32)
+    write_run(tmp_path / "jax", "jax", seed=2, batch_size=32)
+    with pytest.raises(ValueError, match=r"differ in seed \(1 / 2\)\."):
+        write_report(tmp_path, real_digits(64))
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_field_that_only_one_configuration_has_is_a_difference(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    config = json.loads((tmp_path / "jax/config.json").read_text())
+    write_json(tmp_path / "jax/config.json", {**config, "variant_of_jax": "scan"})
+    with pytest.raises(ValueError, match="differ in variant_of_jax"):
+        write_report(tmp_path, real_digits(64))
+
+
+def test_a_folder_without_any_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no recorded run"):
+        write_report(tmp_path, real_digits(64))
+
+
+def test_all_figures_are_made_embedded_and_linked(finished: Path) -> None:
+    html, markdown = (finished / "report.html").read_text(), (finished / "report.md").read_text()
+    assert {path.name for path in (finished / "figures").iterdir()} == FIGURES
+    assert html.count('src="data:image/png;base64,') == len(FIGURES)
+    assert set(re.findall(r'src="figures/([^"]+)"', markdown)) == FIGURES
+    for name in FIGURES:
+        with Image.open(finished / "figures" / name) as image:
+            assert min(image.size) > 200
+
+
+def test_the_animation_stands_beside_the_report_in_the_html_and_linked_from_the_markdown(finished: Path) -> None:
+    content = (finished / "progress.gif").read_bytes()
+    assert content == animate(find_progress(finished))
+    html, markdown = (finished / "report.html").read_text(), (finished / "report.md").read_text()
+    assert html.count(f'src="data:image/gif;base64,{base64.b64encode(content).decode()}"') == 1
+    assert "](progress.gif)" in markdown
+    assert "| progress.gif |" in markdown.replace("`", "")
+
+
+def test_the_html_is_one_small_file_that_loads_nothing(finished: Path) -> None:
+    html = (finished / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', html) + re.findall(r"url\(([^)]*)\)", html)
+    assert all(source.startswith("data:") for source in sources)
+    assert "<script" not in html
+    assert len(html) < 3e6
+
+
+def test_no_temporary_file_is_left(finished: Path) -> None:
+    assert not [path for path in finished.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_the_numbers_of_comparison_json_are_those_of_the_runs(finished: Path) -> None:
+    results = json.loads((finished / "comparison.json").read_text())
+    for framework in ("torch", "jax"):
+        timing = json.loads((finished / framework / "timing.json").read_text())
+        copied = results["frameworks"][framework]
+        for name in ("steady_images_per_second", "seconds_per_epoch", "first_chunk_seconds"):
+            assert copied[name] == timing[name]
+        assert copied["loop_overhead_fraction"] == timing["loop_overhead_fraction"]
+        assert copied["peak_memory_bytes"] == timing["peak_memory_bytes"]
+        assert copied["num_steady_chunks"] == len(timing["chunks"]) - 1
+        assert copied["quality"] == json.loads((finished / framework / "metrics.json").read_text())["metrics"]
+        assert results["config"] == json.loads((finished / framework / "config.json").read_text())
+
+
+def test_every_metric_stands_beside_its_floor(finished: Path) -> None:
+    markdown = (finished / "report.md").read_text()
+    html = re.sub(r"<[^>]+>|\s+", " ", (finished / "report.html").read_text())
+    for torch_value, jax_value, _, floor, *_ in METRICS.values():
+        cells = [re.escape(number(value)) + r"(?: ± [^ <|]+)?" for value in (torch_value, jax_value, floor)]
+        assert re.search(r"(?:<br>[^|]*)? \| ".join(cells), markdown)
+        assert re.search(r" (?:[^±]*(?:floor|standard error of a draw [\d.]+))? *".join(cells), re.sub(" +", " ", html))
+
+
+def test_without_a_certificate_both_speeds_but_no_ratio_are_shown(finished: Path) -> None:
+    results = json.loads((finished / "comparison.json").read_text())
+    assert results["parity"]["holds"] is None
+    assert results["images_per_second_ratio"] is None
+    for name in ("report.html", "report.md"):
+        text = (finished / name).read_text()
+        assert NO_RATIO in text
+        assert RATIO not in text
+        assert number(results["frameworks"]["jax"]["steady_images_per_second"]["median"]) in text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    write_certificate(tmp_path)
+    results, html, markdown = reported(tmp_path)
+    speeds = {name: f["steady_images_per_second"] for name, f in results["frameworks"].items()}
+    ratio = results["images_per_second_ratio"]["torch/jax"]
+    assert ratio["median"] == speeds["torch"]["median"] / speeds["jax"]["median"]
+    assert ratio["low"] == speeds["torch"]["low"] / speeds["jax"]["high"]
+    assert f"{number(ratio['median'])} {RATIO}" in html
+    assert f"{number(ratio['median'])} {RATIO}" in markdown
+    assert "all 14 measurements of the quick ladder" in markdown
+    assert "| 8 steps | 3.0e-14 of 1e-12 | - |" in markdown
+
+
+def test_a_tolerance_that_rounding_set_does_not_pass_for_a_power_of_ten() -> None:
+    assert [tolerance(value) for value in (1e-12, 1.4e-12, 2e-6)] == ["1e-12", "1.4e-12", "2e-06"]
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"config": {"seed": 5}}, "another configuration"),
+        ({"num_parameters": {"generator": 1, "discriminator": 1}}, "networks of another size"),
+        ({"packages": {"torch": "0.1"}}, "other package versions"),
+        ({"source_hash": "0"}, "other source files"),
+        ({"num_threads": 1}, "another number of threads"),
+        ({"devices": {"torch": "cpu", "jax": "gpu"}}, "other devices"),
+        ({"ladder_hash": "0"}, "another version of the ladder"),
+        ({"rungs": []}, "does not cover every rung"),
+    ],
+)
+def test_a_certificate_of_something_else_gives_no_ratio(other: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    write_certificate(tmp_path, **other)
+    results, html, _ = reported(tmp_path)
+    assert results["parity"]["holds"] is False
+    assert reason in html
+    assert RATIO not in html
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_certificate_that_does_not_hold_gives_no_ratio(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    failed = {"rung": 8, "kind": "steps", "name": "step 2", "precision": "float64", "tolerance": 1e-12}
+    failed |= {"measured": None, "where": "generator.layers.3.weight", "holds": False}
+    write_certificate(tmp_path, holds=False, rungs=[failed])
+    results, html, markdown = reported(tmp_path)
+    assert results["parity"]["holds"] is False
+    assert RATIO not in html
+    assert "parity does not hold: rung 8 (step 2, float64), at generator.layers.3.weight" in markdown
+    assert '<p class="refused">Not certified: parity does not hold' in html
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("content", ['{"holds": true}', "[1]", "{", '{"holds": true, "quick": true, "rungs": [1]}'])
+def test_a_damaged_certificate_is_named(content: str, tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    if content.startswith('{"holds": true, "q'):
+        write_certificate(tmp_path, rungs=[1])
+    else:
+        (tmp_path / "parity.json").write_text(content)
+    with pytest.raises(UserError, match=r"parity\.json is no certificate"):
+        write_report(tmp_path, real_digits(64))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_speeds_measured_with_different_threads_give_no_ratio_and_a_notice(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    write_certificate(tmp_path)
+    environment = json.loads((tmp_path / "jax/environment.json").read_text())
+    write_json(tmp_path / "jax/environment.json", {**environment, "num_threads": 1})
+    _, html, _ = reported(tmp_path)
+    assert "not made under equal conditions; different: num_threads" in html
+    assert RATIO not in html
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_resumed_run_says_which_part_its_times_are_of(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    timing = json.loads((tmp_path / "jax/timing.json").read_text())
+    write_json(tmp_path / "jax/timing.json", {**timing, "resumed_at_step": 1234})
+    _, html, _ = reported(tmp_path)
+    assert "JAX / Flax NNX was resumed at step 1,234; its times are of the part after it" in html
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_hostile_text_in_config_and_status_is_escaped(tmp_path: Path) -> None:
+    write_comparison(tmp_path, dataset=HOSTILE)
+    status = {"status": "interrupted", "message": HOSTILE, "step": 7, "epoch": 1}
+    write_json(tmp_path / "jax/status.json", status)
+    _, html, markdown = reported(tmp_path)
+    assert "<script" not in html + markdown
+    assert html.count("&lt;script&gt;") >= 3  # title, banner, configuration
+    assert "1|2" not in markdown
+
+
+def test_a_missing_framework_is_named_and_the_other_one_reported(tmp_path: Path) -> None:
+    write_run(tmp_path / "torch", "torch")
+    (tmp_path / "jax").mkdir()
+    status = {"status": "failed", "message": "the loss turned NaN", "step": 1234, "epoch": 2}
+    write_json(tmp_path / "jax/status.json", status)
+    results, html, markdown = reported(tmp_path)
+    assert results["frameworks"]["jax"] is None
+    assert results["frameworks"]["torch"]["quality"]
+    for text in (html, markdown):
+        assert "JAX / Flax NNX failed at step 1,234 in epoch 2: the loss turned NaN" in text
+        assert "JAX / Flax NNX is missing" in text
+    assert "loss_difference.png" not in {path.name for path in (tmp_path / "figures").iterdir()}
+
+
+def test_a_run_that_stopped_before_its_first_step_is_reported(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    for name in ("losses.csv", "epochs.csv", "timing.json", "progress.npz", "metrics.json"):
+        (tmp_path / "jax" / name).unlink()
+    write_json(tmp_path / "jax/status.json", {"status": "running", "message": "", "step": 0, "epoch": 0})
+    results, html, _ = reported(tmp_path)
+    assert results["frameworks"]["jax"]["steady_images_per_second"] is None
+    assert "JAX / Flax NNX ended without a word at step 0" in html
+    assert "The samples of JAX / Flax NNX were not scored" in html
+
+
+def test_equal_runs_are_reported_as_never_parting(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    shutil.copy(tmp_path / "torch/losses.csv", tmp_path / "jax/losses.csv")
+    results, html, _ = reported(tmp_path)
+    assert results["loss_agreement"]["generator_loss"]["first_step_above_1_percent"] is None
+    assert "at none of the 120 steps" in html
+
+
+def test_losses_that_turn_nan_still_give_valid_json(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    path = tmp_path / "jax/losses.csv"
+    *lines, last = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, re.sub(r"(,[^,]+){4}$", ",nan,nan,nan,nan", last)]) + "\n")
+    results, _, _ = reported(tmp_path)
+    assert results["frameworks"]["jax"]["last_epoch_means"]["generator_loss"] is None
+
+
+def test_the_step_at_which_the_runs_part_is_the_first_above_one_percent() -> None:
+    torch_loss = np.ones(200)
+    jax_loss = torch_loss + np.where(np.arange(1, 201) >= 137, 0.02, 1e-6)
+    losses = ({"discriminator_loss": loss, "generator_loss": torch_loss} for loss in (torch_loss, jax_loss))
+    agreement = loss_agreement(*losses)
+    assert agreement["discriminator_loss"]["first_step_above_1_percent"] == 137
+    assert agreement["discriminator_loss"]["first_step"] == pytest.approx(1e-6, rel=1e-5)
+    assert agreement["discriminator_loss"]["largest_of_first_10_steps"] == pytest.approx(1e-6, rel=1e-5)
+    assert agreement["discriminator_loss"]["at_step"]["100"] == pytest.approx(1e-6, rel=1e-5)
+    assert agreement["generator_loss"]["first_step_above_1_percent"] is None
+
+
+def test_relative_difference_is_symmetric_and_covers_the_steps_both_have() -> None:
+    first, second = np.array([1.0, 0.0, -2.0]), np.array([2.0, 0.0, 2.0, 5.0])
+    np.testing.assert_array_equal(relative_difference(first, second), [0.5, 0.0, 2.0])
+    np.testing.assert_array_equal(relative_difference(second, first), [0.5, 0.0, 2.0])
+
+
+def test_a_nan_counts_as_parting() -> None:
+    assert first_step_above(np.array([0.0, np.nan]), 0.01) == 2
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 4), (6, 4, 4, 3)], ids=["gray", "rgb"])
+def test_tiles_stand_row_by_row(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    picture = tile(images, num_columns=3)
+    assert picture.shape[:2] == (2 * 4 + 2, 3 * 4 + 2 * 2)
+    np.testing.assert_array_equal(picture[6:10, 12:16], images[5])
+
+
+def test_numbers_have_three_digits_and_durations_fitting_units() -> None:
+    assert [number(value) for value in (27.523, 0.69, 1776.4, 0, 8.1e-8, None)] == [
+        "27.5",
+        "0.690",
+        "1,776",
+        "0",
+        "8.1e-8",
+        "-",
+    ]
+    assert [difference(value) for value in (6.85e-4, 0.315, 0.0)] == ["6.8e-4", "0.315", "0"]
+    assert [duration(value) for value in (0.0421, 36.51, 338.4, 119.96)] == [
+        "42.1 ms",
+        "36.5 s",
+        "5 min 38 s",
+        "120 s",
+    ]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_terminal_summary_shows_both_speeds_and_what_is_missing(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    (tmp_path / "jax/metrics.json").unlink()
+    comparison = write_report(tmp_path, real_digits(64))
+    console = Console(width=100, file=io.StringIO())
+    print_summary(comparison, console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for framework in comparison.results["frameworks"].values():
+        assert number(framework["steady_images_per_second"]["median"]) in text
+    assert NO_RATIO in text
+    assert "The samples of JAX / Flax NNX were not scored" in text

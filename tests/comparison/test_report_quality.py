@@ -1,0 +1,364 @@
+"""The quality chapter of the report: values beside floors, the protocol, bad sets, digits of each class, neighbours."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from common.data.datasets import load_dataset
+from common.errors import UserError
+from common.evaluation import calibration
+from common.evaluation.catalogue import METRICS, OTHER
+from common.records.recorded_run import RecordedRun, read_run
+from comparison.report import quality
+from comparison.report.image_panels import EMPTY, GAP, classes_figure, neighbours_figure
+from comparison.report.quality import TIMES_FLOOR, calibration_table, measured, quality_groups, relation_to_floor
+from comparison.report.write import print_summary, write_report
+from tests import synthetic_runs
+from tests.synthetic_runs import (
+    NUM_SAMPLES,
+    PROTOCOL,
+    old_metrics,
+    real_digits,
+    write_comparison,
+    write_json,
+    write_run,
+)
+
+ROOT = Path(__file__).parents[2]
+BAD_SETS = {"uniform noise": {"frechet_distance": 98.2, "coverage": 0.0}, "one class only": {"coverage": 0.104}}
+SHA256 = PROTOCOL["network_sha256"]
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes nearly all of a report's time."""
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda runs, real_images: {})
+
+
+def change_metrics(folder: Path, framework: str, **changes: Any) -> None:
+    """Write metrics.json of a run anew with other fields."""
+    path = folder / framework / "metrics.json"
+    write_json(path, {**json.loads(path.read_text()), **changes})
+
+
+def reported(folder: Path) -> tuple[str, str]:
+    """report.html, its line breaks taken out, and report.md."""
+    write_report(folder, real_digits(64))
+    return re.sub("[ \n]+", " ", (folder / "report.html").read_text()), (folder / "report.md").read_text()
+
+
+def recorded(folder: Path, framework: str = "torch") -> RecordedRun:
+    """The run in the folder."""
+    run = read_run(folder, framework)
+    assert run is not None
+    return run
+
+
+def framework(**metrics: Any) -> dict[str, Any]:
+    """What comparison.json says of a framework's scores."""
+    return {"quality": metrics, "quality_protocol": PROTOCOL, "discriminator_features": None}
+
+
+# The table
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "floor", "text"),
+    [
+        ("ratio", 0.658, 0.0562, f"11.7 {TIMES_FLOOR}"),
+        ("ratio", 0.69, 0.9363, f"0.737 {TIMES_FLOOR}"),
+        ("ratio", 1.0, 0.0, ""),
+        ("ratio", 1.0, -0.1, ""),
+        ("difference", 0.01, 0.004, "0.00600 above floor"),
+        ("difference", -0.5, 0.004, "0.504 below floor"),
+        ("difference", 0.0, 0.0, "at the floor"),
+        ("difference", 0.5, None, ""),
+        ("", 0.5, 0.4, ""),
+    ],
+)
+def test_a_value_is_a_multiple_of_its_floor_or_a_distance_from_it(
+    relation: str, value: float, floor: float | None, text: str
+) -> None:
+    assert relation_to_floor(relation, value, floor) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (0.6583, 0.0041, "0.658 ± 0.004"),
+        (0.6583, 0.00002, "0.658 ± 2.0e-5"),
+        (27.52, 0.41, "27.5 ± 0.4"),
+        (1183.2, 141.3, "1,183 ± 141"),
+        (2.0e-6, 1.0e-6, "2.0e-6 ± 1.0e-6"),
+        (0.9, None, "0.900"),
+    ],
+)
+def test_a_spread_is_shown_to_the_decimals_of_its_value(value: float, spread: float | None, text: str) -> None:
+    assert measured(value, spread) == text
+
+
+def test_the_table_has_every_metric_once_and_an_unknown_one_at_the_end() -> None:
+    metric = {"value": 1.0, "spread": None, "floor": 2.0}
+    names = ["of_next_year", *reversed(METRICS)]
+    groups = quality_groups({"torch": framework(**dict.fromkeys(names, metric))})
+    assert sum(len(rows) for rows in groups.values()) == len(METRICS) + 1
+    assert groups["Distribution"][0].label.startswith("Fréchet distance")
+    assert list(groups)[-1] == OTHER
+    assert [row.label for row in groups[OTHER]] == ["of_next_year"]
+
+
+def test_a_metric_that_only_the_second_framework_has_is_shown() -> None:
+    metric = {"value": 1.5, "spread": None, "floor": 2.0}
+    (row,) = quality_groups({"torch": framework(), "jax": framework(kid=metric)})["Distribution"]
+    assert list(row.cells) == ["-", "1.50", "2"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_relation_range_and_standard_error_stand_below_the_cells(tmp_path: Path) -> None:
+    html, markdown = reported(write_comparison(tmp_path, epochs=1))
+    assert f"<small>11.7 {TIMES_FLOOR}</small>" in html
+    assert "<small>0.0531 to 0.0598</small>" in html
+    assert "<small>0.0182 above floor</small><small>standard error of a draw 0.00060</small>" in html
+    assert f"0.658 ± 0.004<br><sub>11.7 {TIMES_FLOOR}</sub> |" in markdown
+    assert "Memorisation: screening, not proof" in html
+
+
+def test_the_old_form_of_the_scores_is_still_reported(tmp_path: Path) -> None:
+    write_comparison(tmp_path, epochs=1)
+    for name in ("torch", "jax"):
+        write_json(tmp_path / name / "metrics.json", old_metrics(name))
+    html, _ = reported(tmp_path)
+    quality = html[html.index('id="quality"') :]
+    assert f"<small>11.7 {TIMES_FLOOR}</small>" in quality
+    assert "±" not in quality
+    assert "In small print" not in quality
+    assert "What the discriminator has learnt" not in quality
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert figures.isdisjoint({"classes.png", "neighbours.png"})
+
+
+# The protocol
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_protocol_is_printed_with_the_numbers(tmp_path: Path) -> None:
+    _, markdown = reported(write_comparison(tmp_path, epochs=1))
+    for words in (
+        "10,000 generated digits of 32 px against 10,000 real ones (MNIST test digits)",
+        "128 features",
+        f"SHA-256 {SHA256[:12]}...",
+        "k = 5",
+        "100 subsets of 1,000, seed 0",
+        "BatchNorm in eval mode",
+        "weights: exponential average of the generator&#39;s",
+        "the last one, never the best by a metric that is reported",
+        "mean over 5 draws",
+        "Floor: six disjoint blocks of training digits",
+    ):
+        assert words in markdown
+    assert "not comparable" not in markdown
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_scores_of_other_sets_are_called_not_comparable_beside_both_tables(tmp_path: Path) -> None:
+    write_comparison(tmp_path, epochs=1)
+    for name in ("torch", "jax"):
+        change_metrics(tmp_path, name, protocol={**PROTOCOL, "comparable": False, "num_draws": 1, "kid": None})
+    html, markdown = reported(tmp_path)
+    console = Console(width=200, file=io.StringIO())
+    print_summary(write_report(tmp_path, real_digits(64)), console)
+    assert isinstance(console.file, io.StringIO)
+    assert "Scores not comparable" in console.file.getvalue()
+    assert html.count('<p class="refused">Scores not comparable') == 2
+    assert markdown.count("**Scores not comparable") == 2
+    assert "One draw of the generator" in markdown
+    assert "subsets" not in markdown
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_two_runs_scored_by_different_protocols_are_not_comparable(tmp_path: Path) -> None:
+    write_comparison(tmp_path, epochs=1)
+    change_metrics(tmp_path, "jax", protocol={**PROTOCOL, "batch_norm": "train"})
+    html, _ = reported(tmp_path)
+    assert "not scored by the same protocol; different: batch norm." in html
+
+
+# What stands beside the metrics
+
+
+def test_bad_sets_stand_below_the_floor_and_the_runs() -> None:
+    scores = framework(frechet_distance={"value": 0.658, "floor": 0.0562}, coverage={"value": 0.69, "floor": 0.9363})
+    headings, rows = calibration_table({"torch": scores}, BAD_SETS, SHA256)
+    assert headings == ["Fréchet distance\xa0↓", "Coverage\xa0↑"]
+    assert [(row.label, *row.cells) for row in rows] == [
+        ("real digits (the floor)", "0.0562", "0.936"),
+        ("PyTorch", "0.658", "0.690"),
+        ("uniform noise", "98.2", "0"),
+        ("one class only", "-", "0.104"),
+    ]
+
+
+@pytest.mark.parametrize("change", [{"comparable": False}, {"network_sha256": "0"}])
+def test_bad_sets_are_not_shown_beside_scores_of_another_protocol(change: dict[str, Any]) -> None:
+    scores = framework(coverage={"value": 0.69, "floor": 0.9363})
+    other = {**scores, "quality_protocol": {**PROTOCOL, **change}}
+    assert calibration_table({"torch": scores, "jax": other}, BAD_SETS, SHA256)[1] == []
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_bad_sets_are_in_the_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(quality, "stored_calibration", lambda: BAD_SETS)
+    monkeypatch.setattr(quality, "committed_sha256", lambda: SHA256)
+    html, markdown = reported(write_comparison(tmp_path, epochs=1))
+    assert "uniform noise" in html
+    assert "| one class only | - | 0.104 |" in markdown
+
+
+def test_stored_bad_sets_of_another_network_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "committed_sha256", lambda: SHA256)
+    with pytest.raises(UserError, match=r"calibration\.json is of another feature network"):
+        calibration.stored_calibration()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_accuracies_on_discriminator_features_stand_under_the_number_of_labels(tmp_path: Path) -> None:
+    write_comparison(tmp_path, epochs=1)
+    path = tmp_path / "jax" / "metrics.json"
+    content = json.loads(path.read_text())
+    del content["discriminator_features"]
+    write_json(path, content)
+    html, markdown = reported(tmp_path)
+    assert "Radford et al. 2016, section 5" in html
+    few, many = markdown[markdown.index("**1,000 labels**") :].split("**10,000 labels**")
+    assert "| Discriminator (as trained) | 93.2 % | - |" in few
+    assert "| Raw pixels (no network) | 90.3 % | - |" in many
+
+
+# The figures
+
+
+def cell(picture: np.ndarray, row: int, column: int, *, size: int) -> np.ndarray:
+    """One image of a tiled picture."""
+    top, left = row * (size + GAP), column * (size + GAP)
+    return picture[top : top + size, left : left + size]
+
+
+def test_the_strip_shows_each_named_sample_and_empty_cells_for_a_missing_class(tmp_path: Path) -> None:
+    write_run(tmp_path / "jax", "jax", epochs=1)
+    examples = json.loads((tmp_path / "jax/metrics.json").read_text())["class_examples"]
+    examples[4] = []
+    change_metrics(tmp_path, "jax", class_examples=examples)
+    figure = classes_figure({"jax": recorded(tmp_path / "jax", "jax")})
+    picture = np.asarray(figure.axes[0].images[0].get_array())
+    digits = real_digits(NUM_SAMPLES)
+    np.testing.assert_array_equal(cell(picture, 7, 3, size=32)[2:-2, 2:-2], digits[examples[7][3]])
+    assert all((cell(picture, 4, column, size=32) == EMPTY).all() for column in range(10))
+    assert (cell(picture, 8, 3, size=32) == EMPTY).all()  # JAX has three samples of it
+    assert [text.get_text() for text in figure.texts] == ["JAX / Flax NNX", *"0123456789"]
+
+
+def test_a_neighbour_stands_below_its_sample_with_the_ratio_of_distances(tmp_path: Path) -> None:
+    write_run(tmp_path / "torch", "torch", epochs=1)
+    pair = {"sample": 7, "training_image": 59_999, "distance": 1.5, "own_distance": 2.0}
+    change_metrics(tmp_path, "torch", nearest_neighbours=[pair])
+    training_digits = load_dataset("mnist").train_images
+    figure = neighbours_figure({"torch": recorded(tmp_path / "torch")}, training_digits)
+    picture = np.asarray(figure.axes[0].images[0].get_array())
+    np.testing.assert_array_equal(cell(picture, 0, 0, size=28), real_digits(8)[7])
+    np.testing.assert_array_equal(cell(picture, 1, 0, size=28), training_digits[59_999])
+    assert (cell(picture, 1, 1, size=28) == EMPTY).all()
+    assert "0.75" in [text.get_text() for text in figure.texts]
+
+
+def test_the_report_does_without_samples_that_were_deleted(tmp_path: Path) -> None:
+    write_run(tmp_path / "torch", "torch", epochs=1)
+    (tmp_path / "torch/samples.npz").unlink()
+    write_report(tmp_path, real_digits(64))
+    assert not (tmp_path / "figures/classes.png").exists()
+
+
+# Damaged records
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (np.zeros((NUM_SAMPLES - 100, 32, 32), np.uint8), r"names sample 1\d\d, but samples.npz has 100"),
+        (np.zeros((NUM_SAMPLES, 32, 32), np.float32), "samples.npz: .* must be uint8"),
+        (np.zeros((NUM_SAMPLES, 32, 30), np.uint8), r"samples.npz has images \(200, 32, 30\)"),
+        (np.zeros((NUM_SAMPLES, 32, 32, 3), np.uint8), r"samples.npz has images \(200, 32, 32, 3\)"),
+        (np.zeros((NUM_SAMPLES, 0, 0), np.uint8), r"samples.npz has images \(200, 0, 0\)"),
+    ],
+)
+def test_samples_that_are_not_those_that_were_scored_are_one_line(
+    images: np.ndarray, reason: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "torch", "torch", epochs=1)
+    np.savez(tmp_path / "torch" / "samples.npz", images=images)
+    with pytest.raises(UserError, match=reason) as info:
+        read_run(tmp_path / "torch", "torch")
+    assert len(str(info.value).splitlines()) == 1
+
+
+PAIR = {"sample": 0, "training_image": 0, "distance": 1.0, "own_distance": 1.0}
+ACCURACY = {"discriminator": [0.9, 0.9], "untrained discriminator": [0.9, 0.9], "pixels": [0.9, 0.9]}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("class_examples", [[0]] * 9),
+        ("class_examples", [[0]] * 11),
+        ("class_examples", [[0] * 11, *[[]] * 9]),
+        ("class_examples", [[-1], *[[]] * 9]),
+        ("class_examples", [[True], *[[]] * 9]),
+        ("class_examples", [[0.5], *[[]] * 9]),
+        ("class_examples", {}),
+        ("nearest_neighbours", [PAIR] * 11),
+        ("nearest_neighbours", [{**PAIR, "training_image": 60_000}]),
+        ("nearest_neighbours", [{**PAIR, "training_image": -1}]),
+        ("nearest_neighbours", [{**PAIR, "sample": "0"}]),
+        ("nearest_neighbours", [{**PAIR, "distance": -1}]),
+        ("nearest_neighbours", [{**PAIR, "own_distance": 1e300}]),
+        ("nearest_neighbours", [{**PAIR, "own_distance": None}]),
+        ("discriminator_features", {"labels": [1000], "accuracy": ACCURACY}),
+        ("discriminator_features", {"labels": [1000, 10_000], "accuracy": {**ACCURACY, "pixels": [0.9]}}),
+        ("discriminator_features", {"labels": [1000, 10_000], "accuracy": {**ACCURACY, "pixels": [0.9, 1.1]}}),
+        ("discriminator_features", {"labels": [1000, 10_000], "accuracy": {"pixels": [0.9, 0.9]}}),
+        ("metrics", {"kid": {"value": 1.0, "floor_low": "0"}}),
+        ("metrics", {"kid": {"value": 1.0, "standard_error": 1e300}}),
+        ("metrics", {"kid": {"value": None}}),
+        ("protocol", {**PROTOCOL, "num_draws": -1}),
+        ("protocol", {**PROTOCOL, "kid": {"num_subsets": 1}}),
+        ("protocol", {**PROTOCOL, "weights": ["last"]}),
+        ("protocol", {**PROTOCOL, "checkpoint": "x" * 20_000}),
+    ],
+)
+def test_a_field_of_the_scores_that_cannot_be_shown_is_refused_by_name(field: str, value: Any, tmp_path: Path) -> None:
+    write_run(tmp_path / "torch", "torch", epochs=1)
+    write_json(tmp_path / "torch" / "metrics.json", {**synthetic_runs.metrics("torch"), field: value})
+    with pytest.raises(UserError, match=f"{field} of metrics.json is"):
+        read_run(tmp_path / "torch", "torch")
+
+
+# Over seeds
+
+
+def test_the_summary_over_seeds_has_the_metrics_that_every_run_has(tmp_path: Path) -> None:
+    folders = [write_comparison(tmp_path / str(seed), epochs=1, seed=seed) for seed in (0, 1)]
+    write_json(folders[1] / "jax/metrics.json", old_metrics("jax"))
+    command = [sys.executable, str(ROOT / "comparison/publish/seeds.py"), *map(str, folders)]
+    result = subprocess.run(
+        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert "| KID | 0.0184 (0.0184 to 0.0184) | 0.0191 (0.0191 to 0.0191) | 0.000210 |" in result.stdout
+    assert "Path length" not in result.stdout

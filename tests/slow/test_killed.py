@@ -1,0 +1,188 @@
+"""However a run is interrupted, `--resume` ends with the very bytes of a run that never was: `make test-long`."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+FLAGS = ["--preset=smoke", "--train-size=512", "--batch-size=16", "--epochs=3", "--threads=1"]  # 3 x 32 steps
+FILES = ("step_*.safetensors", "losses.csv", "epoch_*.png", "progress.npz", "epochs.csv", "status.json")
+NUM_MOMENTS = 20
+
+
+def drawn_moments() -> list[tuple[str, str, str]]:
+    """Framework, a moment, and a second one for the resumed run, which now and then is killed again."""
+    draw = random.Random(0)
+
+    def moment() -> str:
+        if draw.random() < 0.25:
+            return f"chunk::{draw.randint(1, 6)}"
+        return f"{draw.choice(['half', 'whole', 'renamed'])}:{draw.choice(FILES)}:{draw.randint(1, 3)}"
+
+    return [
+        ("jax" if index % 5 < 2 else "torch", moment(), moment() if index % 4 == 3 else "none")
+        for index in range(NUM_MOMENTS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    cache = tmp_path_factory.mktemp("xla")
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PJRT_NPROC": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+
+
+def run(framework: str, moment: str, *flags: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.saboteur", framework, moment, *flags]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(environment, tmp_path_factory) -> dict[str, dict[str, bytes]]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for framework in ("torch", "jax"):
+        result = run(framework, "none", *FLAGS, f"--output={folder}", environment=environment)
+        assert result.returncode == 0, result.stderr
+    return {framework: contents(folder / framework) for framework in ("torch", "jax")}
+
+
+def contents(run_folder: Path) -> dict[str, bytes]:
+    """Everything that must not depend on whether a run was interrupted."""
+    names = ["losses.csv", "epochs.csv", "progress.npz", "samples.npz", "checkpoints/step_96.safetensors"]
+    names += [f"samples/epoch_{epoch:03d}.png" for epoch in range(4)]
+    return {name: (run_folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def outcomes(environment, undisturbed, tmp_path_factory) -> list[tuple[str, dict[str, bytes] | str]]:
+    """All of them, two at a time."""
+    folder = tmp_path_factory.mktemp("killed")
+
+    def survive(index: int) -> tuple[str, dict[str, bytes] | str]:
+        framework, first, second = drawn_moments()[index]
+        output = folder / str(index)
+        killed = run(framework, first, *FLAGS, f"--output={output}", environment=environment)
+        if killed.returncode != -signal.SIGKILL:
+            return framework, f"{first}: ended with {killed.returncode}: {killed.stderr}"
+        for moment in (second, "none"):
+            place = f"--resume={output / framework}"
+            if not (output / framework / "config.json").exists():
+                place = f"--output={output}"
+            resumed = run(framework, moment, *FLAGS, place, environment=environment)
+        if resumed.returncode != 0:
+            return framework, f"{first}, {second}: {resumed.stderr}"
+        if list((output / framework).rglob("*.tmp")):
+            return framework, "a temporary file is left"
+        return framework, contents(output / framework)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(survive, range(NUM_MOMENTS)))
+
+
+@pytest.mark.parametrize("index", range(NUM_MOMENTS), ids=lambda index: " ".join(drawn_moments()[index]))
+def test_a_killed_run_that_is_resumed_leaves_the_same_bytes(index, outcomes, undisturbed):
+    framework, found = outcomes[index]
+    assert isinstance(found, dict), found
+    assert [name for name, content in undisturbed[framework].items() if found[name] != content] == []
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_first_says_how_to_resume_and_resuming_leaves_the_same_bytes(
+    framework, number, environment, undisturbed, tmp_path
+):
+    command = [sys.executable, "-m", "tests.saboteur", framework, "none", *FLAGS, f"--output={tmp_path}"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not (tmp_path / framework / "epochs.csv").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert f"--resume {tmp_path / framework}" in output.replace("\n", "")
+    resumed = run(framework, "none", f"--resume={tmp_path / framework}", "--threads=1", environment=environment)
+    assert resumed.returncode == 0, resumed.stderr
+    assert contents(tmp_path / framework) == undisturbed[framework]
+
+
+@pytest.mark.parametrize(("framework", "number"), [("torch", signal.SIGTERM), ("jax", signal.SIGINT)])
+def test_a_signal_during_scoring_says_how_to_go_on_and_scoring_is_made_up_for(framework, number, environment, tmp_path):
+    run_folder = tmp_path / framework
+    command = [sys.executable, "-m", f"{framework}_impl", *FLAGS, "--epochs=1", f"--output={tmp_path}"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not (run_folder / "samples.npz").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 128 + number, errors
+    assert f"--resume {run_folder}" in output
+    assert json.loads((run_folder / "status.json").read_text())["status"] == "interrupted"
+    assert not (run_folder / "metrics.json").exists()
+    command = [sys.executable, "-m", f"{framework}_impl", f"--resume={run_folder}", "--threads=1"]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=200, check=True)
+    assert (run_folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [("step_*.safetensors", "step_64.safetensors"), ("losses.csv", "losses.csv"), ("epoch_*.png", "epoch_001.png")],
+)
+def test_a_full_disk_is_one_line_and_costs_nothing_but_time(pattern, name, environment, undisturbed, tmp_path):
+    flags = [*FLAGS, f"--output={tmp_path}"]
+    full = run("torch", f"full:{pattern}:2", *flags, environment=environment)
+    assert full.returncode == 1
+    assert len(full.stderr.strip().splitlines()) == 1, full.stderr
+    assert f"{name} could not be written" in full.stderr
+    assert "--resume" in full.stderr
+    resumed = run("torch", "none", f"--resume={tmp_path / 'torch'}", "--threads=1", environment=environment)
+    assert resumed.returncode == 0, resumed.stderr
+    assert contents(tmp_path / "torch") == undisturbed["torch"]
+
+
+def test_compare_goes_on_with_whichever_half_is_unfinished(environment, tmp_path):
+    folder = tmp_path / "run"
+    flags = [flag for flag in FLAGS if not flag.startswith("--threads")]
+    assert run("torch", "none", *flags, f"--output={folder}", environment=environment).returncode == 0
+    assert run("jax", "chunk::3", *flags, f"--output={folder}", environment=environment).returncode == -signal.SIGKILL
+    before = (folder / "torch" / "timing.json").stat().st_mtime_ns
+    command = [sys.executable, "compare.py", "--resume", str(folder), "--no-certify", "--threads=1"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "torch" / "timing.json").stat().st_mtime_ns == before
+    assert (folder / "report.html").exists()
+    again = subprocess.run(
+        [*command, "--batch-size=8"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert again.returncode == 2
+    assert "another batch_size (16 / 8)" in again.stderr
+
+
+def test_one_framework_goes_on_with_what_the_other_began(environment, undisturbed, tmp_path):
+    """The record is one: up to the handover it is the other's, and from there it parts as rounding has it."""
+    assert run("torch", "chunk::5", *FLAGS, f"--output={tmp_path / 'a'}", environment=environment).returncode < 0
+    origin, target = tmp_path / "a" / "torch", tmp_path / "b"
+    result = run("jax", "none", f"--resume={origin}", f"--output={target}", "--threads=1", environment=environment)
+    assert result.returncode == 0, result.stderr
+    found = (target / "jax" / "losses.csv").read_text().splitlines()
+    expected = undisturbed["torch"]["losses.csv"].decode().splitlines()
+    assert len(found) == len(expected) == 97
+    assert found[:65] == expected[:65]
+    first_of_jax, first_of_torch = (float(row[65].split(",")[2]) for row in (found, expected))
+    assert first_of_jax == pytest.approx(first_of_torch, rel=1e-4)

@@ -1,0 +1,111 @@
+"""The ladder for the presets that hold it, every planted bug, and a certified comparison: `make test-long`."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.data.datasets import fit_images
+from common.networks.build import build_architecture
+from common.networks.presets import FAMILIES, PRESETS
+from comparison.commands.parity import line
+from comparison.parity.ladder import climb
+from comparison.parity.pair import Pair
+from comparison.parity.probes.jax_probe import JaxProbe
+from comparison.parity.probes.torch_probe import TorchProbe
+from comparison.parity.setup import NUM_QUICK_STEPS
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "PJRT_NPROC")}
+    return subprocess.Popen(
+        [sys.executable, "compare.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+PAIRS = [
+    ("dcgan32", "smoke"),
+    ("dcgan32-wide", "dcgan28"),
+    ("seed000", "seed003"),
+    ("seed001", "seed001-no-batchnorm"),
+    ("seed002", "seed004"),
+    ("seed004-smoothing", "seed004-ttur"),
+    ("seed004-mlp", "seed004-mlp-ttur"),
+]
+IN_COLOUR = "paper64-rgb"  # no colour dataset is bundled
+SMALL_BATCH = 16
+
+
+def test_every_preset_is_climbed():
+    assert {preset for pair in PAIRS for preset in pair} | {IN_COLOUR} == FAMILIES.keys()
+
+
+@pytest.mark.parametrize("presets", PAIRS, ids="+".join)
+def test_every_rung_holds_at_an_eighth_of_the_width(presets, tmp_path):
+    """Two at a time, one thread each: most of the time is compilation. The seed documents' in small batches."""
+    processes = [
+        start(
+            "parity",
+            f"--preset={preset}",
+            "--quick",
+            "--threads=1",
+            f"--width={FAMILIES[preset][1] // 8}",
+            f"--batch-size={SMALL_BATCH if preset.startswith('seed') else PRESETS[preset].batch_size}",
+            f"--json={tmp_path / preset}.json",
+        )
+        for preset in presets
+    ]
+    for preset, process in zip(presets, processes, strict=True):
+        output, errors = process.communicate()
+        assert process.returncode == 0, output + errors
+        certificate = json.loads((tmp_path / f"{preset}.json").read_text())
+        assert certificate["holds"]
+        assert {rung["rung"] for rung in certificate["rungs"]} == set(range(13))
+
+
+def test_every_rung_holds_for_colour_images(digits):
+    """Digits in one colour on another, both drawn, at an eighth of the width and in small batches."""
+    config = replace(PRESETS[IN_COLOUR], batch_size=SMALL_BATCH)
+    draw = np.random.default_rng(0)
+    ink, paper = draw.integers(0, 256, (2, len(digits), 1, 1, 3))
+    share = fit_images(digits, config.image_size)[..., None] / 255
+    images = np.rint(share * ink + (1 - share) * paper).astype(np.uint8)
+    width = FAMILIES[IN_COLOUR][1] // 8
+    architecture = build_architecture(config, image_channels=3, width=width)
+    probes = TorchProbe(), JaxProbe()
+    for probe in probes:
+        probe.configure(num_threads=1)
+    measurements = list(climb(Pair(*probes, config, architecture, images, NUM_QUICK_STEPS)))
+    assert {measurement.rung for measurement in measurements} == set(range(13))
+    assert [line(measurement) for measurement in measurements if not measurement.holds] == []
+
+
+def test_every_planted_bug_is_caught_and_the_clean_code_passes(tmp_path):
+    process = start("parity", "--preset=smoke", "--planted-bugs", f"--json={tmp_path / 'bugs.json'}")
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    found = json.loads((tmp_path / "bugs.json").read_text())
+    assert found["clean_failures"] == []
+    assert [detection["bug"] for detection in found["detections"] if detection["rung"] is None] == []
+
+
+def test_a_comparison_is_certified_and_prints_its_ratio(tmp_path):
+    process = start("--preset=smoke", "--train-size=1024", f"--output={tmp_path / 'run'}")
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    assert re.search(r"PyTorch trains [\d.]+ times as many images per second", output)
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["parity"]["holds"] is True
