@@ -121,7 +121,7 @@ def check_weights(weights: Weights, architecture: Architecture, config: TrainCon
 
 
 @dataclass(frozen=True)
-class Implementation:
+class Framework:
     """What a run asks of `torch_impl` or `jax_impl`; a device is the framework's own object."""
 
     configure: Callable[..., dict[str, Any]]

@@ -98,7 +98,7 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str, descri
     resumed = _value_of(arguments, "--resume") if "resume" in kind.__dataclass_fields__ else None
     if resumed == "":  # as a path it would be the current folder
         raise UserError("--resume is empty: name a run folder or a checkpoint")
-    config = PRESETS[_preset_of(arguments)] if resumed is None else find_config(Path(resumed))
+    config = PRESETS[_preset_of(arguments)].recipe if resumed is None else find_config(Path(resumed))
     default = kind(config=config)
     return parse_flags(kind, arguments, program=program, description=description, default=default)
 

@@ -34,7 +34,7 @@ from common.records.folder import METRICS_FILE, read_status, write_atomically
 from common.records.origin import config_of
 from common.safe_read import MAX_JSON_BYTES, parse_json, read_bounded
 from common.training.scoring import sample
-from torch_impl.__main__ import load_implementation
+from torch_impl.__main__ import load_framework
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -62,7 +62,7 @@ def make_pretrained(run: Path, folder: Path, *, measure: Callable[[Model], Metri
     content = pack(checkpoint, description)
     halves, header = unpack(content)
     packed = whole(halves, header)
-    of_halves = measure(build_model(packed, config, architecture_of(config, halves), load_implementation))
+    of_halves = measure(build_model(packed, config, architecture_of(config, halves), load_framework))
     described = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "num_bytes": len(content),

@@ -118,7 +118,7 @@ def author_block(images: np.ndarray, *, steps: int) -> Block:
 def twin_block(framework: str, images: np.ndarray, *, steps: int) -> Block:
     """Seconds a step of one of ours, data included."""
     trainer_module, device_module = TWINS[framework]
-    config = PRESETS[PRESET]
+    config = PRESETS[PRESET].recipe
     architecture = build_architecture(config)
     trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
     trainer.load_weights(initial_weights(config, architecture))
@@ -159,7 +159,7 @@ def main() -> int:
             measured = arms[name]()
             if round_number:
                 seconds[name].append(measured)
-    result = summary(seconds, steps_per_epoch=len(images) // PRESETS[PRESET].batch_size)
+    result = summary(seconds, steps_per_epoch=len(images) // PRESETS[PRESET].recipe.batch_size)
     result |= {"threads": threads, "steps_per_block": steps, "environment": describe_environment()}
     print(author_step_table(result))
     if options.json:

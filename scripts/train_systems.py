@@ -74,7 +74,7 @@ def check_recorded(folder: Path, options: Options) -> None:
     recorded = read(folder / "record.json")["config"]
     wanted = to_dict(
         replace(
-            PRESETS[options.preset],
+            PRESETS[options.preset].recipe,
             epochs=options.epochs,
             train_size=options.train_size,
             precision=options.precision,

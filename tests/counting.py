@@ -9,7 +9,7 @@ import common.training.run
 import common.training.scoring
 from common.commands.dispatch import standalone
 from common.config import TrainConfig
-from common.contract import Implementation, StepMetrics, Weights
+from common.contract import Framework, StepMetrics, Weights
 from common.data.datasets import Dataset
 from common.data.initial_weights import initial_weights
 from common.networks.layers import Architecture
@@ -72,9 +72,9 @@ def run(
 ) -> int:
     """`python -m FRAMEWORK_impl FLAGS`, as far as the twins share it; returns the exit code."""
 
-    def load() -> Implementation:
+    def load() -> Framework:
         while_loading()
-        return Implementation(
+        return Framework(
             configure=lambda num_threads: {},
             select_device=lambda name: name,
             device_name=lambda device: device,

@@ -29,8 +29,8 @@ def main(framework: str, moment: str, flags: list[str]) -> int:
         _after_chunk(int(number))
     elif kind != "none":
         _at_write(kind, pattern, int(number))
-    load_implementation = importlib.import_module(f"{framework}_impl.__main__").load_implementation
-    return standalone(framework, load_implementation, flags)
+    load_framework = importlib.import_module(f"{framework}_impl.__main__").load_framework
+    return standalone(framework, load_framework, flags)
 
 
 def _after_chunk(number: int) -> None:

@@ -16,12 +16,12 @@ from common.data.initial_weights import initial_weights
 from common.data.randomness import training_latents
 from common.networks.build import build_architecture
 from common.networks.layers import Architecture
-from common.networks.presets import FAMILIES, PRESETS
+from common.networks.presets import PRESETS
 
 FRAMEWORKS = ("torch", "jax")
 WIDTH = 4
 # One preset for each kind of network: others differ in width and recipe.
-DISTINCT_PRESETS = list({family: preset for preset, (family, _) in reversed(FAMILIES.items())}.values())[::-1]
+DISTINCT_PRESETS = list({preset.network: name for name, preset in reversed(PRESETS.items())}.values())[::-1]
 MODULES: dict[str, tuple[ModuleType, ModuleType]] = {
     "torch": (torch_impl.trainer, torch_impl.device),
     "jax": (jax_impl.trainer, jax_impl.device),
@@ -30,7 +30,7 @@ MODULES: dict[str, tuple[ModuleType, ModuleType]] = {
 
 def small_config(preset: str = "dcgan32", **changes: object) -> TrainConfig:
     """A preset with batches of 8 and latents of 16."""
-    return replace(PRESETS[preset], **{"batch_size": 8, "latent_dim": 16, **changes})
+    return replace(PRESETS[preset].recipe, **{"batch_size": 8, "latent_dim": 16, **changes})
 
 
 def small_architecture(config: TrainConfig, *, image_channels: int = 1) -> Architecture:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 from common.commands.dispatch import standalone
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 
 
-def load_implementation() -> "Implementation":
+def load_framework() -> "Framework":
     """Import PyTorch only once the flags are known to be right, so that the clock sees it and errors come fast."""
-    from common.contract import Implementation
+    from common.contract import Framework
     from torch_impl import device, trainer
 
-    return Implementation(
+    return Framework(
         configure=device.configure,
         select_device=device.select_device,
         device_name=device.device_name,
@@ -26,4 +26,4 @@ def load_implementation() -> "Implementation":
 
 
 if __name__ == "__main__":
-    sys.exit(standalone("torch", load_implementation, sys.argv[1:]))
+    sys.exit(standalone("torch", load_framework, sys.argv[1:]))

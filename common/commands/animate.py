@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.options import parse_flags
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +25,7 @@ class AnimateOptions:
     """The file, ending in .gif; RUN/progress.gif if not given."""
 
 
-def main(
-    arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation] | None" = None
-) -> int:
+def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework] | None" = None) -> int:
     """Write the GIF; returns the exit code."""
     description = "One frame an epoch: what the same 64 latents give after each, from the run's progress.npz."
     options = parse_flags(AnimateOptions, arguments, program=program, description=description)

@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.options import parse_flags
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 
 
 DESCRIPTION = (
@@ -43,7 +43,7 @@ class ArithmeticOptions(ModelOptions):
     """Of the 2,000 latents from which the clearest of each digit are chosen, and of the noise."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
     """Draw the terms and their result; returns the exit code 0."""
     if {"+", "-"} & set(arguments):
         raise UserError(f"the arithmetic is in several words: {EXAMPLE}, in quotes")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
     check_out(options.out, ".png")
     stored = read_model(options)
     check_digits_model(stored.config, stored.architecture)
-    model = stored.open(load_implementation)
+    model = stored.open(load_framework)
     reader = DigitReader(model)
     exemplars = reader.clearest({term.digit for term in terms}, num=NUM_EXEMPLARS, seed=options.seed)
 

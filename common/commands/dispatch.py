@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from common.errors import RunFailedError, Stopped, UserError
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 
 
 # Command -> the module of common.outputs whose `main` is it.
@@ -18,7 +18,7 @@ OUTPUTS = ("sample", "interpolate", "arithmetic", "animate", "features")
 MEASURE = "measure"  # what `compare.py bench` starts
 
 
-def standalone(framework: str, load_implementation: "Callable[[], Implementation]", arguments: Sequence[str]) -> int:
+def standalone(framework: str, load_framework: "Callable[[], Framework]", arguments: Sequence[str]) -> int:
     """`python -m torch_impl` or `python -m jax_impl`: a run, or what a checkpoint can show; returns the exit code."""
     program = f"python -m {framework}_impl"
     name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
@@ -27,7 +27,7 @@ def standalone(framework: str, load_implementation: "Callable[[], Implementation
         output = importlib.import_module(
             "common.commands.measure_step" if name == MEASURE else f"common.outputs.{name}"
         )
-        return output.main(arguments[1:], program=f"{program} {name}", load_implementation=load_implementation)
+        return output.main(arguments[1:], program=f"{program} {name}", load_framework=load_framework)
 
     def command() -> int:
         from rich.console import Console
@@ -43,7 +43,7 @@ def standalone(framework: str, load_implementation: "Callable[[], Implementation
             f"Other commands, on a trained model: {', '.join(OUTPUTS)}; see {program} COMMAND --help."
         )
         options = parse_options(arguments[bool(name) :], program=program, description=description)
-        return run_training(framework, load_implementation, options, Console())
+        return run_training(framework, load_framework, options, Console())
 
     return report_errors(program, show if name in (*OUTPUTS, MEASURE) else command)
 

@@ -17,7 +17,7 @@ from common.pictures.compose import MARGIN, TITLE_SIZE, beside, enlarged_each, f
 from common.safe_read import one_line, unreadable_is_named
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 
 
 NUM_SEARCHED = 1000  # real test images among which the most exciting ones are found
@@ -52,7 +52,7 @@ class Filter(NamedTuple):
     gradients: np.ndarray  # float32 (n, S, S[, 3])
 
 
-def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
     """Write one picture a LeakyReLU of D; returns the exit code."""
     description = (
         "What excites the discriminator's filters: real test images, and below each the guided gradient "
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str], *, program: str, load_implementation: "Callab
     )
     options = parse_flags(FeaturesOptions, arguments, program=program, description=description)
     _check(options)
-    model = open_model(options, load_implementation)
+    model = open_model(options, load_framework)
     images = _real_images(model, options.data_dir)
     try:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from common.pictures.compose import enlarged, stacked, text
 from common.pictures.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 from collections import Counter
 from itertools import groupby
 
@@ -49,13 +49,13 @@ class InterpolateOptions(ModelOptions):
     """Of the 2,000 latents from which the clearest image of either digit is chosen."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
     """Draw the strip and the animation; returns the exit code 0."""
     options = parse_flags(InterpolateOptions, arguments, program=program, description=DESCRIPTION)
     animation = _check(options)
     stored = read_model(options)
     check_digits_model(stored.config, stored.architecture)
-    model = stored.open(load_implementation)
+    model = stored.open(load_framework)
     reader = DigitReader(model)
     ends = (options.from_class, options.to_class)
     clearest = reader.clearest(set(ends), num=1, most=NUM_WAYS, seed=options.seed)

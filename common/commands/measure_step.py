@@ -28,7 +28,7 @@ from common.training.log import CHUNK_STEPS
 from common.training.loop import chunk_data
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 
 
 DESCRIPTION = "Time one framework's training step, phase by phase, for compare.py bench."
@@ -63,14 +63,14 @@ class MeasureOptions(ConfigOptions):
     """Time matrix multiplications instead of a training step: what the processor can do at best."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
     """Measure what the flags ask for; returns the exit code 0."""
     options = parse(MeasureOptions, arguments, program=program, description=DESCRIPTION)
     check_threads(options.threads)
     check_result_file(options.json)
     clock = Clock()
     try:
-        implementation = load_implementation()
+        implementation = load_framework()
     except ImportError as error:
         raise UserError(f"the framework is not installed ({error}): leave its arms out, or install it") from None
     threads = options.threads or default_num_threads()
@@ -104,7 +104,7 @@ class Clock:
         return seconds
 
 
-def step_times(implementation: "Implementation", device: Any, options: MeasureOptions, clock: Clock) -> dict[str, Any]:
+def step_times(implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock) -> dict[str, Any]:
     """Every phase of training, and the first losses, by which arms can be seen to do the same work."""
     config, count = options.config, options.steps_per_block
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
@@ -180,7 +180,7 @@ def _finite(values: np.ndarray) -> list[float | None]:
     return [float(value) if math.isfinite(value) else None for value in values]
 
 
-def roof(implementation: "Implementation", device: Any) -> dict[str, dict[str, float]]:
+def roof(implementation: "Framework", device: Any) -> dict[str, dict[str, float]]:
     """The best of some runs of a square matrix multiplication: GFLOP/s by precision and size."""
     found: dict[str, dict[str, float]] = {precision: {} for precision in ROOF_PRECISIONS}
     for precision, sizes in found.items():

@@ -20,7 +20,7 @@ from common.options import parse_flags
 from common.pictures.compose import GRID_PIXELS, enlarged, image_grid, png, to_uint8
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 
 
 DESCRIPTION = "Generate images: the first are those of a run's sample grids."
@@ -45,13 +45,13 @@ class SampleOptions(ModelOptions):
     """Latents to use instead: a .npy file, or an .npz file with an array `latents`, floats (N, latent_dim)."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_implementation: "Callable[[], Implementation]") -> int:
+def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
     """Generate what the flags ask for; returns the exit code 0."""
     options = parse_flags(SampleOptions, arguments, program=program, description=DESCRIPTION)
     _check(options)
     stored = read_model(options)
     latents = _latents_of(options, stored.config)
-    images = to_uint8(stored.open(load_implementation).trainer.generate(latents))
+    images = to_uint8(stored.open(load_framework).trainer.generate(latents))
     if options.out.suffix.lower() == ".png":
         num_columns = options.num_columns or max(DEFAULT_COLUMNS, math.ceil(math.sqrt(len(images))))
         grid = image_grid(images, num_columns=min(num_columns, len(images)))

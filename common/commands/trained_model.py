@@ -25,7 +25,7 @@ from common.records.origin import config_of
 from common.safe_read import one_line
 
 if TYPE_CHECKING:
-    from common.contract import Implementation
+    from common.contract import Framework
 import hashlib
 import json
 from collections.abc import Mapping
@@ -56,9 +56,9 @@ class StoredModel:
     config: TrainConfig
     architecture: Architecture
 
-    def open(self, load_implementation: "Callable[[], Implementation]") -> "Model":
+    def open(self, load_framework: "Callable[[], Framework]") -> "Model":
         """The same, ready to generate."""
-        return build_model(self.checkpoint, self.config, self.architecture, load_implementation)
+        return build_model(self.checkpoint, self.config, self.architecture, load_framework)
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Model:
     trainer: Trainer
 
 
-def open_model(options: ModelOptions, load_implementation: "Callable[[], Implementation]") -> Model:
+def open_model(options: ModelOptions, load_framework: "Callable[[], Framework]") -> Model:
     """The model that the options name; whatever is wrong with it raises UserError."""
-    return read_model(options).open(load_implementation)
+    return read_model(options).open(load_framework)
 
 
 def read_model(options: ModelOptions) -> StoredModel:
@@ -93,11 +93,11 @@ def build_model(
     checkpoint: Checkpoint,
     config: TrainConfig,
     architecture: Architecture,
-    load_implementation: "Callable[[], Implementation]",
+    load_framework: "Callable[[], Framework]",
 ) -> Model:
     """A trainer that holds a checkpoint's tensors, which were checked."""
     try:
-        implementation = load_implementation()
+        implementation = load_framework()
     except ImportError as error:
         raise UserError(f"the framework is not installed ({error}): install it, or use the other twin") from None
     implementation.configure(num_threads=default_num_threads())

@@ -14,7 +14,7 @@ from common.evaluation.metrics import (
     quick_scores,
 )
 from common.evaluation.reference import Reference, shuffled_indices
-from common.evaluation.stored import stored
+from common.evaluation.stored import load_or_compute
 
 MAX_BLOCKS = 6
 QUICK_METRICS = ("frechet_distance", "kid", "mnist_score")
@@ -32,7 +32,7 @@ class Floor(NamedTuple):
 
 def load_floors(reference: Reference, *, quick: bool) -> dict[str, Floor]:
     """Shipped for the standard protocol and for `--quick`; else computed once, which can take two minutes."""
-    return stored(
+    return load_or_compute(
         floors_name(reference, quick=quick),
         reference.network,
         compute=lambda: encode(compute_floors(reference, quick=quick)),

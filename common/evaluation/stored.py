@@ -20,7 +20,7 @@ RECOMPUTE = "run python -m common.evaluation.recompute"
 Value = TypeVar("Value")
 
 
-def stored(
+def load_or_compute(
     name: str, network: FeatureNetwork, *, compute: Callable[[], bytes], decode: Callable[[bytes], Value]
 ) -> Value:
     """The file `name` as it was shipped for this network; else from the cache; else computed, and cached.
@@ -45,7 +45,7 @@ def stored(
 
 
 def shipped(name: str, network_sha256: str) -> bytes | None:
-    """The file `name` as it was committed for this network, None if no such file is; UserError as for `stored`."""
+    """The committed file `name` of this network, None if there is none; UserError if it is of another, or damaged."""
     manifest = read_asset_json(MANIFEST_PATH, {"network_sha256": str, "files": dict})
     if name not in manifest["files"]:
         return None

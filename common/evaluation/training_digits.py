@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from common.evaluation.feature_network import FeatureNetwork
-from common.evaluation.stored import stored
+from common.evaluation.stored import load_or_compute
 
 NUM_CELLS = 3  # Meehan et al. 2020, section 6: k = 3 on MNIST
 NUM_COMPONENTS = 64
@@ -43,7 +43,7 @@ def statistics_name(image_size: int) -> str:
 def load_training_digits(images: np.ndarray, network: FeatureNetwork, *, image_size: int) -> TrainingDigits:
     """Of the training images, uint8 (60000, 28, 28), that went through `image_size`."""
     features = network.extract(images).features
-    statistics = stored(
+    statistics = load_or_compute(
         statistics_name(image_size),
         network,
         compute=lambda: encode(compute_statistics(images, features)),

@@ -8,7 +8,7 @@ import numpy as np
 from common.config import TrainConfig
 from common.errors import UserError
 from common.networks.layers import Architecture, BatchNorm, Conv, Linear, parameter_shapes
-from common.networks.presets import FAMILIES
+from common.networks.presets import PRESETS
 
 IMAGE_CHANNELS = (1, 3)
 FIRST_WEIGHT = "discriminator.layers.0.weight"
@@ -16,10 +16,12 @@ FIRST_WEIGHT = "discriminator.layers.0.weight"
 
 def build_architecture(config: TrainConfig, *, image_channels: int = 1, width: int | None = None) -> Architecture:
     """The networks of `config.preset`, at its own width unless another is given."""
-    if config.preset not in FAMILIES:
-        raise UserError(f"preset {config.preset!r} is unknown: choose one of {', '.join(FAMILIES)}")
-    family, preset_width = FAMILIES[config.preset]
-    architecture = family(width=width or preset_width, latent_dim=config.latent_dim, image_channels=image_channels)
+    if config.preset not in PRESETS:
+        raise UserError(f"preset {config.preset!r} is unknown: choose one of {', '.join(PRESETS)}")
+    preset = PRESETS[config.preset]
+    architecture = preset.network(
+        width=width or preset.width, latent_dim=config.latent_dim, image_channels=image_channels
+    )
     if config.image_size != architecture.image_size:
         raise UserError(
             f"preset {config.preset} makes {architecture.image_size} px images, not {config.image_size}: "

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from common.config import to_dict
-from common.contract import Implementation, Trainer, Weights
+from common.contract import Framework, Trainer, Weights
 from common.data.datasets import Dataset, load_dataset, prepare_dataset
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
@@ -42,9 +42,7 @@ PACKAGES = {"torch": "torch", "jax": "jax flax optax"}
 Result = TypeVar("Result")
 
 
-def run_training(
-    framework: str, load_implementation: Callable[[], Implementation], options: RunOptions, console: Console
-) -> int:
+def run_training(framework: str, load_framework: Callable[[], Framework], options: RunOptions, console: Console) -> int:
     """Train, sample, score and record; returns the exit code (0, or 130 / 143 when told to stop).
 
     Whatever can be wrong with the flags raises UserError before anything is written.
@@ -52,7 +50,7 @@ def run_training(
     started = time.perf_counter()
     run = Run(framework, options, console)
     with run.locks:
-        run.check(load_implementation)
+        run.check(load_framework)
         if options.dry_run:
             console.print(run.implementation.device_name(run.device), highlight=False, markup=False, soft_wrap=True)
             return 0
@@ -116,7 +114,7 @@ class Run:
 
     dataset: Dataset
     architecture: Architecture
-    implementation: Implementation
+    implementation: Framework
     trainer: Trainer
     average: GeneratorAverage
     start: Start
@@ -155,7 +153,7 @@ class Run:
         """Steps of the whole run."""
         return self.config.epochs * self.steps_per_epoch
 
-    def check(self, load_implementation: Callable[[], Implementation]) -> None:
+    def check(self, load_framework: Callable[[], Framework]) -> None:
         """Find whatever is wrong before anything is written; a dry run leaves the data to who asked for it."""
         build_architecture(self.config)
         if not self.options.dry_run:
@@ -171,7 +169,7 @@ class Run:
             for sentence in damaged:
                 self.console.print(f"{sentence}; going on from the one before it", highlight=False, soft_wrap=True)
         try:
-            self.implementation = self._timed("import_seconds", load_implementation)
+            self.implementation = self._timed("import_seconds", load_framework)
         except ImportError as error:
             raise UserError(f"{self.name} is not installed ({error}): pip install {PACKAGES[self.framework]}") from None
         self.device_flags = self.implementation.configure(num_threads=self.options.num_threads)

@@ -110,13 +110,13 @@ class BenchOptions(ConfigOptions):
         return self.threads or default_num_threads()
 
     @property
-    def place(self) -> list[str]:
+    def device_flags(self) -> list[str]:
         """Where it runs, on what data, as flags."""
         data = [] if self.data_dir is None else [f"--data-dir={self.data_dir}"]
         return [f"--device={self.device}", f"--threads={self.num_threads}", *data]
 
     @property
-    def length(self) -> list[str]:
+    def duration_flags(self) -> list[str]:
         """How long each process measures, as flags."""
         return [f"--steps-per-block={self.steps_per_block}", f"--num-blocks={self.num_blocks}"]
 

@@ -34,7 +34,7 @@ def measure(
 ) -> dict[str, Any]:
     """Everything, one process at a time: roof, certificate, control, arms, what is beside them, the roof again."""
     config, count, architecture = options.config, options.repetitions, subject.architecture
-    bench = Bench(children, num_threads=options.num_threads, place=options.place, length=options.length)
+    bench = Bench(children, num_threads=options.num_threads, place=options.device_flags, length=options.duration_flags)
     frameworks = list(dict.fromkeys(arm.framework for arm in arms))
     roofs = {framework: bench.roof(framework) for framework in frameworks}
     environment = roofs[frameworks[0]]["environment"]
@@ -141,7 +141,7 @@ def find_or_make_certificate(
         children,
         num_threads=options.num_threads,
         devices=dict.fromkeys(FRAMEWORK_NAMES, next(iter(devices.values()))) | dict(devices),
-        flags=options.place,
+        flags=options.device_flags,
     )
     say(f"Parity: {certificate.reason}")
     return certificate

@@ -8,7 +8,7 @@ from typing import Literal
 from common.data.datasets import load_dataset, prepare_dataset
 from common.errors import UserError
 from common.networks.build import build_architecture
-from common.networks.presets import FAMILIES
+from common.networks.presets import PRESETS
 from common.options import ConfigOptions
 from comparison.parity.pair import Pair
 
@@ -51,7 +51,7 @@ def make_pair(options: ParityOptions, *, num_threads: int) -> Pair:
         raise UserError(f"--width is {options.width}: it must be 0 (the preset's own) or more")
     width = options.width or None
     if options.planted_bugs and width is None:
-        width = max(1, FAMILIES[config.preset][1] // BUG_WIDTH_DIVISOR)
+        width = max(1, PRESETS[config.preset].width // BUG_WIDTH_DIVISOR)
     architecture = build_architecture(config, image_channels=dataset.image_channels, width=width)
     torch_probe, jax_probe = _load_probes(options.device, num_threads)
     num_steps = NUM_QUICK_STEPS if options.quick or options.planted_bugs else NUM_STEPS

@@ -63,7 +63,7 @@ RECIPE_FIELDS = {
 
 def architecture_of_preset(preset: str) -> Architecture:
     """With the channels of its dataset's images: those of every dataset but MNIST are taken to be in colour."""
-    config = PRESETS[preset]
+    config = PRESETS[preset].recipe
     return build_architecture(config, image_channels=1 if config.dataset == "mnist" else 3)
 
 
@@ -105,7 +105,7 @@ def results_table(records: Records) -> str:
         rows.append(
             (
                 f"`{preset}`",
-                recipe(PRESETS[preset]),
+                recipe(PRESETS[preset].recipe),
                 AUTHORS_REPORT.get(preset, NOTHING),
                 trained(preset, runs),
                 pair(runs, seconds_per_epoch),

@@ -311,7 +311,7 @@ def test_a_shipped_file_that_was_changed_is_refused(network: FeatureNetwork, tmp
     (tmp_path / name).write_text((tmp_path / name).read_text().replace("0.", "1.", 1))
     monkeypatch.setattr(stored, "ASSETS", tmp_path)
     with pytest.raises(ValueError, match=f"{name} is not the committed file"):
-        stored.stored(name, network, compute=lambda: b"", decode=bytes)
+        stored.load_or_compute(name, network, compute=lambda: b"", decode=bytes)
 
 
 @pytest.mark.parametrize("name", ["mnist_features.json", "stored.json"])
@@ -336,11 +336,11 @@ def test_what_is_not_shipped_is_computed_once_and_a_damaged_cache_again(network:
         return b"[1]"
 
     for _ in range(2):
-        assert stored.stored("x.json", network, compute=compute, decode=json.loads) == [1]
+        assert stored.load_or_compute("x.json", network, compute=compute, decode=json.loads) == [1]
     assert len(calls) == 1
     (path,) = tmp_path.rglob("x.json")
     path.write_bytes(b"[")
-    assert stored.stored("x.json", network, compute=compute, decode=json.loads) == [1]
+    assert stored.load_or_compute("x.json", network, compute=compute, decode=json.loads) == [1]
     assert len(calls) == 2
 
 

@@ -21,7 +21,7 @@ from common.commands.equation import Term, parse_equation, written
 from common.commands.interpolate import NUM_POSITIONS, others_on_ways
 from common.commands.picture_files import there_and_back
 from common.commands.trained_model import Model, ModelOptions, open_model
-from common.contract import Implementation
+from common.contract import Framework
 from common.data.datasets import fit_images, load_dataset
 from common.data.latents import slerp
 from common.data.randomness import fixed_latents
@@ -59,9 +59,9 @@ class StubNetwork:
         return Features(features=np.zeros((len(images), 128)), logits=np.log(probabilities).astype(np.float32))
 
 
-def loader(framework: str) -> Callable[[], Implementation]:
+def loader(framework: str) -> Callable[[], Framework]:
     """As the command's own, but the process's threads stay as the suite has set them."""
-    load = {"torch": torch_impl.__main__, "jax": jax_impl.__main__}[framework].load_implementation
+    load = {"torch": torch_impl.__main__, "jax": jax_impl.__main__}[framework].load_framework
     return lambda: replace(load(), configure=lambda **_: {})
 
 
@@ -365,7 +365,7 @@ def test_arithmetic_with_the_pretrained_model_needs_the_equation_alone(folder):
 def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """The one line of a command that must end with exit code 2, before a framework is loaded."""
 
-    def load() -> Implementation:
+    def load() -> Framework:
         raise AssertionError("a framework was loaded")
 
     assert standalone("torch", load, [str(word) for word in words]) == 2
@@ -503,7 +503,7 @@ def test_a_model_whose_images_are_no_digits_is_refused_in_one_line(words, folder
 
 
 def test_a_missing_framework_is_one_line(folder, capsys):
-    def load() -> Implementation:
+    def load() -> Framework:
         raise ImportError("No module named 'torch'")
 
     assert standalone("torch", load, ["sample", str(folder / "run"), "--out=out.png"]) == 2

@@ -14,7 +14,7 @@ import common.commands.filters
 from common.commands.dispatch import standalone
 from common.commands.filters import FRAME, NOTHING
 from common.config import TrainConfig
-from common.contract import Implementation, Trainer
+from common.contract import Framework, Trainer
 from common.data.datasets import Dataset
 from common.pictures.animation import FRAME_MILLISECONDS, LAST_MILLISECONDS, MAX_FRAMES, animate
 from common.pictures.compose import beside, enlarged, gif, png, stacked, text
@@ -22,10 +22,10 @@ from common.pictures.loss_curves import draw_losses
 from common.records.checkpoint import checkpoint_header, save_checkpoint
 from common.records.folder import NUM_PICTURES
 from common.records.series import Progress
-from jax_impl.__main__ import load_implementation as load_jax
+from jax_impl.__main__ import load_framework as load_jax
 from tests.counting import FLAGS, run
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_config
-from torch_impl.__main__ import load_implementation as load_torch
+from torch_impl.__main__ import load_framework as load_torch
 
 LOADERS = {"torch": load_torch, "jax": load_jax}
 PICTURES = ("samples_100.png", "real_and_generated.png", "losses.png", "progress.gif")
@@ -62,7 +62,7 @@ def write_progress(folder: Path, progress: Progress) -> Path:
     return folder
 
 
-def no_framework() -> Implementation:
+def no_framework() -> Framework:
     raise AssertionError("it needs no framework")
 
 

@@ -50,13 +50,13 @@ def test_a_document_s_networks_have_as_many_parameters_as_it_says(preset):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_named_as_it_is_called_and_its_networks_fit_its_images(preset):
-    config = PRESETS[preset]
+    config = PRESETS[preset].recipe
     assert config.preset == preset
     assert build_architecture(config).image_size == config.image_size
 
 
 def test_without_batch_norm_only_batch_norm_is_missing():
-    with_it, without = (build_architecture(PRESETS[name]) for name in ("seed001", "seed001-no-batchnorm"))
+    with_it, without = (build_architecture(PRESETS[name].recipe) for name in ("seed001", "seed001-no-batchnorm"))
     for network in ("generator", "discriminator"):
         kept = [spec for spec in getattr(with_it, network) if not isinstance(spec, BatchNorm)]
         assert kept == list(getattr(without, network))
@@ -66,7 +66,7 @@ def test_without_batch_norm_only_batch_norm_is_missing():
 @pytest.mark.parametrize("preset", ["seed001", "seed004"])
 def test_uniform_initial_weights_spread_as_pytorch_s_own(preset):
     """Compared as distributions: the largest number, and the standard deviation of tensors with enough of them."""
-    config = replace(PRESETS[preset], initialization="uniform")
+    config = replace(PRESETS[preset].recipe, initialization="uniform")
     architecture = build_architecture(config)
     weights = initial_weights(config, architecture)
     torch.manual_seed(0)
@@ -87,7 +87,7 @@ def test_uniform_initial_weights_spread_as_pytorch_s_own(preset):
 
 
 def test_normal_initial_weights_of_a_fully_connected_layer_have_the_paper_s_deviation():
-    config = PRESETS["seed004-mlp"]
+    config = PRESETS["seed004-mlp"].recipe
     weights = initial_weights(config, build_architecture(config))
     assert weights["generator.layers.2.weight"].std() == pytest.approx(0.02, rel=0.01)
     assert not weights["generator.layers.2.bias"].any()

@@ -41,7 +41,7 @@ def test_the_first_permutations_batches_and_latents_are_pinned():
 
 
 def test_initial_weights_are_pinned():
-    config = PRESETS["dcgan32"]
+    config = PRESETS["dcgan32"].recipe
     weights = initial_weights(config, build_architecture(config))
     assert sha256(weights["generator.layers.0.weight"].astype("<f4")) == PINNED_WEIGHT
 
@@ -71,7 +71,7 @@ def test_latents_are_standard_normal_float32():
 
 
 def test_initial_weights_follow_the_paper():
-    config = PRESETS["dcgan32"]
+    config = PRESETS["dcgan32"].recipe
     weights = initial_weights(config, build_architecture(config))
     kernel, scale = weights["generator.layers.3.weight"], weights["generator.layers.1.weight"]
     assert abs(kernel.mean()) < 1e-3
@@ -83,7 +83,7 @@ def test_initial_weights_follow_the_paper():
 
 
 def test_layers_of_equal_shape_start_from_different_numbers():
-    config = PRESETS["dcgan32"]
+    config = PRESETS["dcgan32"].recipe
     weights = initial_weights(config, build_architecture(config))
     generator, discriminator = weights["generator.layers.3.weight"], weights["discriminator.layers.5.weight"]
     assert generator.shape == discriminator.shape

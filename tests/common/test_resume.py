@@ -75,7 +75,7 @@ def start(path: Path, config: TrainConfig, architecture: Architecture | None = N
 def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
     preset, width, latent_dim, image_channels, first, seed
 ):
-    config = replace(PRESETS[preset], latent_dim=latent_dim)
+    config = replace(PRESETS[preset].recipe, latent_dim=latent_dim)
     architecture = build_architecture(config, width=width, image_channels=image_channels)
     weights = given = drawn_weights(expected_shapes(architecture), seed)
     average = given_average = average_of(weights)

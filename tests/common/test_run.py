@@ -13,7 +13,7 @@ import common.training.run
 import common.training.scoring
 import jax_impl.__main__
 import torch_impl.__main__
-from common.contract import Implementation
+from common.contract import Framework
 from common.data.datasets import Dataset
 from common.errors import RunFailedError, UserError
 from common.networks.presets import PRESETS
@@ -21,11 +21,11 @@ from common.options import RunOptions
 from common.training.run import run_training
 from comparison.commands.dispatch import show_report
 
-LOADERS = {"torch": torch_impl.__main__.load_implementation, "jax": jax_impl.__main__.load_implementation}
+LOADERS = {"torch": torch_impl.__main__.load_framework, "jax": jax_impl.__main__.load_framework}
 
 
 def options(output: Path, **changes: object) -> RunOptions:
-    config = replace(PRESETS["smoke"], **{"batch_size": 8, "train_size": 0, **changes})
+    config = replace(PRESETS["smoke"].recipe, **{"batch_size": 8, "train_size": 0, **changes})
     return RunOptions(config=config, device="cpu", threads=1, output=output, quick_scoring=True)
 
 
@@ -51,7 +51,7 @@ def test_a_small_colour_dataset_goes_through_both_frameworks_and_the_report(tmp_
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-def failing_after(num_chunks: int, error: BaseException) -> Callable[[], Implementation]:
+def failing_after(num_chunks: int, error: BaseException) -> Callable[[], Framework]:
     """PyTorch, but its trainer raises instead of running the chunk after the first `num_chunks`."""
     real = LOADERS["torch"]()
 

@@ -288,7 +288,7 @@ def test_the_count_of_operations_is_pytorch_s_own(preset, digits):
 
 def test_the_default_preset_s_count_is_the_formula_s():
     """3 F_G - f_G1 + 8 F_D - 2 f_D1: the last term since no image needs a gradient in D's own update."""
-    config = PRESETS["dcgan32-wide"]
+    config = PRESETS["dcgan32-wide"].recipe
     architecture = build_architecture(config)
     generator = forward_flops(architecture.generator, size=1)
     discriminator = forward_flops(architecture.discriminator, size=32)

@@ -119,7 +119,7 @@ def test_compare_refuses_a_folder_without_a_comparison_and_one_half(finished, fo
 def test_a_comparison_killed_before_it_wrote_anything_can_be_started_again(halves, folder, capsys):
     for half in halves:
         RunFolder.create(folder / "NAME" / half).unlock()
-    options = RunOptions(config=PRESETS["smoke"], output=folder / "NAME")
+    options = RunOptions(config=PRESETS["smoke"].recipe, output=folder / "NAME")
     assert unfinished_halves(options, folder / "NAME") == ["torch", "jax"]
     assert "start again there, with --output" in refused(capsys, compare("--resume=NAME"))
     (folder / "NAME" / "torch" / "note.txt").touch()

@@ -20,11 +20,11 @@ def record(preset: str = "seed004", *, images_per_second: float = 600.0, distanc
     epochs = [{"generator_loss": loss, "discriminator_loss": 0.5, "fake_score": 0.2} for loss in (2.0, 2.0, 3.0)]
     metrics = ("frechet_distance", "coverage", "mnist_score", "class_kl", "precision", "smallest_class")
     return {
-        "config": asdict(replace(PRESETS[preset], epochs=3, **changes)),
+        "config": asdict(replace(PRESETS[preset].recipe, epochs=3, **changes)),
         "images_per_second": [images_per_second / 2, images_per_second, images_per_second * 2],
         "epochs": epochs,
         "quick_quality": [{"frechet_distance": distance * factor} for factor in (1, 3, 2)],
-        "metrics": {name: {"value": distance, "floor": FLOORS[PRESETS[preset].image_size]} for name in metrics},
+        "metrics": {name: {"value": distance, "floor": FLOORS[PRESETS[preset].recipe.image_size]} for name in metrics},
         "first_steps": [
             {"step": step, "real_score": step / 1000, "fake_score": step / 2000, "generator_loss": 1.0}
             for step in systems_tables.FIRST_STEPS
@@ -71,8 +71,8 @@ def test_a_network_is_written_in_one_row_and_one_in_colour_has_three_channels():
 
 
 def test_a_recipe_names_what_differs_from_the_papers():
-    assert systems_tables.recipe(PRESETS["seed000"]) == "10 epochs, batch 128"
-    assert systems_tables.recipe(PRESETS["seed004-ttur"]) == (
+    assert systems_tables.recipe(PRESETS["seed000"].recipe) == "10 epochs, batch 128"
+    assert systems_tables.recipe(PRESETS["seed004-ttur"].recipe) == (
         "16 epochs, batch 64, D at 0.0001, 2 G updates, fresh latents for G"
     )
 
@@ -170,7 +170,7 @@ def test_the_authors_step_is_the_unit_of_its_table():
 )
 def test_a_record_of_other_flags_or_of_an_earlier_preset_is_not_taken_for_this_one(change, tmp_path, capsys):
     options = Options(preset="seed004", epochs=5)
-    config = to_dict(replace(PRESETS["seed004"], epochs=5))
+    config = to_dict(replace(PRESETS["seed004"].recipe, epochs=5))
     (tmp_path / "record.json").write_text(json.dumps({"config": config}))
     check_recorded(tmp_path, options)
     assert "left alone" in capsys.readouterr().out

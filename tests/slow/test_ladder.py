@@ -13,7 +13,7 @@ import pytest
 
 from common.data.datasets import fit_images
 from common.networks.build import build_architecture
-from common.networks.presets import FAMILIES, PRESETS
+from common.networks.presets import PRESETS
 from comparison.commands.parity import line
 from comparison.parity.ladder import climb
 from comparison.parity.pair import Pair
@@ -51,7 +51,7 @@ SMALL_BATCH = 16
 
 
 def test_every_preset_is_climbed():
-    assert {preset for pair in PAIRS for preset in pair} | {IN_COLOUR} == FAMILIES.keys()
+    assert {preset for pair in PAIRS for preset in pair} | {IN_COLOUR} == PRESETS.keys()
 
 
 @pytest.mark.parametrize("presets", PAIRS, ids="+".join)
@@ -63,8 +63,8 @@ def test_every_rung_holds_at_an_eighth_of_the_width(presets, tmp_path):
             f"--preset={preset}",
             "--quick",
             "--threads=1",
-            f"--width={FAMILIES[preset][1] // 8}",
-            f"--batch-size={SMALL_BATCH if preset.startswith('seed') else PRESETS[preset].batch_size}",
+            f"--width={PRESETS[preset].width // 8}",
+            f"--batch-size={SMALL_BATCH if preset.startswith('seed') else PRESETS[preset].recipe.batch_size}",
             f"--json={tmp_path / preset}.json",
         )
         for preset in presets
@@ -79,12 +79,12 @@ def test_every_rung_holds_at_an_eighth_of_the_width(presets, tmp_path):
 
 def test_every_rung_holds_for_colour_images(digits):
     """Digits in one colour on another, both drawn, at an eighth of the width and in small batches."""
-    config = replace(PRESETS[IN_COLOUR], batch_size=SMALL_BATCH)
+    config = replace(PRESETS[IN_COLOUR].recipe, batch_size=SMALL_BATCH)
     draw = np.random.default_rng(0)
     ink, paper = draw.integers(0, 256, (2, len(digits), 1, 1, 3))
     share = fit_images(digits, config.image_size)[..., None] / 255
     images = np.rint(share * ink + (1 - share) * paper).astype(np.uint8)
-    width = FAMILIES[IN_COLOUR][1] // 8
+    width = PRESETS[IN_COLOUR].width // 8
     architecture = build_architecture(config, image_channels=3, width=width)
     probes = TorchProbe(), JaxProbe()
     for probe in probes:

@@ -21,7 +21,7 @@ CONVOLUTION = re.compile(r"^.* convolution\(.*$", re.MULTILINE)
 
 def compiled_step(preset: str, variant: str, precision: str = "float32") -> str:
     """The optimised HLO of one step: the preset's own images and layers, fewer channels and images a batch."""
-    config = replace(PRESETS[preset], variant=variant, precision=precision, batch_size=16)
+    config = replace(PRESETS[preset].recipe, variant=variant, precision=precision, batch_size=16)
     architecture = build_architecture(config, width=32 if preset.startswith("dcgan") else 16)
     trainer = DCGANTrainer(config, architecture, jax.devices("cpu")[0])
     size = config.image_size

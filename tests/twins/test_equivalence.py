@@ -38,7 +38,7 @@ def test_float32_losses_of_the_first_step_agree_to_1e_5(preset, digits):
 
 
 def test_the_default_preset_at_full_width_stays_within_2_percent_for_ten_float32_steps(digits):
-    config = replace(PRESETS["dcgan32"], batch_size=48)  # 480 of the digits at hand
+    config = replace(PRESETS["dcgan32"].recipe, batch_size=48)  # 480 of the digits at hand
     architecture = build_architecture(config)
     losses = []
     for framework in FRAMEWORKS:
