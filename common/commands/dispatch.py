@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from common.contract import Framework
 
 
-# Command -> the module of common.outputs whose `main` is it.
-OUTPUTS = ("sample", "interpolate", "arithmetic", "animate", "features")
+# Command -> the module of common.commands whose `main` is it.
+OUTPUTS = {name: name for name in ("sample", "interpolate", "arithmetic", "animate")} | {"features": "filters"}
 MEASURE = "measure"  # what `compare.py bench` starts
 
 
@@ -25,7 +25,7 @@ def standalone(framework: str, load_framework: "Callable[[], Framework]", argume
 
     def show() -> int:
         output = importlib.import_module(
-            "common.commands.measure_step" if name == MEASURE else f"common.outputs.{name}"
+            "common.commands.measure_step" if name == MEASURE else f"common.commands.{OUTPUTS[name]}"
         )
         return output.main(arguments[1:], program=f"{program} {name}", load_framework=load_framework)
 

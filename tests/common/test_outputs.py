@@ -516,8 +516,8 @@ def test_a_name_in_a_checkpoint_that_anyone_may_have_written_stays_one_printable
 
 
 def test_the_commands_leave_both_frameworks_alone_until_they_need_one():
-    names = ("sample", "interpolate", "arithmetic", "pretrained")
-    modules = modules_after("; ".join(f"import common.outputs.{name}" for name in names))
+    names = ("sample", "interpolate", "arithmetic", "trained_model")
+    modules = modules_after("; ".join(f"import common.commands.{name}" for name in names))
     assert modules.isdisjoint({"torch", "jax", "flax", "optax", "tensorflow"})
 
 
