@@ -22,7 +22,14 @@ from common.errors import RunFailedError, UserError
 from common.networks.presets import PRESETS
 from common.options import parse_flags
 from common.records.environment import default_num_threads
-from common.records.folder import EPOCHS_FILE, write_atomically
+from common.records.folder import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EPOCHS_FILE,
+    LOSSES_FILE,
+    SAMPLES_FILE,
+    write_atomically,
+)
 from comparison.processes import child_environment
 from comparison.publish.systems_tables import FIRST_STEPS
 from comparison.train_by_epoch import train_epochwise
@@ -92,12 +99,12 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     flags = [f"--preset={options.preset}", f"--train-size={options.train_size}", f"--precision={options.precision}"]
     passed = list(train_epochwise(framework, flags, folder, num_epochs=options.epochs, run=call))
     scored = folder / "scored.json"
-    call([sys.executable, "-m", "common.evaluation", str(folder / "samples.npz"), f"--json={scored}"])
-    environment = read(folder / "environment.json")
+    call([sys.executable, "-m", "common.evaluation", str(folder / SAMPLES_FILE), f"--json={scored}"])
+    environment = read(folder / ENVIRONMENT_FILE)
     with (folder / EPOCHS_FILE).open(encoding="utf-8", newline="") as file:
         epochs = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     return {
-        "config": read(folder / "config.json"),
+        "config": read(folder / CONFIG_FILE),
         "images_per_second": [epoch.images_per_second for epoch in passed],
         "epochs": epochs,
         "quick_quality": [epoch.quality for epoch in passed],
@@ -112,7 +119,7 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
 
 def first_steps(folder: Path) -> list[dict[str, float]]:
     """Of the beginning of the first epoch, where the discriminator is said to learn before the generator."""
-    with (folder / "losses.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / LOSSES_FILE).open(encoding="utf-8", newline="") as file:
         rows = list(itertools.islice(csv.DictReader(file), FIRST_STEPS[-1]))
     return [{name: float(value) for name, value in row.items()} for row in rows if int(row["step"]) in FIRST_STEPS]
 

@@ -1,6 +1,6 @@
 """One framework's run folder, read back for the report; whatever an unfinished run did not write is empty."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,33 +9,47 @@ import numpy as np
 
 from common.config import MAX_IMAGE_SIZE
 from common.errors import UserError
-from common.records.folder import FRAMEWORK_NAMES, read_json
-from common.records.schema import (
-    ENVIRONMENT,
-    METRICS,
-    OPTIONAL_METRICS,
-    STATUS,
-    check_config,
-    check_fields,
-    check_timing,
+from common.records.bounds import MAX_MAGNITUDE
+from common.records.folder import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EPOCHS_FILE,
+    FRAMEWORK_NAMES,
+    LOSSES_FILE,
+    METRICS_FILE,
+    PROGRESS_FILE,
+    SAMPLES_FILE,
+    STATUS_FILE,
+    TIMING_FILE,
+    read_json,
 )
-from common.records.series import read_epochs, read_losses, read_progress
+from common.records.schema import check_config
+from common.records.series import (
+    LOSSES_HEADER,
+    Chunk,
+    EpochsRow,
+    LossesRow,
+    Progress,
+    read_epochs,
+    read_losses,
+    read_progress,
+    steady_chunks,
+)
 from common.safe_read import one_line, read_npz
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The records of one run; `losses` and `epochs` hold one array per column of their CSV file."""
+    """The records of one run."""
 
     framework: str  # a key of FRAMEWORK_NAMES
     config: dict[str, Any]
     environment: dict[str, Any]
     status: dict[str, Any]
     timing: dict[str, Any]
-    losses: dict[str, np.ndarray]
-    epochs: dict[str, np.ndarray]
-    progress_epochs: np.ndarray  # (P,)
-    progress_images: np.ndarray  # uint8 (P, 64, S, S[, 3])
+    losses: dict[str, np.ndarray]  # by column of losses.csv
+    epochs: list[EpochsRow]
+    progress: Progress
     evaluation: dict[str, Any]  # metrics.json
     shown_samples: dict[int, np.ndarray]  # uint8 (S, S), by index: those of samples.npz that the evaluation names
 
@@ -50,10 +64,10 @@ class RecordedRun:
         return len(self.losses.get("step", ()))
 
     @property
-    def steady_chunks(self) -> list[dict[str, Any]]:
-        """The chunks that count for the speed: without the first, which compiles, and without short last ones."""
-        chunks = self.timing.get("chunks", [])[1:]
-        return [chunk for chunk in chunks if chunk["num_steps"] == self.timing["chunk_size"]] or chunks
+    def steady_chunks(self) -> Sequence[Chunk]:
+        """The chunks that count for the speed."""
+        chunks = [Chunk(**chunk) for chunk in self.timing.get("chunks", [])]
+        return steady_chunks(chunks, self.timing.get("chunk_size", 0))
 
 
 def read_run(folder: Path, framework: str) -> RecordedRun | None:
@@ -67,30 +81,30 @@ def read_run(folder: Path, framework: str) -> RecordedRun | None:
 
 
 def _read_run(folder: Path, framework: str) -> RecordedRun | None:
-    config, environment = read_json(folder / "config.json"), read_json(folder / "environment.json")
-    if status := read_json(folder / "status.json"):
-        check_fields(status, "status.json", STATUS)
+    config, environment, status = (read_json(folder / name) for name in (CONFIG_FILE, ENVIRONMENT_FILE, STATUS_FILE))
     if not config or not environment:
         return None
     check_config(config)
-    check_fields(environment, "environment.json", ENVIRONMENT)
-    check_timing(timing := read_json(folder / "timing.json"))
-    if evaluation := read_json(folder / "metrics.json"):
-        check_fields(evaluation, "metrics.json", METRICS, OPTIONAL_METRICS)
-    progress = read_progress(folder / "progress.npz")
+    evaluation = read_json(folder / METRICS_FILE)
     return RecordedRun(
         framework=framework,
         config=config,
         environment=environment,
         status=status,
-        timing=timing,
-        losses=read_losses(folder / "losses.csv"),
-        epochs=read_epochs(folder / "epochs.csv"),
-        progress_epochs=progress.epochs,
-        progress_images=progress.images,
+        timing=read_json(folder / TIMING_FILE),
+        losses=losses_by_column(read_losses(folder / LOSSES_FILE)),
+        epochs=read_epochs(folder / EPOCHS_FILE),
+        progress=read_progress(folder / PROGRESS_FILE),
         evaluation=evaluation,
-        shown_samples=read_shown_samples(folder / "samples.npz", evaluation),
+        shown_samples=read_shown_samples(folder / SAMPLES_FILE, evaluation),
     )
+
+
+def losses_by_column(rows: Sequence[LossesRow]) -> dict[str, np.ndarray]:
+    """What can be drawn: a loss beyond 1e15 is NaN, and a run that was lost at its first step has nothing."""
+    columns = dict(zip(LOSSES_HEADER, np.array(rows, np.float64).reshape(-1, len(LOSSES_HEADER)).T, strict=True))
+    drawn = {name: np.where(np.abs(column) <= MAX_MAGNITUDE, column, np.nan) for name, column in columns.items()}
+    return {} if any(np.isnan(column).all() for column in drawn.values()) else drawn
 
 
 def read_shown_samples(path: Path, evaluation: Mapping[str, Any]) -> dict[int, np.ndarray]:

@@ -20,16 +20,19 @@ from common.networks.layers import Architecture
 from common.options import RunOptions
 from common.records.environment import describe_environment
 from common.records.folder import (
+    CONFIG_FILE,
     ENVIRONMENT_FILE,
+    ERROR_FILE,
     FRAMEWORK_NAMES,
     LOSSES_FILE,
-    LOSSES_HEADER,
     METRICS_FILE,
+    SAMPLES_FILE,
     TIMING_FILE,
     RunFolder,
     write_atomically,
 )
 from common.records.origin import Origin, check_same_config, find_origin
+from common.records.series import LOSSES_HEADER
 from common.training.averaging import GeneratorAverage
 from common.training.log import TrainingLog, summarise_timing
 from common.training.loop import train
@@ -82,10 +85,10 @@ def _carry_out(run: "Run", started: float) -> int:
                 run.close("failed", message)
             raise RunFailedError(f"{run.name}: {message}; make room, then go on with {run.resume_command}") from None
         except Exception as error:
-            write_atomically(run.folder.path / "error.txt", traceback.format_exc().encode("utf-8", "replace"))
+            write_atomically(run.folder.path / ERROR_FILE, traceback.format_exc().encode("utf-8", "replace"))
             message = (str(error) or type(error).__name__).splitlines()[0]
             run.close("failed", message)
-            raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path}/error.txt)") from None
+            raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path / ERROR_FILE})") from None
 
 
 def load_training_data(options: RunOptions) -> Dataset:
@@ -182,7 +185,7 @@ class Run:
             self.locks.callback(self.folder.unlock)
             if self.options.output is None:
                 self.console.print(f"Results go to {self.folder.path}", highlight=False, soft_wrap=True)
-        self.folder.write_json("config.json", to_dict(self.config))
+        self.folder.write_json(CONFIG_FILE, to_dict(self.config))
         # The two belong to the process that trained; one that only scores again leaves both alone.
         if self.start.step < self.num_steps or not (self.folder.path / ENVIRONMENT_FILE).exists():
             (self.folder.path / TIMING_FILE).unlink(missing_ok=True)
@@ -214,7 +217,7 @@ class Run:
         """Generate the images that are scored, in eval mode."""
         with self.average.applied(self.trainer):
             samples = self._timed("generate_seconds", lambda: sample(self.trainer, self.config))
-        self.folder.write_npz("samples.npz", **samples._asdict())
+        self.folder.write_npz(SAMPLES_FILE, **samples._asdict())
         return samples
 
     def draw(self, samples: Samples) -> None:
@@ -273,6 +276,7 @@ class Run:
 
     def _write_environment(self) -> None:
         self.folder.write_json(
+            CONFIG_FILE,
             ENVIRONMENT_FILE,
             {
                 "framework": self.framework,

@@ -12,7 +12,7 @@ from common.config import TrainConfig
 from common.data.datasets import Dataset, fit_images, load_dataset
 from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions, parse_options
-from common.records.folder import CONFIG_FILE
+from common.records.folder import CONFIG_FILE, LOSSES_FILE
 from common.safe_read import unreadable_is_named
 from common.training.run import load_training_data
 from comparison.parity.find_certificate import certify
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = run_both(options, folder)
     except RunFailedError:
-        if any((folder / framework / "losses.csv").exists() for framework in FRAMEWORKS):
+        if any((folder / framework / LOSSES_FILE).exists() for framework in FRAMEWORKS):
             show_report(folder, dataset, console)
         raise
     except Stopped:
@@ -88,7 +88,7 @@ def report(arguments: Sequence[str]) -> int:
         raise UserError(f"name the folder of a comparison: {PROGRAM} report FOLDER [DATA_DIR]")
     folder = Path(arguments[0])
     data_dir = Path(arguments[1]) if len(arguments) == 2 else None
-    configs = [folder / framework / "config.json" for framework in FRAMEWORKS]
+    configs = [folder / framework / CONFIG_FILE for framework in FRAMEWORKS]
     with unreadable_is_named(folder):
         found = next((path for path in configs if path.exists()), None)
     if found is None:

@@ -1,6 +1,5 @@
 """python -m comparison.publish.default_run RUNS/NAME: this comparison's report into docs/results and the README."""
 
-import json
 import re
 import shutil
 import sys
@@ -10,14 +9,13 @@ from typing import Any
 
 from common.commands.dispatch import report_errors
 from common.errors import UserError
-from common.pictures.animation import ANIMATION_FILE
-from common.records.folder import write_atomically
+from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, read_json, write_atomically
 from comparison.report import training
 from comparison.report.quality import quality_rows
 from comparison.report.write import present_frameworks
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("report.md", "report.html", "comparison.json", "figures", ANIMATION_FILE)
+COPIED = ("report.md", "report.html", COMPARISON_FILE, "figures", ANIMATION_FILE)
 README_METRICS = ("coverage", "mnist_score", "class_kl", "frechet_distance")
 BLOCK = re.compile(r"(<!-- results: .*? -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -41,10 +39,9 @@ def publish(folder: Path, docs: Path, readme: Path) -> None:
 
 def read_results(folder: Path) -> dict[str, Any]:
     """The numbers of a finished comparison; one that is unfinished is not published."""
-    path = folder / "comparison.json"
-    if not path.exists():
+    results = read_json(folder / COMPARISON_FILE)
+    if not results:
         raise UserError(f"{folder} holds no report: run `python compare.py report {folder}` first")
-    results = json.loads(path.read_text(encoding="utf-8"))
     if any(run is None or run["status"]["status"] != "finished" for run in results["frameworks"].values()):
         raise UserError(f"{folder} is not finished: only complete comparisons are published")
     return results

@@ -9,7 +9,7 @@ import numpy as np
 from common.commands.dispatch import report_errors
 from common.errors import UserError
 from common.evaluation.catalogue import METRICS
-from common.records.folder import FRAMEWORK_NAMES
+from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, METRICS_FILE
 from comparison.text import number
 
 
@@ -17,7 +17,7 @@ def main() -> int:
     """Print mean (lowest to highest) of every metric over the named comparisons, which must differ only in the seed."""
     folders = [Path(argument) for argument in sys.argv[1:]]
     seeds = check_configs(folders)
-    scored = {name: [read(folder / name / "metrics.json")["metrics"] for folder in folders] for name in FRAMEWORK_NAMES}
+    scored = {name: [read(folder / name / METRICS_FILE)["metrics"] for folder in folders] for name in FRAMEWORK_NAMES}
     print(f"Seeds {', '.join(map(str, seeds))}: mean (lowest to highest).\n")
     print(f"| metric | {' | '.join(FRAMEWORK_NAMES.values())} | real digits |\n| --- | --- | --- | --- |")
     everywhere = [name for name in METRICS if all(name in scores for runs in scored.values() for scores in runs)]
@@ -43,7 +43,7 @@ def is_apart(first: list[float], second: list[float]) -> bool:
 
 def check_configs(folders: list[Path]) -> list[int]:
     """The seeds, if nothing else differs."""
-    configs = [read(folder / name / "config.json") for folder in folders for name in FRAMEWORK_NAMES]
+    configs = [read(folder / name / CONFIG_FILE) for folder in folders for name in FRAMEWORK_NAMES]
     seeds = [config.pop("seed") for config in configs]
     if any(config != configs[0] for config in configs):
         raise UserError("the runs differ in more than the seed: name comparisons of one configuration")

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.errors import UserError
-from common.records.folder import read_json
+from common.records.folder import BENCH_FILE, read_json
 from common.records.recorded_run import Runs
 from comparison.report.bench_figures import FIGURES, draw
 from comparison.report.bench_tables import tables
-from comparison.report.bench_words import DEFINITIONS, RESULT_FILE, conditions, headlines, notices, title
+from comparison.report.bench_words import DEFINITIONS, conditions, headlines, notices, title
 from comparison.text import Row
 
 COMPARED = ("preset", "dataset", "image_size", "latent_dim", "batch_size", "generator_updates", "precision")
@@ -36,24 +35,17 @@ class Rows(NamedTuple):
 
 def read_section(folder: Path, runs: Runs) -> Section | None:
     """None if the folder holds no benchmark; a file that `bench` cannot have written raises UserError."""
-    result = read_json(folder / RESULT_FILE)
+    result = read_json(folder / BENCH_FILE)
     if not result:
         return None
-    try:
-        figures = {name: (FIGURES[name], png) for name, png in draw(result).items()}
-        return Section(
-            headlines=headlines(result),
-            conditions=f"{title(result)}: {conditions(result)}",
-            notices=[*differences(result, runs), *notices(result)],
-            definitions=DEFINITIONS,
-            tables=[_rows(rows) for rows in tables(result)],
-            figures=figures,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
-        raise UserError(
-            f"{folder / RESULT_FILE} is not what `compare.py bench` writes ({type(error).__name__}: {error}): "
-            f"delete it, or measure again with --output {folder}"
-        ) from None
+    return Section(
+        headlines=headlines(result),
+        conditions=f"{title(result)}: {conditions(result)}",
+        notices=[*differences(result, runs), *notices(result)],
+        definitions=DEFINITIONS,
+        tables=[_rows(rows) for rows in tables(result)],
+        figures={name: (FIGURES[name], png) for name, png in draw(result).items()},
+    )
 
 
 def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:

@@ -1,17 +1,15 @@
 """The benchmark in words: headlines, what must be read with the numbers, and speed.md with its tables."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.records.folder import FRAMEWORK_NAMES, write_atomically
+from common.records.folder import BENCH_FILE, FRAMEWORK_NAMES, write_atomically, write_json
 from comparison.report.bench_figures import FIGURES, draw
 from comparison.report.bench_tables import interval_text, tables
 from comparison.text import SHOWN_CPU_FLAGS, markdown, memory, number, percentage
 
-RESULT_FILE = "bench.json"
 ROOF_DRIFT = 0.05
 SHOWN_PACKAGES = ("torch", "jax", "jaxlib", "flax", "optax")
 # What the columns mean; wherever the tables go, so do these.
@@ -95,15 +93,10 @@ def notices(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Every number, those that no table shows among them; a NaN or an infinity raises ValueError."""
-    write_atomically(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-
-
 def write_report(folder: Path, result: Mapping[str, Any]) -> None:
     """bench.json, speed.md and its figures, in a folder that is made if need be; a comparison's report shows them."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULT_FILE, result)
+    write_json(folder / BENCH_FILE, result)
     figures = draw(result)
     for name, content in figures.items():
         write_atomically(folder / "figures" / name, content)

@@ -20,8 +20,7 @@ from common.pictures.animation import FRAME_MILLISECONDS, LAST_MILLISECONDS, MAX
 from common.pictures.compose import beside, enlarged, gif, png, stacked, text
 from common.pictures.loss_curves import draw_losses
 from common.records.checkpoint import checkpoint_header, save_checkpoint
-from common.records.folder import NUM_PICTURES
-from common.records.series import Progress
+from common.records.series import NUM_PICTURES, Progress
 from jax_impl.__main__ import load_framework as load_jax
 from tests.counting import FLAGS, run
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_config

@@ -20,7 +20,7 @@ from comparison.commands.bench import bench
 from comparison.report.bench_tables import arm_rows, ratio_rows
 from comparison.report.bench_words import headlines, notices, write_report
 from comparison.report.write import write_report as write_comparison_report
-from comparison.train_by_epoch import compilation, train_epochwise
+from comparison.train_by_epoch import first_chunk_extra, train_epochwise
 from tests import counting
 from tests.synthetic_runs import real_digits, write_comparison
 from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
@@ -418,8 +418,8 @@ def test_training_epoch_by_epoch_runs_every_epoch_in_the_same_place(tmp_path):
 
 def test_compilation_is_what_the_first_chunk_took_beyond_a_later_one():
     timing = {"chunks": [{"num_steps": 16, "seconds": 5.0}], "steady_images_per_second": {"median": 1024.0}}
-    assert compilation(timing, batch_size=64) == pytest.approx(4.0)
-    assert compilation(timing, batch_size=512) == 0
+    assert first_chunk_extra(timing, batch_size=64) == pytest.approx(4.0)
+    assert first_chunk_extra(timing, batch_size=512) == 0
 
 
 def test_a_measuring_process_needs_a_place_for_its_result(capsys):
