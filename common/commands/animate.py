@@ -10,6 +10,7 @@ import tyro
 from common.commands.picture_files import check_out, write_out
 from common.errors import UserError
 from common.options import parse_flags
+from common.records.folder import ANIMATION_FILE
 
 if TYPE_CHECKING:
     from common.contract import Framework
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[]
     if options.out is not None:
         check_out(options.out, ".gif")
 
-    from common.pictures.animation import ANIMATION_FILE, animate, find_progress
+    from common.pictures.animation import animate, find_progress
 
     write_out(options.out or options.run / ANIMATION_FILE, animate(find_progress(options.run)))
     return 0

@@ -276,7 +276,6 @@ class Run:
 
     def _write_environment(self) -> None:
         self.folder.write_json(
-            CONFIG_FILE,
             ENVIRONMENT_FILE,
             {
                 "framework": self.framework,
