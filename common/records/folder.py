@@ -65,7 +65,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{one_line(path)} is damaged ({one_line(error)})") from None
+        raise UserError(f"{one_line(path)} is damaged ({one_line(error)}): mend it, or remove it") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from common.config import MAX_IMAGE_SIZE
 from common.errors import UserError
@@ -66,7 +67,7 @@ class RecordedRun:
     @property
     def steady_chunks(self) -> Sequence[Chunk]:
         """The chunks that count for the speed."""
-        chunks = [Chunk(**chunk) for chunk in self.timing.get("chunks", [])]
+        chunks = TypeAdapter(list[Chunk]).validate_python(self.timing.get("chunks", []))
         return steady_chunks(chunks, self.timing.get("chunk_size", 0))
 
 
@@ -74,6 +75,8 @@ def read_run(folder: Path, framework: str) -> RecordedRun | None:
     """None if the run ended before it had recorded what it was going to do; damaged records raise UserError."""
     try:
         return _read_run(folder, framework)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(
             f"{one_line(folder)} holds damaged records ({one_line(error)}): train this half again"

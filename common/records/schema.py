@@ -447,9 +447,10 @@ def check(name: str, content: Mapping[str, Any], *, complete: bool = False) -> N
     try:
         record = RECORDS[name].model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{name}: {explain(error)}") from None
+        raise ValueError(explain(error)) from None
     if complete and record.model_extra:
-        raise ValueError(f"{name}: {', '.join(record.model_extra)} is declared nowhere in common/records/schema.py")
+        undeclared = ", ".join(record.model_extra)
+        raise ValueError(f"{undeclared} of {name} is declared nowhere in common/records/schema.py")
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from common.config import TrainConfig, to_dict
-from common.errors import UserError
 from common.networks.build import count_parameters
 from common.networks.layers import Architecture
 from common.records.environment import describe_environment
 from common.records.folder import PARITY_FILE, read_json
 from common.records.recorded_run import Runs
-from common.safe_read import one_line
 from comparison.parity.ladder import RUNGS
 from comparison.parity.pair import Measurement, Pair
 
@@ -115,25 +113,18 @@ def identity_of_runs(runs: Runs) -> dict[str, Any] | None:
 
 
 def parity_of(comparison_dir: Path, runs: Runs) -> dict[str, Any]:
-    """`holds` (None without a certificate), the file, the reason in words, and the worst of every rung.
-
-    A damaged file raises UserError.
-    """
-    try:
-        certificate = read_json(comparison_dir / CERTIFICATE)
-        if not certificate:
-            return {"holds": None, "certificate": None, "reason": NONE_MADE, "quick": None, "rungs": []}
-        reason = _why_not(certificate, runs)
-        return {
-            "holds": reason is None,
-            "certificate": CERTIFICATE,
-            "reason": reason or "the certificate holds",
-            "quick": bool(certificate["quick"]),
-            "rungs": worst_of_each_rung(certificate["rungs"]),
-        }
-    except ValueError as error:
-        path = one_line(comparison_dir / CERTIFICATE)
-        raise UserError(f"{path} is no certificate ({one_line(error)}): remove it") from None
+    """`holds` (None without a certificate), the file, the reason in words, and the worst of every rung."""
+    certificate = read_json(comparison_dir / CERTIFICATE)
+    if not certificate:
+        return {"holds": None, "certificate": None, "reason": NONE_MADE, "quick": None, "rungs": []}
+    reason = _why_not(certificate, runs)
+    return {
+        "holds": reason is None,
+        "certificate": CERTIFICATE,
+        "reason": reason or "the certificate holds",
+        "quick": certificate["quick"],
+        "rungs": worst_of_each_rung(certificate["rungs"]),
+    }
 
 
 def _identity(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
