@@ -5,8 +5,6 @@ do something else; after the last, all 10,000 by every metric. Leaves `record.js
 comparison/publish/systems.py makes the tables of docs/systems.md. Run it alone: it times what it trains.
 """
 
-import csv
-import itertools
 import json
 import subprocess
 import sys
@@ -30,6 +28,7 @@ from common.records.folder import (
     SAMPLES_FILE,
     write_atomically,
 )
+from common.records.series import read_epochs, read_losses
 from comparison.processes import child_environment
 from comparison.publish.systems_tables import FIRST_STEPS
 from comparison.train_by_epoch import train_epochwise
@@ -101,12 +100,10 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     scored = folder / "scored.json"
     call([sys.executable, "-m", "common.evaluation", str(folder / SAMPLES_FILE), f"--json={scored}"])
     environment = read(folder / ENVIRONMENT_FILE)
-    with (folder / EPOCHS_FILE).open(encoding="utf-8", newline="") as file:
-        epochs = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     return {
         "config": read(folder / CONFIG_FILE),
         "images_per_second": [epoch.images_per_second for epoch in passed],
-        "epochs": epochs,
+        "epochs": [row._asdict() for row in read_epochs(folder / EPOCHS_FILE)],
         "quick_quality": [epoch.quality for epoch in passed],
         "metrics": read(scored)["metrics"],
         "first_steps": first_steps(folder),
@@ -119,9 +116,7 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
 
 def first_steps(folder: Path) -> list[dict[str, float]]:
     """Of the beginning of the first epoch, where the discriminator is said to learn before the generator."""
-    with (folder / LOSSES_FILE).open(encoding="utf-8", newline="") as file:
-        rows = list(itertools.islice(csv.DictReader(file), FIRST_STEPS[-1]))
-    return [{name: float(value) for name, value in row.items()} for row in rows if int(row["step"]) in FIRST_STEPS]
+    return [row._asdict() for row in read_losses(folder / LOSSES_FILE) if row.step in FIRST_STEPS]
 
 
 def call(command: list[str]) -> None:

@@ -10,32 +10,11 @@ from pydantic import TypeAdapter
 
 from common.config import MAX_IMAGE_SIZE
 from common.errors import UserError
+from common.records import folder as names
+from common.records import series
 from common.records.bounds import MAX_MAGNITUDE
-from common.records.folder import (
-    CONFIG_FILE,
-    ENVIRONMENT_FILE,
-    EPOCHS_FILE,
-    FRAMEWORK_NAMES,
-    LOSSES_FILE,
-    METRICS_FILE,
-    PROGRESS_FILE,
-    SAMPLES_FILE,
-    STATUS_FILE,
-    TIMING_FILE,
-    read_json,
-)
+from common.records.folder import FRAMEWORK_NAMES, read_json
 from common.records.schema import check_config
-from common.records.series import (
-    LOSSES_HEADER,
-    Chunk,
-    EpochsRow,
-    LossesRow,
-    Progress,
-    read_epochs,
-    read_losses,
-    read_progress,
-    steady_chunks,
-)
 from common.safe_read import one_line, read_npz
 
 
@@ -49,8 +28,8 @@ class RecordedRun:
     status: dict[str, Any]
     timing: dict[str, Any]
     losses: dict[str, np.ndarray]  # by column of losses.csv
-    epochs: list[EpochsRow]
-    progress: Progress
+    epochs: list[series.EpochsRow]
+    progress: series.Progress
     evaluation: dict[str, Any]  # metrics.json
     shown_samples: dict[int, np.ndarray]  # uint8 (S, S), by index: those of samples.npz that the evaluation names
 
@@ -65,10 +44,10 @@ class RecordedRun:
         return len(self.losses.get("step", ()))
 
     @property
-    def steady_chunks(self) -> Sequence[Chunk]:
+    def steady_chunks(self) -> Sequence[series.Chunk]:
         """The chunks that count for the speed."""
-        chunks = TypeAdapter(list[Chunk]).validate_python(self.timing.get("chunks", []))
-        return steady_chunks(chunks, self.timing.get("chunk_size", 0))
+        chunks = TypeAdapter(list[series.Chunk]).validate_python(self.timing.get("chunks", []))
+        return series.steady_chunks(chunks, self.timing.get("chunk_size", 0))
 
 
 def read_run(folder: Path, framework: str) -> RecordedRun | None:
@@ -84,28 +63,31 @@ def read_run(folder: Path, framework: str) -> RecordedRun | None:
 
 
 def _read_run(folder: Path, framework: str) -> RecordedRun | None:
-    config, environment, status = (read_json(folder / name) for name in (CONFIG_FILE, ENVIRONMENT_FILE, STATUS_FILE))
+    config, environment, status = (
+        read_json(folder / name) for name in (names.CONFIG_FILE, names.ENVIRONMENT_FILE, names.STATUS_FILE)
+    )
     if not config or not environment:
         return None
     check_config(config)
-    evaluation = read_json(folder / METRICS_FILE)
+    evaluation = read_json(folder / names.METRICS_FILE)
     return RecordedRun(
         framework=framework,
         config=config,
         environment=environment,
         status=status,
-        timing=read_json(folder / TIMING_FILE),
-        losses=losses_by_column(read_losses(folder / LOSSES_FILE)),
-        epochs=read_epochs(folder / EPOCHS_FILE),
-        progress=read_progress(folder / PROGRESS_FILE),
+        timing=read_json(folder / names.TIMING_FILE),
+        losses=losses_by_column(series.read_losses(folder / names.LOSSES_FILE)),
+        epochs=series.read_epochs(folder / names.EPOCHS_FILE),
+        progress=series.read_progress(folder / names.PROGRESS_FILE),
         evaluation=evaluation,
-        shown_samples=read_shown_samples(folder / SAMPLES_FILE, evaluation),
+        shown_samples=read_shown_samples(folder / names.SAMPLES_FILE, evaluation),
     )
 
 
-def losses_by_column(rows: Sequence[LossesRow]) -> dict[str, np.ndarray]:
+def losses_by_column(rows: Sequence[series.LossesRow]) -> dict[str, np.ndarray]:
     """What can be drawn: a loss beyond 1e15 is NaN, and a run that was lost at its first step has nothing."""
-    columns = dict(zip(LOSSES_HEADER, np.array(rows, np.float64).reshape(-1, len(LOSSES_HEADER)).T, strict=True))
+    values = np.array(rows, np.float64).reshape(-1, len(series.LOSSES_HEADER))
+    columns = dict(zip(series.LOSSES_HEADER, values.T, strict=True))
     drawn = {name: np.where(np.abs(column) <= MAX_MAGNITUDE, column, np.nan) for name, column in columns.items()}
     return {} if any(np.isnan(column).all() for column in drawn.values()) else drawn
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.config import TrainConfig, to_dict
+from common.errors import UserError
 from common.records.bounds import Amount, Flag, NonNegative, Positive, Seconds, Share, Text, Whole
 from common.records.series import Chunk, EpochTiming
 from common.safe_read import explain
@@ -124,14 +125,6 @@ class Metric(Record):
     standard_error: Amount | None = None
 
 
-class KernelDistance(Record):
-    """How KID was estimated."""
-
-    num_subsets: Whole
-    subset_size: Whole
-    seed: Whole
-
-
 class Protocol(Record):
     """Everything that scores depend on."""
 
@@ -145,7 +138,7 @@ class Protocol(Record):
     image_size: Whole = 0
     num_features: Whole = 0
     k: Whole = 0
-    kid: KernelDistance | None = None
+    kid: Annotated[dict[Literal["num_subsets", "subset_size", "seed"], Whole], Field(min_length=3)] | None = None
     batch_norm: Text | None = None
     weights: Text | None = None
     checkpoint: Text | None = None
@@ -176,6 +169,7 @@ class Neighbour(Record):
     own_distance: NonNegative
 
 
+Neighbours = Annotated[list[Neighbour], Field(max_length=MAX_SHOWN)]
 Features = Literal["discriminator", "untrained discriminator", "pixels"]
 
 
@@ -192,20 +186,14 @@ class DiscriminatorFeatures(Record):
         return self
 
 
-class Scores(Record):
-    """What comparison.json copies of metrics.json, under longer names."""
-
-    class_histogram: ClassHistogram | None = None
-    nearest_neighbours: Annotated[list[Neighbour], Field(max_length=MAX_SHOWN)] | None = None
-    discriminator_features: DiscriminatorFeatures | None = None
-
-
-class Metrics(Scores):
+class Metrics(Record):
     """metrics.json: the scores of a run's samples."""
 
     metrics: dict[str, Metric]
     protocol: Protocol
-    class_histogram: ClassHistogram  # pyright: ignore[reportGeneralTypeIssues]
+    class_histogram: ClassHistogram
+    nearest_neighbours: Neighbours = []
+    discriminator_features: DiscriminatorFeatures | None = None
     class_examples: Annotated[
         list[Annotated[list[Whole], Field(max_length=MAX_SHOWN)]], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)
     ] = [[]] * NUM_CLASSES
@@ -245,17 +233,22 @@ class Parity(Record):
     devices: dict[str, Text] | None = None
 
 
-class ParitySummary(Record):
-    """What a comparison says of its certificate."""
+class Verdict(Record):
+    """Whether a certificate holds, None without one, and why or why not."""
 
     holds: Flag | None
-    certificate: Text | None
     reason: Text
+
+
+class ParitySummary(Verdict):
+    """What a comparison says of its certificate, with the worst measurement of every rung."""
+
+    certificate: Text | None
     quick: Flag | None
     rungs: list[Rung]
 
 
-class FrameworkResult(Timings, Scores):
+class FrameworkResult(Timings):
     """One half of a comparison: its times, its speed, where its losses ended, and its scores."""
 
     status: Status | dict[str, Any]
@@ -264,6 +257,9 @@ class FrameworkResult(Timings, Scores):
     last_epoch_means: dict[str, Amount | None] | None
     quality: dict[str, Metric] | None
     quality_protocol: Protocol | None
+    class_histogram: ClassHistogram | None
+    nearest_neighbours: Neighbours | None
+    discriminator_features: DiscriminatorFeatures | None
 
 
 class LossAgreement(Record):
@@ -325,7 +321,7 @@ class BenchRoof(Record):
     float32_gflops_per_second: Positive
     bfloat16_gflops_per_second: Positive
     drift: NonNegative
-    before: dict[str, dict[str, dict[str, Positive]]]
+    before: dict[str, dict[str, dict[str, Positive]]]  # by framework, precision and size
     after: dict[str, dict[str, dict[str, Positive]]]
 
 
@@ -368,13 +364,6 @@ class BenchQuality(Record):
     epochs: list[BenchEpoch]
 
 
-class BenchVerdict(Record):
-    """Whether the certificate holds, and why or why not."""
-
-    holds: Flag
-    reason: Text
-
-
 class BenchProtocol(Record):
     """How it was measured."""
 
@@ -415,7 +404,7 @@ class Bench(Record):
     flops_per_step: Whole
     roof: BenchRoof
     control: BenchControl
-    parity: BenchVerdict
+    parity: Verdict
     arms: dict[str, BenchArm]
     first_step_differences: dict[str, Amount | None]
     first_loss_differences: dict[str, Amount | None]
@@ -456,4 +445,7 @@ def check(name: str, content: Mapping[str, Any], *, complete: bool = False) -> N
 def check_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError unless every field of a TrainConfig is there and valid; a newer run may have more."""
     names = to_dict(TrainConfig())
-    TrainConfig.from_fields({name: value for name, value in config.items() if name in names})
+    try:
+        TrainConfig.from_fields({name: value for name, value in config.items() if name in names})
+    except UserError as error:
+        raise ValueError(f"config.json: {error}") from None
