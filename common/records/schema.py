@@ -125,6 +125,14 @@ class Metric(Record):
     standard_error: Amount | None = None
 
 
+class KernelDistance(Record):
+    """How KID was estimated."""
+
+    num_subsets: Whole
+    subset_size: Whole
+    seed: Whole
+
+
 class Protocol(Record):
     """Everything that scores depend on."""
 
@@ -138,7 +146,7 @@ class Protocol(Record):
     image_size: Whole = 0
     num_features: Whole = 0
     k: Whole = 0
-    kid: Annotated[dict[Literal["num_subsets", "subset_size", "seed"], Whole], Field(min_length=3)] | None = None
+    kid: KernelDistance | None = None
     batch_norm: Text | None = None
     weights: Text | None = None
     checkpoint: Text | None = None
@@ -170,18 +178,18 @@ class Neighbour(Record):
 
 
 Neighbours = Annotated[list[Neighbour], Field(max_length=MAX_SHOWN)]
-Features = Literal["discriminator", "untrained discriminator", "pixels"]
+FEATURES = ("discriminator", "untrained discriminator", "pixels")
 
 
 class DiscriminatorFeatures(Record):
     """Accuracies of a linear classifier, by kind of feature, for each number of labels."""
 
     labels: Annotated[list[Whole], Field(min_length=1, max_length=2)]  # a small training set has no 10,000
-    accuracy: Annotated[dict[Features, list[Share]], Field(min_length=3)]
+    accuracy: dict[str, list[Share]]
 
     @model_validator(mode="after")
     def _one_accuracy_a_number(self) -> Self:
-        if any(len(accuracies) != len(self.labels) for accuracies in self.accuracy.values()):
+        if {len(self.accuracy.get(kind, ())) for kind in FEATURES} != {len(self.labels)}:
             raise ValueError("discriminator_features has not as many accuracies as numbers of labels")
         return self
 
