@@ -17,9 +17,6 @@ from common.evaluation.stored import shipped
 NAME = "calibration.json"
 BLUR_PIXELS = 1.5
 NUM_MEMORISED = 1_000
-# Those worth a column beside a model's.
-CALIBRATED_METRICS = ("frechet_distance", "kid", "mnist_score", "precision", "recall", "coverage", "class_kl",
-                      "memorised_fraction")  # fmt: skip
 
 
 def uniform_noise(mnist: Dataset, num: int) -> np.ndarray:

@@ -10,15 +10,16 @@ from typing import Any
 
 from common.commands.dispatch import report_errors
 from common.errors import UserError
+from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import ANIMATION_FILE
 from common.records.folder import write_atomically
 from comparison.report import training
 from comparison.report.quality import quality_rows
 from comparison.report.write import present_frameworks
+from comparison.text import markdown
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("report.md", "report.html", "comparison.json", "figures", ANIMATION_FILE)
-README_METRICS = ("coverage", "mnist_score", "class_kl", "frechet_distance")
 BLOCK = re.compile(r"(<!-- results: .*? -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -61,9 +62,8 @@ def results_block(results: Mapping[str, Any]) -> str:
     frameworks = present_frameworks(results)
     headings = ["", *training.framework_columns(frameworks), "real digits"]
     rows = [(row.label, *row.cells, "") for row in training.speed_rows(frameworks)]
-    rows += [(row.label, *row.cells) for row in quality_rows(frameworks, README_METRICS)]
-    lines = [headings, ["---"] * len(headings), *rows]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    rows += [(row.label, *row.cells) for row in quality_rows(frameworks, HEADLINE_METRICS)]
+    table = markdown([headings, *rows])
     agreement = training.first_steps(results["loss_agreement"]).replace("Their", "The losses'", 1)
     return f"{table}\n\n{training.conditions(results)} {agreement} {training.ratio(results)}\n"
 

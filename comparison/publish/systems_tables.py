@@ -8,6 +8,7 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.errors import UserError
+from common.evaluation.catalogue import HEADLINE_METRICS, METRICS
 from common.networks.build import build_architecture, count_parameters
 from common.networks.layers import (
     Architecture,
@@ -27,12 +28,6 @@ from comparison.text import NOTHING, markdown, number
 Record = Mapping[str, Any]
 Value = Callable[[Record], float | None]
 Records = Mapping[str, Mapping[str, Record]]  # preset -> framework -> record
-RESULT_METRICS = {
-    "frechet_distance": "Fréchet distance",
-    "coverage": "coverage",
-    "mnist_score": "score",
-    "class_kl": "KL",
-}
 # What each document says came out; one that shows pictures alone claims no number.
 AUTHORS_REPORT = {
     "seed000": "25 s an epoch on an M1, 46 s at batch 64; digits with variation, some not perfect",
@@ -99,7 +94,8 @@ def results_table(records: Records) -> str:
 
     Raises UserError where the two frameworks were not trained alike.
     """
-    heads = [f"{title} (PyTorch / JAX)" for title in ("seconds an epoch", *RESULT_METRICS.values())]
+    titles = ("seconds an epoch", *(METRICS[name].title for name in HEADLINE_METRICS))
+    heads = [f"{title} (PyTorch / JAX)" for title in titles]
     rows: list[Sequence[str]] = [("preset", "recipe", "its author reports", "trained", *heads)]
     for preset, runs in records.items():
         rows.append(
@@ -109,12 +105,12 @@ def results_table(records: Records) -> str:
                 AUTHORS_REPORT.get(preset, NOTHING),
                 trained(preset, runs),
                 pair(runs, seconds_per_epoch),
-                *(pair(runs, lambda run, name=name: run["metrics"][name]["value"]) for name in RESULT_METRICS),
+                *(pair(runs, lambda run, name=name: run["metrics"][name]["value"]) for name in HEADLINE_METRICS),
             )
         )
     floors = {run["config"]["image_size"]: run["metrics"] for runs in records.values() for run in runs.values()}
     for size, metrics in sorted(floors.items()):
-        values = (number(metrics[name]["floor"]) for name in RESULT_METRICS)
+        values = (number(metrics[name]["floor"]) for name in HEADLINE_METRICS)
         rows.append((f"real digits, {size} px", "", "", "", "", *values))
     return markdown(rows)
 
@@ -174,8 +170,7 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
     def measured(title: str, value: Value) -> tuple[str, ...]:
         return (title, *(pair(found, value) for found in runs))
 
-    metric = {"coverage": "coverage", "precision": "precision", "smallest_class": "share of the rarest digit",
-              "frechet_distance": "Fréchet distance", "mnist_score": "MNIST score"}  # fmt: skip
+    shown = ("coverage", "precision", "smallest_class", "frechet_distance", "mnist_score")
     rows = [
         ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
         ("generator", *(layers(architecture.generator) for architecture in architectures)),
@@ -189,8 +184,8 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
         measured("stability: its change from the epoch before", last_change),
         measured("stability: Fréchet distance, worst relapse over the best epoch before", worst_relapse),
         *(
-            measured(f"quality: {title}", lambda run, name=name: run["metrics"][name]["value"])
-            for name, title in metric.items()
+            measured(f"quality: {METRICS[name].title}", lambda run, name=name: run["metrics"][name]["value"])
+            for name in shown
         ),
     ]
     return markdown(rows)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.evaluation.calibration import CALIBRATED_METRICS, stored_calibration
-from common.evaluation.catalogue import METRICS, OTHER, RELATIONS, Metric
+from common.evaluation.calibration import stored_calibration
+from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS, OTHER, Metric
 from common.evaluation.feature_network import committed_sha256
 from common.records.recorded_run import FRAMEWORK_NAMES
 from comparison.report.summary import differing_fields
@@ -12,7 +12,6 @@ from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
 TIMES_FLOOR = "\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}floor"
-HEADLINE_METRICS = ("frechet_distance", "coverage", "mnist_score", "class_kl")
 
 
 def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
@@ -56,12 +55,12 @@ def relation_to_floor(relation: str, value: float, floor: float | None) -> str:
 
 
 def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
-    metric = METRICS.get(name, Metric(name, OTHER, "", ""))
+    metric = METRICS.get(name, Metric(name, OTHER, "", "", ""))
     with_floor = next(value for value in values if value is not None)
     low, high = with_floor.get("floor_low"), with_floor.get("floor_high")
     floor_range = [] if low is None or high is None else [f"{number(low)} to {number(high)}"]
     cells = [NOTHING if value is None else measured(value["value"], value.get("spread")) for value in values]
-    below = [[] if value is None else _small_print(RELATIONS.get(name, ""), value) for value in values]
+    below = [[] if value is None else _small_print(metric.relation, value) for value in values]
     label = f"{metric.title}{ARROWS.get(metric.better, '')}"
     return Row(label, metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
 
