@@ -27,7 +27,7 @@ from common.evaluation.reference import K, Reference
 from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD, check_draws, digit_images, some_of
 
 
-class Metric(TypedDict):
+class Measured(TypedDict):
     """A value (the mean over draws), and what it can be held against; None where there is no such thing."""
 
     value: float
@@ -45,7 +45,7 @@ class Evaluation:
     """The scores of one model, and everything they depend on."""
 
     protocol: dict[str, Any]
-    metrics: dict[str, Metric]
+    metrics: dict[str, Measured]
     class_histogram: dict[str, list[int]]
     """Of the first draw and of the real digits."""
     class_examples: list[list[int]]
@@ -125,9 +125,9 @@ def evaluate_samples(
     )
 
 
-def measured(values: Sequence[float], floor: Floor | None = None) -> Metric:
+def measured(values: Sequence[float], floor: Floor | None = None) -> Measured:
     """What the draws say together; without a floor where real digits have no such value."""
-    return Metric(
+    return Measured(
         value=float(np.mean(values)),
         spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         floor=floor.mean if floor else None,
@@ -136,7 +136,7 @@ def measured(values: Sequence[float], floor: Floor | None = None) -> Metric:
     )
 
 
-def _metric(name: str, scored: Sequence[Scores], floor: Floor) -> Metric:
+def _metric(name: str, scored: Sequence[Scores], floor: Floor) -> Measured:
     metric = measured([scores.values[name] for scores in scored], floor)
     if (error := scored[0].standard_errors.get(name)) is not None:
         metric["standard_error"] = error

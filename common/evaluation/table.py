@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from common.evaluation.calibration import stored_calibration
 from common.evaluation.catalogue import CALIBRATED_METRICS, METRICS
-from common.evaluation.evaluate import Evaluation, Metric
+from common.evaluation.evaluate import Evaluation, Measured
 
 NOTHING = "-"
 
@@ -64,7 +64,7 @@ def _calibration(evaluation: Evaluation) -> list[str]:
     )
 
 
-def _against_floor(name: str, metric: Metric) -> str:
+def _against_floor(name: str, metric: Measured) -> str:
     value, floor = metric["value"], metric["floor"]
     relation = METRICS[name].relation
     if floor is None or not relation:
