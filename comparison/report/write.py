@@ -27,7 +27,7 @@ from common.records.series import Progress
 from common.safe_read import printable
 from comparison.parity.certificate import parity_of
 from comparison.report import parity, training
-from comparison.report.bench_section import read_section
+from comparison.report.bench_words import read_section
 from comparison.report.figures import COLOURS, draw_figures
 from comparison.report.quality import not_comparable, quality_context, quality_rows
 from comparison.report.summary import differing_fields, summarise
