@@ -16,6 +16,13 @@ LINE = 32  # from one line of words to the next
 DARK, PALE, ACCENT = "#23272e", "#4a505a", "#c2410c"
 
 
+def figure_png(figure: Figure) -> bytes:
+    """Without the version of what drew it, which would make equal pictures unequal files."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=figure.dpi, facecolor="white", metadata={"Software": None})
+    return content.getvalue()
+
+
 def enlarge(images: np.ndarray) -> np.ndarray:
     """Images (N, S, S) by the largest whole number that leaves them within a cell, so that none is blurred."""
     return enlarged_each(images, up_to=CELL_PIXELS)
@@ -57,7 +64,5 @@ class Drawing:
         self.figure.text(*at, text, fontsize=size, weight=weight, color=color, ha=align, va="center", parse_math=False)
 
     def png(self) -> bytes:
-        """The sheet; without the version of what drew it, which would make equal pictures unequal files."""
-        content = io.BytesIO()
-        self.figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-        return content.getvalue()
+        """The sheet as a file."""
+        return figure_png(self.figure)
