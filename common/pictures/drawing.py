@@ -36,9 +36,10 @@ class Drawing:
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
 
     def image(self, picture: np.ndarray, left: int, top: int) -> None:
-        """Place a uint8 picture (H, W), pixel by pixel."""
+        """Place a uint8 picture (H, W[, 3]), pixel by pixel."""
         bottom = self.height - top - picture.shape[0]
-        self.figure.figimage(np.stack([picture] * 3, axis=-1), xo=left, yo=bottom)
+        in_colour = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1)
+        self.figure.figimage(in_colour, xo=left, yo=bottom)
 
     def frame(self, left: int, top: int, side: int, *, thickness: int = 6) -> None:
         """A coloured frame around a square."""
