@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from common.data.datasets import Dataset
 from common.data.randomness import stream
 from common.evaluation.feature_network import committed_sha256
-from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
+from common.evaluation.metrics import all_scores, make_draw
 from common.evaluation.reference import Reference
 from common.evaluation.stored import shipped
 
@@ -59,6 +59,5 @@ def compute_calibration(reference: Reference) -> dict[str, Any]:
     rows = {}
     for name, make in CASES.items():
         draw = make_draw(reference.round_trip(make(reference.mnist, reference.num_images)), reference)
-        nearest = nearest_of(draw, reference)
-        rows[name] = full_scores(draw, reference).values | memorisation_scores(draw, nearest, reference)
+        rows[name] = all_scores(draw, reference).values
     return {"network_sha256": reference.network.sha256, "rows": rows}

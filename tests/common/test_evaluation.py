@@ -43,7 +43,7 @@ from common.evaluation.feature_network import ASSETS, DESCRIPTION_PATH, NETWORK_
 from common.evaluation.floors import floor_in_words, load_floors
 from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.kernel_distance import kernel_distance
-from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of, quick_scores
+from common.evaluation.metrics import all_scores, full_scores, make_draw, quick_scores
 from common.evaluation.plausibility import warnings_about
 from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.samples import round_trip, some_of
@@ -137,9 +137,7 @@ def reference(mnist: Dataset, network: FeatureNetwork) -> Reference:
 
 
 def values(images: np.ndarray, reference: Reference) -> dict[str, float]:
-    draw = make_draw(images, reference)
-    memorisation = memorisation_scores(draw, nearest_of(draw, reference), reference)
-    return full_scores(draw, reference).values | memorisation
+    return all_scores(make_draw(images, reference), reference).values
 
 
 def test_every_metric_is_in_the_catalogue_and_what_is_in_the_catalogue_is_computed(reference: Reference):
