@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.commands.dispatch import report_errors
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.pictures.animation import ANIMATION_FILE
 from common.records.folder import write_atomically
 from comparison.report import training

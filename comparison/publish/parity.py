@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.commands.dispatch import report_errors
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from comparison.parity.certificate import worst_of_each_rung
 from comparison.parity.ladder import RUNGS
 from comparison.report.parity import parity_rows
-from comparison.text import tolerance
+from comparison.text import sources, tolerance
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "parity.md"
 SUMMARY_HEAD = (
@@ -83,7 +82,7 @@ def climb(found: Mapping[str, Any]) -> str:
     """What climbed where, and of each rung the measurement with the least head-room."""
     rows = parity_rows(worst_of_each_rung(found["rungs"]))
     threads = f"{found['num_threads']} thread{'s' if found['num_threads'] > 1 else ''}"
-    made = f"Ladder {found['ladder_hash'][:12]}, sources {found['source_hash'][:12]}, {threads}."
+    made = f"Ladder {found['ladder_hash'][:12]}, sources {sources(found['source_hashes'])}, {threads}."
     lines = [f"### {_title(found)}", "", made, "", "| rung | float64 | float32 |", "| --- | --- | --- |"]
     return "\n".join([*lines, *(f"| {row.label} | {' | '.join(row.cells)} |" for row in rows)])
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.commands.dispatch import report_errors
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.evaluation.catalogue import METRICS
 from common.records.folder import FRAMEWORK_NAMES
 from comparison.text import number

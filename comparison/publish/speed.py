@@ -8,8 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from common.commands.dispatch import report_errors
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.records.folder import write_atomically
 from comparison.report.bench_figures import draw
 from comparison.report.bench_words import definitions, page

@@ -9,8 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from common.commands.dispatch import report_errors
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.networks.presets import PRESETS
 from common.records.folder import FRAMEWORK_NAMES
 from comparison.publish import systems_tables

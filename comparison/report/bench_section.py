@@ -63,7 +63,7 @@ def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:
         names = [name for name in COMPARED if result["config"][name] != run.config.get(name)]
         if names:
             found.append(f"Another {', '.join(names)} was benchmarked than {run.name} was trained with")
-        if result["machine"]["source_hash"] != run.environment.get("source_hash"):
+        if result["machine"]["source_hashes"].get(run.framework) != run.environment.get("source_hash"):
             found.append(f"Other source files were benchmarked than {run.name} was trained with")
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 from common.records.folder import FRAMEWORK_NAMES, write_atomically
 from comparison.report.bench_figures import FIGURES, draw
 from comparison.report.bench_tables import interval_text, tables
-from comparison.text import SHOWN_CPU_FLAGS, markdown, memory, number, percentage
+from comparison.text import SHOWN_CPU_FLAGS, markdown, memory, number, percentage, sources
 
 RESULT_FILE = "bench.json"
 ROOF_DRIFT = 0.05
@@ -151,7 +151,7 @@ def conditions(result: Mapping[str, Any]) -> str:
         f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs, device "
         f"{', '.join(dict.fromkeys(machine['devices'].values()))} ({cpu_flags}), {memory(machine['memory_bytes'])}; "
         f"Python {machine['python']}, {versions}; {', '.join(flags)}. "
-        f"Sources {machine['source_hash'][:12]}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. "
+        f"Sources {sources(machine['source_hashes'])}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. "
         f"{protocol['repetitions']} processes an arm, in each "
         f"{protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps to start and "
         f"{protocol['num_blocks']} that count. Begun {protocol['started_at']}."

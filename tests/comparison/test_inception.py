@@ -15,9 +15,8 @@ import torch
 from torch.nn import functional
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from common.commands.dispatch import report_errors
 from common.data.datasets import fit_images
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.evaluation.frechet import Gaussian, frechet_distance
 from comparison import inception_features
 from comparison.commands.dispatch import PROGRAM, run_command
