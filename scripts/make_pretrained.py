@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from common.commands.digit_reader import check_digits_model
-from common.commands.dispatch import report_errors
 from common.commands.trained_model import (
     DESCRIPTION_FILE,
     FOLDER,
@@ -26,7 +25,7 @@ from common.commands.trained_model import (
     whole,
 )
 from common.config import to_dict
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.evaluation import evaluate_samples
 from common.networks.build import architecture_of
 from common.records.checkpoint import find_checkpoint, load_checkpoint

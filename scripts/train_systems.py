@@ -16,11 +16,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from common.commands.dispatch import report_errors
 from common.config import to_dict
-from common.errors import RunFailedError, UserError
+from common.errors import RunFailedError, UserError, report_errors
 from common.networks.presets import PRESETS
-from common.options import parse_flags
+from common.options import parse
 from common.records.environment import default_num_threads
 from common.records.folder import (
     CONFIG_FILE,
@@ -38,7 +37,7 @@ from comparison.train_by_epoch import train_epochwise
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is trained, and for how long."""
+    """Train one earlier system, its networks and its recipe, in both twins, and record every epoch's quality."""
 
     preset: Annotated[str, tyro.conf.Positional]
     """The system."""
@@ -56,9 +55,7 @@ class Options:
 
 def main() -> int:
     """Train, score, record; a framework that has its record already is left alone, unless it is of other flags."""
-    options = parse_flags(
-        Options, sys.argv[1:], program="train_systems.py", description=(__doc__ or "").splitlines()[0]
-    )
+    options = parse(Options, sys.argv[1:], program="train_systems.py")
     if options.preset not in PRESETS:
         raise UserError(f"{options.preset} is unknown: choose one of {', '.join(PRESETS)}")
     if options.epochs < 1:

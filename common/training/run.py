@@ -18,7 +18,7 @@ from common.evaluation import Evaluation, load_feature_network
 from common.networks.build import build_architecture, count_parameters
 from common.networks.layers import Architecture
 from common.options import RunOptions
-from common.records.environment import describe_environment
+from common.records.environment import describe_environment, source_hash
 from common.records.folder import (
     ENVIRONMENT_FILE,
     FRAMEWORK_NAMES,
@@ -283,6 +283,7 @@ class Run:
                 "num_parameters": count_parameters(self.architecture),
                 "resumed_from": str(self.origin.path) if self.origin else None,
                 "resumed_at_step": self.start.step,
+                "source_hash": source_hash(self.framework),
                 **describe_environment(),
             },
         )

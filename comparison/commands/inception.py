@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,16 +15,10 @@ from common.data.datasets import load_dataset
 from common.errors import UserError
 from common.evaluation import digit_images, read_samples
 from common.evaluation.samples import NUM_STANDARD, round_trip, some_of
-from common.options import check_result_file, parse_flags
+from common.options import check_result_file
 from common.records.folder import write_atomically
 from comparison.run_both import FRAMEWORKS
 
-PROGRAM = "python compare.py inception"
-DESCRIPTION = (
-    "Inception FID and KID of generated digits against equally many MNIST test digits, by torch-fidelity 0.4 on the "
-    "CPU: grey tiled to RGB, TensorFlow 1's bilinear resize. Only 10,000 samples are comparable with published values. "
-    "Expect a third of a second for each image on one core, and as many real images as samples."
-)
 EXTRA = "dcgan-twins[inception]"
 # Of the file by which all published values were made; its first eight digits are in its name.
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -38,7 +31,10 @@ PROTOCOL = "10,000 samples against the 10,000 test digits, Inception features"
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionOptions:
-    """What to score, with which weights, and where the result goes."""
+    """Inception FID and KID of generated digits against equally many MNIST test digits, by torch-fidelity 0.4 on the
+    CPU: grey tiled to RGB, TensorFlow 1's bilinear resize. Only 10,000 samples and the real weights are comparable
+    with published values. Expect a third of a second for each image on one core, and as many real images as samples.
+    """
 
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SAMPLES.npz|RUN_FOLDER")]
     """An .npz file with uint8 `images` (N, S, S), a run folder, or a comparison's folder, of which both are scored."""
@@ -52,9 +48,8 @@ class InceptionOptions:
     """Where to write the result as JSON."""
 
 
-def inception(arguments: Sequence[str]) -> int:
+def main(options: InceptionOptions) -> int:
     """0 once the numbers are printed, and written if asked for."""
-    options = parse_flags(InceptionOptions, arguments, program=PROGRAM, description=DESCRIPTION)
     check_result_file(options.json)
     samples = {path: _first(read_samples(path), options.num) for path in find_samples(options.path)}
     try:

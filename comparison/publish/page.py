@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common.commands.dispatch import report_errors
+from common.errors import report_errors
 from common.errors import UserError
 from common.records.folder import read_json, write_atomically
 

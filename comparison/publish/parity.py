@@ -14,7 +14,7 @@ from comparison.parity.certificate import worst_of_each_rung
 from comparison.parity.ladder import RUNGS
 from comparison.publish.page import RESULTS, part, read_result, replace_parts, run_publisher
 from comparison.report.parity import parity_rows
-from comparison.text import markdown, tolerance
+from comparison.text import markdown, sources, tolerance
 
 PAGE = RESULTS / "parity.md"
 SUMMARY_HEAD = ("preset", "variant", "parameters (G / D)", "batch", "ladder", "measurements", "verdict")
@@ -67,7 +67,7 @@ def climb(found: Mapping[str, Any]) -> str:
     """What climbed where, and of each rung the measurement with the least head-room."""
     rows = parity_rows(worst_of_each_rung(found["rungs"]))
     threads = f"{found['num_threads']} thread{'s' if found['num_threads'] > 1 else ''}"
-    made = f"Ladder {found['ladder_hash'][:12]}, sources {found['source_hash'][:12]}, {threads}."
+    made = f"Ladder {found['ladder_hash'][:12]}, sources {sources(found['source_hashes'])}, {threads}."
     table = markdown([("rung", "float64", "float32"), *((row.label, *row.cells) for row in rows)])
     return f"### {_title(found)}\n\n{made}\n\n{table}"
 

@@ -11,7 +11,7 @@ from common.records.folder import FRAMEWORK_NAMES, read_json, write_atomically
 from common.records.recorded_run import Runs
 from comparison.report.bench_figures import FIGURES, draw
 from comparison.report.bench_tables import interval_text, tables
-from comparison.text import SHOWN_CPU_FLAGS, Row, markdown, memory, number, percentage
+from comparison.text import SHOWN_CPU_FLAGS, Row, markdown, memory, number, percentage, sources
 
 RESULT_FILE = "bench.json"
 ROOF_DRIFT = 0.05
@@ -167,7 +167,7 @@ def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:
         names = [name for name in COMPARED if result["config"][name] != run.config.get(name)]
         if names:
             found.append(f"Another {', '.join(names)} was benchmarked than {run.name} was trained with")
-        if result["machine"]["source_hash"] != run.environment.get("source_hash"):
+        if result["machine"]["source_hashes"].get(run.framework) != run.environment.get("source_hash"):
             found.append(f"Other source files were benchmarked than {run.name} was trained with")
     return found
 
@@ -212,7 +212,7 @@ def conditions(result: Mapping[str, Any]) -> str:
         f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs, device "
         f"{', '.join(dict.fromkeys(machine['devices'].values()))} ({cpu_flags}), {memory(machine['memory_bytes'])}; "
         f"Python {machine['python']}, {versions}; {', '.join(flags)}. "
-        f"Sources {machine['source_hash'][:12]}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. "
+        f"Sources {sources(machine['source_hashes'])}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. "
         f"{protocol['repetitions']} processes an arm, in each "
         f"{protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps to start and "
         f"{protocol['num_blocks']} that count. Begun {protocol['started_at']}."

@@ -16,7 +16,7 @@ from comparison.bench.flops import flops_per_step, forward_flops
 from comparison.bench.options import FORMS, parse_arms, parse_batch_sizes
 from comparison.bench.schedule import repeat, turns
 from comparison.bench.statistics import Interval, break_even_step, is_itself, quartiles, ratio
-from comparison.commands.bench import bench
+from comparison.commands.dispatch import run_command
 from comparison.report.bench_tables import arm_rows, ratio_rows
 from comparison.report.bench_words import headlines, notices, write_report
 from comparison.report.write import write_report as write_comparison_report
@@ -90,7 +90,7 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
             "num_cpus": 2,
             "memory_bytes": 10**10,
             "python": "3.11",
-            "source_hash": "0",
+            "source_hashes": {"torch": "0", "jax": "1"},
             "environment_variables": {"OMP_NUM_THREADS": "2"},
             "device_flags": {"torch": {"flush_denormal": True}, "jax": {"tuned_cpu_compiler_options": ""}},
             "devices": {"torch": "cpu", "jax": "cpu"},
@@ -140,9 +140,11 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
 def test_what_changed_while_it_was_measured_is_not_certified(changed):
     environment = {"source_hash": "0", "packages": {"jax": "0.10.2"}}
     unchanged = [{"environment": dict(environment)} for _ in range(2)]
-    assert verdicts.still_certified(CERTIFIED, environment, {"torch": unchanged}) is CERTIFIED
+    assert verdicts.still_certified(CERTIFIED, {"torch": environment}, {"torch": unchanged}) is CERTIFIED
     edited = [*unchanged, {"environment": environment | {changed: "another"}}]
-    found = verdicts.still_certified(CERTIFIED, environment, {"torch": unchanged, "jax": edited})
+    found = verdicts.still_certified(
+        CERTIFIED, dict.fromkeys(("torch", "jax"), environment), {"torch": unchanged, "jax": edited}
+    )
     assert not found.holds
     assert "while jax was measured" in found.reason
 
@@ -332,7 +334,7 @@ def test_a_batch_size_that_is_none_or_comes_twice_is_refused(text):
 )
 def test_wrong_flags_are_found_before_anything_is_measured(flags, message):
     with pytest.raises(UserError, match=message):
-        bench(flags)
+        run_command(["bench", *flags])
 
 
 def test_the_report_says_what_was_measured_and_draws_it(tmp_path):

@@ -14,10 +14,10 @@ import torch
 
 import jax_impl.export
 import torch_impl.export
-from common.commands.dispatch import report_errors
 from common.config import TrainConfig, to_dict
 from common.contract import Weights, expected_shapes
 from common.data.randomness import fixed_latents
+from common.errors import report_errors
 from common.networks.build import weight_shapes
 from common.networks.layers import Architecture, BatchNorm, Conv, ConvTranspose, Tanh
 from common.records.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -604,7 +604,7 @@ def test_one_framework_is_enough_and_a_missing_one_is_named(framework, other, tm
     blocked = {"torch": FRAMEWORK_MODULES["torch"], "jax": (*FRAMEWORK_MODULES["jax"], "orbax")}[other]
     code = BLOCK.format(blocked=blocked) + (
         "import compare\n"
-        "from common.commands.dispatch import report_errors\n"
+        "from common.errors import report_errors\n"
         "*words, first, second = sys.argv\n"
         "for target in (first, second):\n"
         "    sys.argv = [*words, target]\n"

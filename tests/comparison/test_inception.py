@@ -16,8 +16,8 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from common.commands.dispatch import report_errors
 from common.data.datasets import fit_images, load_dataset
+from common.errors import report_errors
 from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.samples import some_of
 from comparison.commands import inception
