@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common.errors import report_errors
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.records.folder import read_json, write_atomically
 
 ROOT = Path(__file__).parents[2]
