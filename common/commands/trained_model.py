@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from common.config import TrainConfig
-from common.contract import Trainer, Weights
+from common.contract import InspectableTrainer, Weights
 from common.errors import UserError
 from common.networks.build import architecture_of
 from common.networks.layers import Architecture
@@ -68,7 +68,7 @@ class Model:
     name: str  # as a picture's caption has it
     config: TrainConfig
     architecture: Architecture
-    trainer: Trainer
+    trainer: InspectableTrainer
 
 
 def open_model(options: ModelOptions, load_framework: "Callable[[], Framework]") -> Model:

@@ -82,10 +82,12 @@ class JaxProbe:
         train: bool,
     ) -> LayerResult:
         self.use_precision(config)
-        module = layers.build_layer(spec, variant=config.variant, dtype=_dtype(config), param_dtype=_dtype(config))
+        form = layers.select(config, self.device.platform)
+        dtype = _dtype(config)
+        module = layers.build_layer(spec, form, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
         native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
         for name, array in weights.items():
-            getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), _dtype(config)))
+            getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), dtype))
         if isinstance(module, nnx.Module):
             module.train() if train else module.eval()
         holder = Holder(module)
@@ -149,28 +151,30 @@ class JaxProbe:
         def identity(values: Array) -> Array:
             return values
 
-        def judge(real: Array, fake: Array) -> Array:
+        def discriminator_loss_of(real: Array, fake: Array) -> Array:
             targets = {"real_target": real_target, "fake_target": fake_target}
             return losses.discriminator_loss(identity, real, fake, **targets).loss  # pyright: ignore[reportArgumentType]
 
-        def fool(fake: Array) -> Array:
+        def generator_loss_of(fake: Array) -> Array:
             return losses.generator_loss(fake, identity, target=generator_target)  # pyright: ignore[reportArgumentType]
 
-        judged, (real_gradient, fake_gradient) = jax.value_and_grad(judge, argnums=(0, 1))(real, fake)
-        fooled, generator_gradient = jax.value_and_grad(fool)(fake)
+        discriminator_loss, (real_gradient, fake_gradient) = jax.value_and_grad(discriminator_loss_of, argnums=(0, 1))(
+            real, fake
+        )
+        generator_loss, generator_gradient = jax.value_and_grad(generator_loss_of)(fake)
         return {
-            "discriminator_loss": _array(judged),
-            "generator_loss": _array(fooled),
+            "discriminator_loss": _array(discriminator_loss),
+            "generator_loss": _array(generator_loss),
             "real_gradient": _array(real_gradient),
             "fake_gradient": _array(fake_gradient),
             "generator_gradient": _array(generator_gradient),
         }
 
     def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
-        judge, fool = self._losses_of(trainer)
+        discriminator_loss_of, generator_loss_of = self._losses_of(trainer)
         found = {
-            "discriminator": nnx.jit(nnx.grad(judge)),
-            "generator": nnx.jit(nnx.grad(fool)),
+            "discriminator": nnx.jit(nnx.grad(discriminator_loss_of)),
+            "generator": nnx.jit(nnx.grad(generator_loss_of)),
         }
         gradients = {}
         for name, state in self._call(found, trainer, real_images, latents).items():
@@ -182,8 +186,8 @@ class JaxProbe:
         return gradients
 
     def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
-        judge, fool = self._losses_of(trainer)
-        losses = {"discriminator": nnx.jit(judge), "generator": nnx.jit(fool)}
+        discriminator_loss_of, generator_loss_of = self._losses_of(trainer)
+        losses = {"discriminator": nnx.jit(discriminator_loss_of), "generator": nnx.jit(generator_loss_of)}
         return {name: float(loss) for name, loss in self._call(losses, trainer, real_images, latents).items()}
 
     def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -217,13 +221,13 @@ class JaxProbe:
         self.use_precision(config)
         targets = {"real_target": config.real_target, "fake_target": config.fake_target}
 
-        def judge(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:
+        def discriminator_loss_of(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:
             return losses.discriminator_loss(discriminator, real, generator(latents), **targets).loss
 
-        def fool(generator: Any, discriminator: Any, real: Array, latents: Array) -> Array:
+        def generator_loss_of(generator: Any, discriminator: Any, real: Array, latents: Array) -> Array:
             return losses.generator_loss(generator(latents), discriminator, target=config.generator_target)
 
-        return judge, fool
+        return discriminator_loss_of, generator_loss_of
 
     def _call(
         self, functions: dict[str, Callable[..., Any]], trainer: Any, real_images: np.ndarray, latents: np.ndarray
