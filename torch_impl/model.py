@@ -42,7 +42,7 @@ class Generator(nn.Sequential):
     def __init__(self, architecture: Architecture, form: Form) -> None:
         super().__init__(*build_layers(architecture.generator, form))
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return super().forward(latents[:, :, None, None])  # (N, Z, 1, 1) -> (N, C, S, S)
 
 
@@ -52,7 +52,7 @@ class Discriminator(nn.Sequential):
     def __init__(self, architecture: Architecture, form: Form) -> None:
         super().__init__(*build_layers(architecture.discriminator, form))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return super().forward(images).flatten()  # (N, 1, 1, 1) -> (N,)
 
     def activations(self, images: Tensor) -> list[Tensor]:
