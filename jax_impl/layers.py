@@ -36,19 +36,13 @@ class Form(NamedTuple):
 def select(config: TrainConfig, platform: str) -> Form:
     """The form of `config.variant`: Flax's own classes and a step under `nnx.jit`, or the ones of jax_impl/tuned."""
     if config.variant == "idiomatic":
-        return Form(nnx.Conv, nnx.ConvTranspose, BatchNorm, jit_steps)
+        return Form(nnx.Conv, nnx.ConvTranspose, BatchNorm, _jit_steps)
     return Form(
         partial(TunedConv, platform=platform),
         partial(TunedConvTranspose, platform=platform),
         partial(TunedBatchNorm, platform=platform),
         partial(FlatSteps, compiler_options=compiler_options(platform, config.precision)),
     )
-
-
-def jit_steps(step: Callable[..., Array], modules: tuple[Any, ...]) -> Callable[[Iterable[Any]], list[Array]]:
-    """The step under `nnx.jit`, which takes the modules apart and puts them together around every call."""
-    compiled = nnx.jit(step)
-    return lambda data: [compiled(*modules, *of_step) for of_step in data]
 
 
 def build_layers(
@@ -130,3 +124,9 @@ class Linear(nnx.Linear):
     def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
         outputs = super().__call__(inputs.reshape(len(inputs), -1), out_sharding)
         return outputs.reshape(-1, *self.out_shape)
+
+
+def _jit_steps(step: Callable[..., Array], modules: tuple[Any, ...]) -> Callable[[Iterable[Any]], list[Array]]:
+    """The step under `nnx.jit`, which takes the modules apart and puts them together around every call."""
+    compiled = nnx.jit(step)
+    return lambda data: [compiled(*modules, *of_step) for of_step in data]

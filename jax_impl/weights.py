@@ -12,7 +12,7 @@ from common.networks.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, Li
 
 BATCH_NORM_BUFFERS = {"running_mean": "mean", "running_var": "var"}
 # Canonical (out, in, K, K) of Conv and (in, out, K, K) of ConvTranspose <-> Flax (K, K, in, out) and (K, K, out, in).
-TO_NATIVE, TO_CANONICAL = (2, 3, 1, 0), (3, 2, 0, 1)
+_TO_NATIVE, _TO_CANONICAL = (2, 3, 1, 0), (3, 2, 0, 1)
 # Canonical name -> Flax name of each layer kind's parameters.
 PARAMETERS: dict[type, dict[str, str]] = {
     Conv: {"weight": "kernel", "bias": "bias"},
@@ -60,14 +60,14 @@ def to_native(array: np.ndarray, spec: LayerSpec) -> np.ndarray:
     """A parameter of `spec`, or a moment of it, in Flax's axis order."""
     if isinstance(spec, Linear):
         return _channels_last(array, spec)
-    return np.ascontiguousarray(array.transpose(TO_NATIVE)) if array.ndim == 4 else array
+    return np.ascontiguousarray(array.transpose(_TO_NATIVE)) if array.ndim == 4 else array
 
 
 def to_canonical(array: np.ndarray, spec: LayerSpec | None) -> np.ndarray:
     """The inverse of `to_native`; a copy, since the step that comes next overwrites its arguments."""
     if isinstance(spec, Linear):
         return _channels_first(array, spec).copy()
-    return array.transpose(TO_CANONICAL).copy() if array.ndim == 4 else array.copy()
+    return array.transpose(_TO_CANONICAL).copy() if array.ndim == 4 else array.copy()
 
 
 def _variables(

@@ -172,6 +172,16 @@ def test_winograds_products_are_used_where_they_fit_in_the_precision_that_is_ask
     assert products == [(name, name, "f32")] * (3 * 9 if form in BY_WINOGRAD else 1)  # the others are convolutions
 
 
+def test_the_form_is_that_of_the_platform_that_was_handed_down():
+    maps, kernel, _ = operands_of_up("wide map")
+    used = {}
+    for platform in ("cpu", "gpu"):
+        form_there = convolution.ConvolutionForm(2, 1, np.float32, platform)
+        jaxpr = str(jax.make_jaxpr(lambda *arrays, form=form_there: convolution.up(*arrays, form))(maps, kernel))
+        used[platform] = "conv_general_dilated" in jaxpr
+    assert used == {"cpu": False, "gpu": True}
+
+
 def test_odd_sizes_of_the_seed_documents_are_torch_s():
     check_down(2, 7, 9, 5, 4, 2, 1)  # seeds 003 and 004: 7 -> 3, one row that no output reaches
     check_down(2, 9, 16, 3, 4, 2, 1)  # 9 -> 4, which looks like 8 -> 4 from the other side
