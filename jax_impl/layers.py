@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from common.config import TrainConfig
 from common.networks import layers as specs
@@ -24,47 +23,46 @@ Layer = Callable[[Array], Array]
 
 
 class Form(NamedTuple):
-    """All that a variant decides: the other files of this twin see only this."""
+    """How layers compute, and all that a variant decides: the other files of this twin see only this."""
 
     conv: Callable[..., nnx.Conv]
     conv_transpose: Callable[..., nnx.ConvTranspose]
     batch_norm: Callable[..., BatchNorm]
     # From a step and the modules it updates to a function that runs one step for each item of data.
     prepare_steps: Callable[[Callable[..., Array], tuple[Any, ...]], Callable[[Iterable[Any]], list[Array]]]
+    dtypes: dict[str, Any]  # of the arithmetic (`dtype`) and of what is stored (`param_dtype`), as Flax calls them
 
 
 def select(config: TrainConfig, platform: str) -> Form:
     """The form of `config.variant`: Flax's own classes and a step under `nnx.jit`, or the ones of jax_impl/tuned."""
+    stored = jnp.float64 if config.precision == "float64" else jnp.float32
+    dtypes = {"dtype": jnp.bfloat16 if config.precision == "bfloat16" else stored, "param_dtype": stored}
     if config.variant == "idiomatic":
-        return Form(nnx.Conv, nnx.ConvTranspose, BatchNorm, _jit_steps)
+        return Form(nnx.Conv, nnx.ConvTranspose, BatchNorm, _jit_steps, dtypes)
     return Form(
         partial(TunedConv, platform=platform),
         partial(TunedConvTranspose, platform=platform),
         partial(TunedBatchNorm, platform=platform),
         partial(FlatSteps, compiler_options=compiler_options(platform, config.precision)),
+        dtypes,
     )
 
 
-def build_layers(
-    network: tuple[specs.LayerSpec, ...], form: Form, *, dtype: DTypeLike, param_dtype: DTypeLike, rngs: nnx.Rngs
-) -> list[Layer]:
+def build_layers(network: tuple[specs.LayerSpec, ...], form: Form, *, rngs: nnx.Rngs) -> list[Layer]:
     """The modules of one network; a bias that BatchNorm follows keeps its initial value.
 
     BatchNorm subtracts the mean, and the bias with it: the bias's gradient is 0, and what floating point makes of it
     is rounding, of which Adam, dividing a gradient by its own size, would make whole steps.
     """
-    layers: list[Any] = [build_layer(spec, form, dtype=dtype, param_dtype=param_dtype, rngs=rngs) for spec in network]
+    layers: list[Any] = [build_layer(spec, form, rngs=rngs) for spec in network]
     for layer, following in pairwise(layers):
         if isinstance(following, BatchNorm) and isinstance(bias := getattr(layer, "bias", None), nnx.Param):
             layer.bias = Constant(bias[...])
     return layers
 
 
-def build_layer(
-    spec: specs.LayerSpec, form: Form, *, dtype: DTypeLike, param_dtype: DTypeLike, rngs: nnx.Rngs
-) -> Layer:
+def build_layer(spec: specs.LayerSpec, form: Form, *, rngs: nnx.Rngs) -> Layer:
     """The module of one spec, its weights still Flax's own: `load_weights` replaces them."""
-    numbers = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
     match spec:
         case specs.Conv():
             return form.conv(
@@ -74,7 +72,8 @@ def build_layer(
                 strides=spec.stride,
                 padding=[(spec.padding, spec.padding)] * 2,
                 use_bias=spec.bias,
-                **numbers,
+                **form.dtypes,
+                rngs=rngs,
             )
         case specs.ConvTranspose():
             # Flax pads the dilated input; torch's padding is what is cut from the output.
@@ -87,17 +86,19 @@ def build_layer(
                 padding=[(border, border)] * 2,
                 use_bias=spec.bias,
                 transpose_kernel=True,
-                **numbers,
+                **form.dtypes,
+                rngs=rngs,
             )
         case specs.Linear():
-            return Linear(spec, **numbers)
+            return Linear(spec, **form.dtypes, rngs=rngs)
         case specs.BatchNorm():
             return form.batch_norm(
                 spec.num_features,
                 momentum=1 - spec.momentum,  # Flax weighs the old statistics, torch the new batch
                 epsilon=spec.epsilon,
                 use_fast_variance=False,
-                **numbers,
+                **form.dtypes,
+                rngs=rngs,
             )
         case specs.LeakyReLU():
             return LeakyReLU(spec.negative_slope)

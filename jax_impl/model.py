@@ -32,7 +32,6 @@ N images by rows, columns and channels, and the number of its parameters:
 
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from common.networks.layers import Architecture
 from jax_impl.conventions import LeakyReLU
@@ -42,10 +41,8 @@ from jax_impl.layers import Form, build_layers
 class Generator(nnx.Sequential):
     """Latents (N, Z) to images (N, S, S, C) in [-1, 1]."""
 
-    def __init__(
-        self, architecture: Architecture, form: Form, *, dtype: DTypeLike, param_dtype: DTypeLike, rngs: nnx.Rngs
-    ) -> None:
-        super().__init__(*build_layers(architecture.generator, form, dtype=dtype, param_dtype=param_dtype, rngs=rngs))
+    def __init__(self, architecture: Architecture, form: Form, *, rngs: nnx.Rngs) -> None:
+        super().__init__(*build_layers(architecture.generator, form, rngs=rngs))
 
     def __call__(self, latents: Array) -> Array:
         return super().__call__(latents[:, None, None, :])  # (N, Z) -> (N, 1, 1, Z) -> (N, S, S, C)
@@ -54,12 +51,8 @@ class Generator(nnx.Sequential):
 class Discriminator(nnx.Sequential):
     """Images (N, S, S, C) to one logit each, (N,)."""
 
-    def __init__(
-        self, architecture: Architecture, form: Form, *, dtype: DTypeLike, param_dtype: DTypeLike, rngs: nnx.Rngs
-    ) -> None:
-        super().__init__(
-            *build_layers(architecture.discriminator, form, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        )
+    def __init__(self, architecture: Architecture, form: Form, *, rngs: nnx.Rngs) -> None:
+        super().__init__(*build_layers(architecture.discriminator, form, rngs=rngs))
 
     def __call__(self, images: Array) -> Array:
         return super().__call__(images).reshape(-1)  # (N, 1, 1, 1) -> (N,)

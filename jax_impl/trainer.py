@@ -31,12 +31,11 @@ class DCGANTrainer:
         self.architecture = architecture
         self.device = device
         self.dtype = jnp.float64 if config.precision == "float64" else jnp.float32
-        compute_dtype = jnp.bfloat16 if config.precision == "bfloat16" else self.dtype
         form = select(config, device.platform)
         with self._at_home():
-            build = {"dtype": compute_dtype, "param_dtype": self.dtype, "rngs": nnx.Rngs(config.seed)}
-            self.generator = Generator(architecture, form, **build)
-            self.discriminator = Discriminator(architecture, form, **build)
+            rngs = nnx.Rngs(config.seed)
+            self.generator = Generator(architecture, form, rngs=rngs)
+            self.discriminator = Discriminator(architecture, form, rngs=rngs)
             self.generator_optimizer = create_optimizer(self.generator, config, config.learning_rate_generator)
             self.discriminator_optimizer = create_optimizer(
                 self.discriminator, config, config.learning_rate_discriminator

@@ -60,8 +60,7 @@ def test_pytorch_s_table_is_the_network_that_is_built(network):
 def test_jax_s_table_is_the_network_that_is_built(network):
     size = (1, 1, CONFIG.latent_dim) if network == "Generator" else (32, 32, 1)
     form = jax_impl.layers.select(CONFIG, "cpu")
-    options = {"dtype": jnp.float32, "param_dtype": jnp.float32, "rngs": nnx.Rngs(0)}
-    module = getattr(jax_impl.model, network)(ARCHITECTURE, form, **options)
+    module = getattr(jax_impl.model, network)(ARCHITECTURE, form, rngs=nnx.Rngs(0))
     module.eval()  # so that tracing leaves no statistics behind
     shapes: list[tuple[int, ...]] = []
     jax.eval_shape(lambda values: shapes.extend(shapes_of(module.layers, values)), jnp.zeros((BATCH_SIZE, *size)))

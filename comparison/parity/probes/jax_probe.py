@@ -83,11 +83,10 @@ class JaxProbe:
     ) -> LayerResult:
         self.use_precision(config)
         form = layers.select(config, self.device.platform)
-        dtype = _dtype(config)
-        module = layers.build_layer(spec, form, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
+        module = layers.build_layer(spec, form, rngs=nnx.Rngs(0))
         native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
         for name, array in weights.items():
-            getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), dtype))
+            getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), _dtype(config)))
         if isinstance(module, nnx.Module):
             module.train() if train else module.eval()
         holder = Holder(module)
