@@ -61,14 +61,10 @@ class JaxProbe:
             jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
-    def use_precision(self, config: TrainConfig) -> None:
-        jax.config.update("jax_enable_x64", config.precision == "float64")
-
     def other_num_threads(self) -> AbstractContextManager[None]:
         return nullcontext()  # XLA makes its threads once
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        self.use_precision(config)
         return trainer.create_trainer(config, architecture, self.device)
 
     def layer(
@@ -81,7 +77,7 @@ class JaxProbe:
         *,
         train: bool,
     ) -> LayerResult:
-        self.use_precision(config)
+        self._use_precision(config)
         form = layers.select(config, self.device.platform)
         module = layers.build_layer(spec, form, rngs=nnx.Rngs(0))
         native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
@@ -119,7 +115,7 @@ class JaxProbe:
         )
 
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
-        self.use_precision(trainer.config)
+        self._use_precision(trainer.config)
         module = getattr(trainer, network)
         module.train() if train else module.eval()
 
@@ -144,7 +140,7 @@ class JaxProbe:
         fake_target: float,
         generator_target: float,
     ) -> Weights:
-        self.use_precision(config)
+        self._use_precision(config)
         real, fake = (jnp.array(array, _dtype(config)) for array in (real_logits, fake_logits))
 
         def identity(values: Array) -> Array:
@@ -190,7 +186,7 @@ class JaxProbe:
         return {name: float(loss) for name, loss in self._call(losses, trainer, real_images, latents).items()}
 
     def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-        self.use_precision(config)
+        self._use_precision(config)
         module = Vector(jnp.array(start, _dtype(config)))
         optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
         path = []
@@ -200,10 +196,11 @@ class JaxProbe:
         return np.stack(path)
 
     def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        self.use_precision(trainer.config)
+        self._use_precision(trainer.config)
         return [(np.array(images), np.array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
 
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
+        self._use_precision(trainer.config)
         return _array(trainer._to_network(jnp.array(real_images)), TO_NCHW)
 
     def dtypes(self, trainer: Any) -> dict[str, str]:
@@ -215,9 +212,12 @@ class JaxProbe:
                         found[f"{part}{jax.tree_util.keystr(path)}"] = str(leaf.dtype)
         return found
 
+    def _use_precision(self, config: TrainConfig) -> None:
+        jax.config.update("jax_enable_x64", config.precision == "float64")
+
     def _losses_of(self, trainer: Any) -> tuple[Callable[..., Array], Callable[..., Array]]:
         config = trainer.config
-        self.use_precision(config)
+        self._use_precision(config)
         targets = {"real_target": config.real_target, "fake_target": config.fake_target}
 
         def discriminator_loss_of(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:

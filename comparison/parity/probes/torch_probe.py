@@ -36,9 +36,6 @@ class TorchProbe:
     def configure(self, *, num_threads: int) -> None:
         device.configure(num_threads=num_threads)
 
-    def use_precision(self, config: TrainConfig) -> None:
-        """Nothing to do: every tensor says what it is."""
-
     @contextmanager
     def other_num_threads(self) -> Iterator[None]:
         num_threads = torch.get_num_threads()
