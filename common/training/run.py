@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from common.config import to_dict
-from common.contract import Framework, Trainer, Weights
+from common.contract import Framework, InspectableTrainer, Weights
 from common.data.datasets import Dataset, load_dataset, prepare_dataset
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
@@ -115,7 +115,7 @@ class Run:
     dataset: Dataset
     architecture: Architecture
     implementation: Framework
-    trainer: Trainer
+    trainer: InspectableTrainer
     average: GeneratorAverage
     start: Start
     folder: RunFolder
@@ -295,7 +295,7 @@ class Run:
         check_same_config(self.config, origin)
         return origin
 
-    def _build_trainer(self, weights: Weights) -> Trainer:
+    def _build_trainer(self, weights: Weights) -> InspectableTrainer:
         trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)
         trainer.load_weights(weights)
         trainer.wait()

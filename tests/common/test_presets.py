@@ -21,7 +21,7 @@ from comparison.parity.divergence import relative_l2
 from comparison.publish.systems_tables import architecture_of_preset
 from jax_impl.weights import to_canonical, to_native
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_config
-from torch_impl.layers import build_layer
+from torch_impl.layers import build_layer, select
 
 # Of the generator and the discriminator, as the documents or their published code print them, or imply; paper64-rgb's
 # are those of seed002 with three channels.
@@ -99,15 +99,16 @@ def test_uniform_initial_weights_spread_as_pytorch_s_own(preset):
     config = replace(PRESETS[preset].recipe, initialization="uniform")
     architecture = build_architecture(config)
     weights = initial_weights(config, architecture)
+    form = select(config)
     torch.manual_seed(0)
     for network in ("generator", "discriminator"):
         for index, spec in enumerate(getattr(architecture, network)):
-            for name, theirs in build_layer(spec, variant="tuned").named_parameters():
+            for name, theirs in build_layer(spec, form).named_parameters():
                 ours, theirs = weights[f"{network}.layers.{index}.{name}"], theirs.detach().numpy()
                 if isinstance(spec, BatchNorm):
                     np.testing.assert_array_equal(ours, theirs)
                     continue
-                layer: Any = build_layer(spec, variant="tuned")
+                layer: Any = build_layer(spec, form)
                 fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
                 assert np.abs(ours).max() <= 1 / math.sqrt(fan_in)
                 if ours.size > 500:
@@ -146,9 +147,9 @@ def test_the_padding_of_the_last_layer_of_seed003_crops_32_pixels_to_28(rng):
     latents = torch.from_numpy(rng.standard_normal((2, config.latent_dim)))
     with torch.no_grad():
         images = generator(latents)
-        maps = generator.layers[:-2](latents[:, :, None, None])
+        maps = nn.Sequential(*list(generator)[:-2])(latents[:, :, None, None])
     assert maps.shape[2:] == (32, 32)
-    kernel = generator.layers[-2].weight[:, 0, 0, 0]
+    kernel = generator[-2].weight[:, 0, 0, 0]
     expected = torch.tanh(torch.einsum("nchw,c->nhw", maps, kernel))[:, 2:30, 2:30]
     torch.testing.assert_close(images[:, 0], expected)
 

@@ -24,6 +24,7 @@ from comparison.train_by_epoch import compilation, train_epochwise
 from tests import counting
 from tests.synthetic_runs import real_digits, write_comparison
 from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
+from torch_impl.layers import select
 from torch_impl.model import Discriminator, Generator
 
 ROOFS = {"float32": 200.0, "bfloat16": 800.0}
@@ -275,11 +276,12 @@ def test_without_a_control_that_holds_there_is_no_verdict():
 def test_the_count_of_operations_is_pytorch_s_own(preset, digits):
     config = small_config(preset)
     architecture = small_architecture(config)
+    form = select(small_config(variant="idiomatic"))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Generator(architecture, variant="idiomatic")(torch.zeros(1, config.latent_dim))
+        Generator(architecture, form)(torch.zeros(1, config.latent_dim))
     assert counter.get_total_flops() == sum(forward_flops(architecture.generator, size=1))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Discriminator(architecture, variant="idiomatic")(torch.zeros(1, 1, config.image_size, config.image_size))
+        Discriminator(architecture, form)(torch.zeros(1, 1, config.image_size, config.image_size))
     assert counter.get_total_flops() == sum(forward_flops(architecture.discriminator, size=config.image_size))
     trainer = build("torch", config)
     chunk = chunk_of(config, digits, num_steps=1)

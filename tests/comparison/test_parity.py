@@ -115,7 +115,7 @@ def test_any_layer_of_any_size_is_the_same_in_both(kind: type, seed: int, usual:
 
 
 def test_rung_2_fails_when_a_kernel_is_transposed(pair, monkeypatch):
-    monkeypatch.setattr("jax_impl.weights.TO_CANONICAL", (3, 2, 1, 0))
+    monkeypatch.setattr("jax_impl.weights._TO_CANONICAL", (3, 2, 1, 0))
     assert failures(inputs.loaded_weights, pair)
 
 
