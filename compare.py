@@ -2,7 +2,7 @@
 
 import sys
 
-from common.commands.dispatch import report_errors
+from common.errors import report_errors
 
 
 def main() -> int:

@@ -21,13 +21,8 @@ from common.config import TrainConfig
 from common.networks.build import batch_norms, weight_shapes
 from common.networks.layers import Architecture
 
-
-def is_averaged(name: str) -> bool:
-    """Whether a tensor of the trainer has a running average: the generator's own, without Adam's."""
-    return name.startswith("generator.") and ".adam." not in name
-
-
 Weights = dict[str, np.ndarray]
+NETWORKS = ("generator", "discriminator")
 # Storage type of weights and optimizer moments; bfloat16 is an arithmetic over float32 weights.
 STORAGE_DTYPES = {"float32": np.float32, "bfloat16": np.float32, "float64": np.float64}
 
@@ -41,6 +36,16 @@ class StepMetrics(NamedTuple):
     fake_score: np.ndarray  # D(G(z)), as the discriminator update saw it
 
 
+def is_averaged(name: str) -> bool:
+    """Whether a tensor of the trainer has a running average: the generator's own, without Adam's."""
+    return name.startswith("generator.") and ".adam." not in name
+
+
+def is_any(name: str) -> bool:
+    """Every tensor of the trainer."""
+    return True
+
+
 class Trainer(Protocol):
     """A generator, a discriminator and their optimizers: all the training loop ever sees of a framework."""
 
@@ -52,6 +57,22 @@ class Trainer(Protocol):
         """Images in eval mode for latents (N, Z): float32 (N, S, S[, 3]) in [-1, 1]."""
         ...
 
+    def load_weights(self, weights: Weights) -> None:
+        """Replace parameters, BatchNorm statistics, Adam moments and step counts."""
+        ...
+
+    def export_weights(self, wanted: Callable[[str], bool] = is_any) -> Weights:
+        """Copies of those tensors that `load_weights` sets and whose canonical names are `wanted`."""
+        ...
+
+    def wait(self) -> None:
+        """Return when all queued work is done; the clock reads only after it."""
+        ...
+
+
+class InspectableTrainer(Trainer, Protocol):
+    """A trainer whose discriminator can be looked into, which features and pictures need and training does not."""
+
     def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
         """What each LeakyReLU of D returns in eval mode for uint8 images (N, S, S[, 3]): float32 (N, C, H, W)."""
         ...
@@ -62,26 +83,6 @@ class Trainer(Protocol):
         It is the guided gradient (Springenberg et al. 2015) of the channel's strongest activation, in eval mode, with
         respect to the image in [-1, 1].
         """
-        ...
-
-    def load_weights(self, weights: Weights) -> None:
-        """Replace parameters, BatchNorm statistics, Adam moments and step counts."""
-        ...
-
-    def export_weights(self) -> Weights:
-        """A copy of everything `load_weights` sets."""
-        ...
-
-    def export_generator(self) -> Weights:
-        """Of `export_weights` the generator's own, without Adam's: what its average is made of, chunk after chunk."""
-        ...
-
-    def compile(self) -> None:
-        """Have the framework's compiler make the networks, where it does not anyhow; the first chunk pays for it."""
-        ...
-
-    def wait(self) -> None:
-        """Return when all queued work is done; the clock reads only after it."""
         ...
 
 
@@ -97,7 +98,7 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         shapes[f"{name}.running_mean"] = shapes[f"{name}.running_var"] = (spec.num_features,)
     for name, shape in parameters.items():
         shapes[f"{name}.adam.exp_avg"] = shapes[f"{name}.adam.exp_avg_sq"] = shape
-    for network in ("generator", "discriminator"):
+    for network in NETWORKS:
         shapes[f"{network}.adam.step"] = ()
     return shapes
 
@@ -128,6 +129,8 @@ class Framework:
     select_device: Callable[[str], Any]
     device_name: Callable[[Any], str]
     peak_memory_bytes: Callable[[Any], int]
-    create_trainer: Callable[[TrainConfig, Architecture, Any], Trainer]
+    create_trainer: Callable[[TrainConfig, Architecture, Any], InspectableTrainer]
     matrix_multiplication: Callable[[Any, int, str], Callable[[], None]]
     watch_compilation: Callable[[], Callable[[], float]]
+    # Has the framework's compiler make the networks, the first chunk paying for it; none where it makes them anyhow.
+    create_compiled_trainer: Callable[[TrainConfig, Architecture, Any], InspectableTrainer] | None = None

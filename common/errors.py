@@ -1,4 +1,12 @@
-"""How a command ends early: the user can mend it (exit code 2), the run failed (1), or a signal came (130, 143)."""
+"""How a command ends early: the user can mend it (exit code 2), the run failed (1), or a signal came (130, 143).
+
+Imports nothing heavy: Ctrl-C may come early.
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
 
 
 class UserError(ValueError):
@@ -15,3 +23,27 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, signal_number: int) -> None:
         super().__init__()
         self.signal_number = signal_number
+
+
+def report_errors(program: str, command: Callable[[], int]) -> int:
+    """0 if all went well, 2 for what the user can mend, 1 for a failed run, 130 or 143 if told to stop."""
+    try:
+        return command()
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except (RunFailedError, OSError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"{program}: stopped", file=sys.stderr)
+        return 128 + (stop.signal_number if isinstance(stop, Stopped) else signal.SIGINT)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = (str(error) or "no message").splitlines()[0]
+        print(
+            f"{program}: {type(error).__name__}: {reason} ({place.name}, line {place.lineno} of {place.filename}): "
+            "a defect of this program, please report it",
+            file=sys.stderr,
+        )
+        return 1

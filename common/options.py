@@ -29,13 +29,12 @@ class ConfigOptions:
     config: tyro.conf.OmitArgPrefixes[TrainConfig]
 
 
-Options = TypeVar("Options", bound=ConfigOptions)
-Flags = TypeVar("Flags")
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(ConfigOptions):
-    """What a command does with a config: where it runs and where its results go."""
+class DeviceOptions(ConfigOptions):
+    """Where a command computes with a config, and on whose data."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto takes an accelerator if the framework finds one."""
@@ -43,6 +42,28 @@ class RunOptions(ConfigOptions):
     """CPU threads of each framework; 0 is every core this process may use."""
     data_dir: Path | None = None
     """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
+
+    def __post_init__(self) -> None:
+        cores = default_num_threads()
+        if not 0 <= self.threads <= MAX_THREADS_PER_CORE * cores:
+            raise UserError(f"--threads is {self.threads}: pass 1 to {cores} on this machine, or 0 for every core")
+
+    @property
+    def num_threads(self) -> int:
+        """The number of CPU threads, resolved."""
+        return self.threads or default_num_threads()
+
+    @property
+    def device_flags(self) -> list[str]:
+        """Device, threads and data folder, as flags of another command."""
+        data = [] if self.data_dir is None else [f"--data-dir={self.data_dir}"]
+        return [f"--device={self.device}", f"--threads={self.num_threads}", *data]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(DeviceOptions):
+    """Train the DCGAN in one framework alone, with the same flags as compare.py."""
+
     draws: int = 5
     """How many times 10,000 samples are drawn and scored: the spread of every metric is over them."""
     quick_scoring: bool = False
@@ -54,10 +75,10 @@ class RunOptions(ConfigOptions):
     resume: Path | None = None
     """Go on with a run folder or a checkpoint, of either framework; of all other fields only --epochs may differ."""
 
-    @property
-    def num_threads(self) -> int:
-        """The number of CPU threads, resolved."""
-        return self.threads or default_num_threads()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.draws <= MAX_DRAWS:
+            raise UserError(f"--draws is {self.draws}: pass 1 to {MAX_DRAWS}")
 
     @property
     def folder(self) -> Path:
@@ -66,67 +87,39 @@ class RunOptions(ConfigOptions):
         return self.output or Path("runs") / f"{self.config.preset}-seed{self.config.seed}-{stamp}"
 
 
-Runnable = TypeVar("Runnable", bound=RunOptions)
-
-
-def parse_options(
-    arguments: Sequence[str], *, program: str, description: str, kind: type[Runnable] = RunOptions
-) -> Runnable:
-    """The flags of a run; whatever is wrong with them raises UserError with one line."""
-    options = parse(kind, arguments, program=program, description=description)
-    check_threads(options.threads)
-    if not 1 <= options.draws <= MAX_DRAWS:
-        raise UserError(f"--draws is {options.draws}: pass 1 to {MAX_DRAWS}")
-    return options
-
-
-def check_threads(threads: int) -> None:
-    """Raise UserError for a number of threads no machine has."""
-    cores = default_num_threads()
-    if not 0 <= threads <= MAX_THREADS_PER_CORE * cores:
-        raise UserError(f"--threads is {threads}: pass 1 to {cores} on this machine, or 0 for every core")
-
-
 def check_result_file(path: Path | None) -> None:
     """Raise UserError for a --json that could not be written once there is a result."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise UserError(f"--json: {path} cannot be written: name a file in a folder that exists")
 
 
-def parse(kind: type[Options], arguments: Sequence[str], *, program: str, description: str) -> Options:
-    """The flags of any command whose options hold a config, with the preset's values as defaults."""
-    resumed = _value_of(arguments, "--resume") if "resume" in kind.__dataclass_fields__ else None
-    if resumed == "":  # as a path it would be the current folder
-        raise UserError("--resume is empty: name a run folder or a checkpoint")
-    config = PRESETS[_preset_of(arguments)].recipe if resumed is None else find_config(Path(resumed))
-    default = kind(config=config)
-    return parse_flags(kind, arguments, program=program, description=description, default=default)
+def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Options:
+    """The flags of a command, whose class docstring says what it does; what is wrong with them is one line.
 
-
-def parse_flags(
-    kind: type[Flags],
-    arguments: Sequence[str],
-    *,
-    program: str,
-    description: str,
-    default: Flags = tyro.MISSING_NONPROP,
-) -> Flags:
-    """The flags of any command; what is wrong with them is one line, without tyro's box."""
+    A config's defaults are those of its preset, or of the run that is resumed.
+    """
+    default = kind(config=_config_of(kind, arguments)) if issubclass(kind, ConfigOptions) else tyro.MISSING_NONPROP
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
             return tyro.cli(
                 kind,
                 args=list(arguments),
-                default=tyro.MISSING if default is None else default,
+                default=default,
                 prog=program,
-                description=description,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as stop:
         if not stop.code:
             raise  # --help was printed
         raise UserError(f"{_one_line(messages.getvalue())} (see {program} --help)") from None
+
+
+def _config_of(kind: type[ConfigOptions], arguments: Sequence[str]) -> TrainConfig:
+    resumed = _value_of(arguments, "--resume") if "resume" in kind.__dataclass_fields__ else None
+    if resumed == "":  # as a path it would be the current folder
+        raise UserError("--resume is empty: name a run folder or a checkpoint")
+    return PRESETS[_preset_of(arguments)].recipe if resumed is None else find_config(Path(resumed))
 
 
 def _preset_of(arguments: Sequence[str]) -> str:
@@ -152,5 +145,7 @@ def _one_line(box: str) -> str:
     lines = [BOX.sub("", line) for line in box.splitlines()]
     sections = " ".join(lines[1:] if len(lines) > 1 else lines).split("  ")
     text = re.split(r"Argument helptext:|For full helptext", " ".join(part for part in sections if part))[0]
-    text = text.replace("Error parsing config: ", "").replace(" Perhaps you meant:", "; perhaps you meant")
+    text = re.sub(r"Error parsing (config|\w*Options): ", "", text).replace(
+        " Perhaps you meant:", "; perhaps you meant"
+    )
     return text.strip().rstrip(".")

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from common.config import TrainConfig
 from common.errors import Stopped, UserError
-from common.options import RunOptions
+from common.options import DeviceOptions
 
 USER_ERROR = 2
 # glibc returns large buffers to the kernel after every step and faults them in again at the next; huge pages make
@@ -76,13 +76,9 @@ class Children:
                 process.send_signal(number)
 
 
-def child_flags(options: RunOptions) -> list[str]:
+def child_flags(options: DeviceOptions) -> list[str]:
     """Every field of the configuration, where it runs and on what data, as flags."""
-    flags = config_flags(options.config)
-    flags += [f"--device={options.device}", f"--threads={options.num_threads}"]
-    if options.data_dir is not None:
-        flags.append(f"--data-dir={options.data_dir}")
-    return flags
+    return [*config_flags(options.config), *options.device_flags]
 
 
 def config_flags(config: TrainConfig) -> list[str]:

@@ -23,7 +23,7 @@ def run_both(options: RunOptions, folder: Path) -> int:
     """
     unfinished = unfinished_halves(options, folder)
     with Children() as children:
-        _check_both(options, children)
+        check_both(options, children)
         check_writable(folder)
         for framework in unfinished:
             process = children.start(child_command(framework, options, folder), options.num_threads)
@@ -76,7 +76,8 @@ def child_command(framework: str, options: RunOptions, folder: Path) -> list[str
     return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), *scoring, place]
 
 
-def _check_both(options: RunOptions, children: Children) -> None:
+def check_both(options: RunOptions, children: Children) -> dict[str, str]:
+    """The device of each framework, or UserError where one is missing; neither reads data nor writes a file."""
     checks = [
         children.start(
             [*child_command(framework, options, Path("unused")), "--dry-run"],
@@ -91,7 +92,9 @@ def _check_both(options: RunOptions, children: Children) -> None:
     for check, (_, errors) in zip(checks, printed, strict=True):
         if check.returncode != 0:
             raise UserError(last_words(check, errors))
-    check_devices({name: output.splitlines()[-1] for name, (output, _) in zip(FRAMEWORK_NAMES, printed, strict=True)})
+    devices = {name: output.splitlines()[-1] for name, (output, _) in zip(FRAMEWORK_NAMES, printed, strict=True)}
+    check_devices(devices)
+    return devices
 
 
 def check_devices(devices: Mapping[str, str]) -> None:

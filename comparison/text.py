@@ -1,7 +1,7 @@
 """Numbers as text, shared by the report, the terminal and the pages of docs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 NOTHING = "-"
@@ -64,6 +64,11 @@ def memory(num_bytes: int | None) -> str:
 def tolerance(value: float) -> str:
     """`1e-12`; one that is no power of ten, as what rounding excuses is, keeps a digit more: `2.4e-12`."""
     return f"{value:.1e}".replace(".0e", "e")
+
+
+def sources(hashes: Mapping[str, str]) -> str:
+    """The first digits of each framework's source hash: `5f2c01ab9d3e (torch), ...`."""
+    return ", ".join(f"{source_hash[:12]} ({framework})" for framework, source_hash in hashes.items())
 
 
 SHOWN_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")

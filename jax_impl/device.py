@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -10,15 +9,9 @@ import jax.numpy as jnp
 
 from common.errors import UserError
 from common.records.environment import process_peak_memory_bytes
+from jax_impl.tuned.steps import compiler_options
 
 Device = Any  # jax.Device, which a type checker takes for a variable
-# XLA's own CPU convolutions beat the YNNPACK ones on most DCGAN shapes (docs/decisions/0003-convolutions-in-jax.md; for
-# what it is worth where Winograd's form leaves few, 0013): these are its defaults without INDIVIDUAL_CONVOLUTION. An
-# unknown option is an error, so only these jaxlibs get it.
-CPU_COMPILER_OPTIONS = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-}
-CPU_COMPILER_OPTIONS_JAXLIB = "0.10."
 
 
 def configure(*, num_threads: int) -> dict[str, Any]:
@@ -26,14 +19,8 @@ def configure(*, num_threads: int) -> dict[str, Any]:
     os.environ.setdefault("PJRT_NPROC", str(num_threads))  # XLA's CPU thread pool ignores OMP_NUM_THREADS
     # float32 means IEEE float32 on GPUs too: no TF32.
     jax.config.update("jax_default_matmul_precision", "highest")
-    options = [f"{name}={value}" for name, value in CPU_COMPILER_OPTIONS.items()] if _options_known() else []
+    options = [f"{name}={value}" for name, value in compiler_options("cpu", "float32").items()]
     return {"float32_matmul": "highest", "tuned_cpu_compiler_options": " ".join(options)}
-
-
-def compiler_options(device: Device, precision: str) -> dict[str, str]:
-    """XLA's options for the tuned step on a CPU. Not in float64, where XLA's own convolutions are 9 times slower."""
-    suits = device.platform == "cpu" and precision != "float64"
-    return CPU_COMPILER_OPTIONS if suits and _options_known() else {}
 
 
 def select_device(name: str) -> Device:
@@ -63,10 +50,6 @@ def peak_memory_bytes(device: Device) -> int:
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
     return process_peak_memory_bytes()
-
-
-def _options_known() -> bool:
-    return version("jaxlib").startswith(CPU_COMPILER_OPTIONS_JAXLIB)
 
 
 _COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering, and compiling or reading from the persistent cache

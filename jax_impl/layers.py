@@ -1,59 +1,84 @@
-"""One Flax NNX module for each layer spec. Mirrors torch_impl/layers.py."""
+"""One Flax NNX module for each layer spec, in the variant's form. Mirrors torch_impl/layers.py.
 
-from collections.abc import Callable
+What `idiomatic` and `tuned` mean: docs/decisions/0015-idiomatic-and-tuned.md.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
+from common.config import TrainConfig
 from common.networks import layers as specs
 from jax_impl.conventions import BatchNorm, LeakyReLU
-from jax_impl.tuned.layers import TunedBatchNorm, TunedConv, held_dtype
+from jax_impl.tuned.layers import TunedBatchNorm, TunedConv, TunedConvTranspose
+from jax_impl.tuned.steps import FlatSteps, compiler_options
 
 Layer = Callable[[Array], Array]
 
 
-def build_layers(
-    network: tuple[specs.LayerSpec, ...], *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike
-) -> list[Layer]:
+class Form(NamedTuple):
+    """How layers compute, and all that a variant decides: the other files of this twin see only this."""
+
+    conv: Callable[..., nnx.Conv]
+    conv_transpose: Callable[..., nnx.ConvTranspose]
+    batch_norm: Callable[..., BatchNorm]
+    # From a step and the modules it updates to a function that runs one step for each item of data.
+    prepare_steps: Callable[[Callable[..., Array], tuple[Any, ...]], Callable[[Iterable[Any]], list[Array]]]
+    dtypes: dict[str, Any]  # of the arithmetic (`dtype`) and of what is stored (`param_dtype`), as Flax calls them
+
+
+def select(config: TrainConfig, platform: str) -> Form:
+    """The form of `config.variant`: Flax's own classes and a step under `nnx.jit`, or the ones of jax_impl/tuned."""
+    stored = jnp.float64 if config.precision == "float64" else jnp.float32
+    dtypes = {"dtype": jnp.bfloat16 if config.precision == "bfloat16" else stored, "param_dtype": stored}
+    if config.variant == "idiomatic":
+        return Form(nnx.Conv, nnx.ConvTranspose, BatchNorm, _jit_steps, dtypes)
+    return Form(
+        partial(TunedConv, platform=platform),
+        partial(TunedConvTranspose, platform=platform),
+        partial(TunedBatchNorm, platform=platform),
+        partial(FlatSteps, compiler_options=compiler_options(platform, config.precision)),
+        dtypes,
+    )
+
+
+def build_layers(network: tuple[specs.LayerSpec, ...], form: Form, *, rngs: nnx.Rngs) -> list[Layer]:
     """The modules of one network; a bias that BatchNorm follows keeps its initial value.
 
     BatchNorm subtracts the mean, and the bias with it: the bias's gradient is 0, and what floating point makes of it
     is rounding, of which Adam, dividing a gradient by its own size, would make whole steps.
     """
-    layers: list[Any] = [build_layer(spec, variant=variant, dtype=dtype, param_dtype=param_dtype) for spec in network]
+    layers: list[Any] = [build_layer(spec, form, rngs=rngs) for spec in network]
     for layer, following in pairwise(layers):
         if isinstance(following, BatchNorm) and isinstance(bias := getattr(layer, "bias", None), nnx.Param):
             layer.bias = Constant(bias[...])
     return layers
 
 
-def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_dtype: DTypeLike) -> Layer:
+def build_layer(spec: specs.LayerSpec, form: Form, *, rngs: nnx.Rngs) -> Layer:
     """The module of one spec, its weights still Flax's own: `load_weights` replaces them."""
-    rngs = nnx.Rngs(0)
     match spec:
-        case specs.Conv() | specs.ConvTranspose() if variant == "tuned":
-            return TunedConv(spec, dtype=dtype, param_dtype=param_dtype)
         case specs.Conv():
-            return nnx.Conv(
+            return form.conv(
                 spec.in_channels,
                 spec.out_channels,
                 (spec.kernel_size, spec.kernel_size),
                 strides=spec.stride,
                 padding=[(spec.padding, spec.padding)] * 2,
                 use_bias=spec.bias,
-                dtype=dtype,
-                param_dtype=param_dtype,
+                **form.dtypes,
                 rngs=rngs,
             )
         case specs.ConvTranspose():
             # Flax pads the dilated input; torch's padding is what is cut from the output.
             border = spec.kernel_size - 1 - spec.padding
-            return nnx.ConvTranspose(
+            return form.conv_transpose(
                 spec.in_channels,
                 spec.out_channels,
                 (spec.kernel_size, spec.kernel_size),
@@ -61,21 +86,18 @@ def build_layer(spec: specs.LayerSpec, *, variant: str, dtype: DTypeLike, param_
                 padding=[(border, border)] * 2,
                 use_bias=spec.bias,
                 transpose_kernel=True,
-                dtype=dtype,
-                param_dtype=param_dtype,
+                **form.dtypes,
                 rngs=rngs,
             )
         case specs.Linear():
-            return Linear(spec, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+            return Linear(spec, **form.dtypes, rngs=rngs)
         case specs.BatchNorm():
-            batch_norm = TunedBatchNorm if variant == "tuned" else BatchNorm
-            return batch_norm(
+            return form.batch_norm(
                 spec.num_features,
                 momentum=1 - spec.momentum,  # Flax weighs the old statistics, torch the new batch
                 epsilon=spec.epsilon,
                 use_fast_variance=False,
-                dtype=held_dtype(dtype, param_dtype) if variant == "tuned" else dtype,
-                param_dtype=param_dtype,
+                **form.dtypes,
                 rngs=rngs,
             )
         case specs.LeakyReLU():
@@ -96,12 +118,16 @@ class Constant(nnx.Param):
 class Linear(nnx.Linear):
     """`nnx.Linear` from one image (N, S, S, C) to another; flattened, the channels come last (see weights.py)."""
 
-    def __init__(self, spec: specs.Linear, *, dtype: DTypeLike, param_dtype: DTypeLike, rngs: nnx.Rngs) -> None:
-        super().__init__(
-            spec.in_features, spec.out_features, use_bias=spec.bias, dtype=dtype, param_dtype=param_dtype, rngs=rngs
-        )
+    def __init__(self, spec: specs.Linear, **options: Any) -> None:
+        super().__init__(spec.in_features, spec.out_features, use_bias=spec.bias, **options)
         self.out_shape = (spec.out_size, spec.out_size, spec.out_channels)
 
     def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
         outputs = super().__call__(inputs.reshape(len(inputs), -1), out_sharding)
         return outputs.reshape(-1, *self.out_shape)
+
+
+def _jit_steps(step: Callable[..., Array], modules: tuple[Any, ...]) -> Callable[[Iterable[Any]], list[Array]]:
+    """The step under `nnx.jit`, which takes the modules apart and puts them together around every call."""
+    compiled = nnx.jit(step)
+    return lambda data: [compiled(*modules, *of_step) for of_step in data]

@@ -1,6 +1,6 @@
 """Native layout <-> canonical weights (common/contract.py). Mirrors torch_impl/weights.py."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from common.networks.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, Li
 
 BATCH_NORM_BUFFERS = {"running_mean": "mean", "running_var": "var"}
 # Canonical (out, in, K, K) of Conv and (in, out, K, K) of ConvTranspose <-> Flax (K, K, in, out) and (K, K, out, in).
-TO_NATIVE, TO_CANONICAL = (2, 3, 1, 0), (3, 2, 0, 1)
+_TO_NATIVE, _TO_CANONICAL = (2, 3, 1, 0), (3, 2, 0, 1)
 # Canonical name -> Flax name of each layer kind's parameters.
 PARAMETERS: dict[type, dict[str, str]] = {
     Conv: {"weight": "kernel", "bias": "bias"},
@@ -23,7 +23,7 @@ PARAMETERS: dict[type, dict[str, str]] = {
 
 
 def load_weights(
-    weights: Weights, name: str, network: nnx.Module, specs: tuple[LayerSpec, ...], optimizer: nnx.Optimizer
+    weights: Weights, name: str, network: nnx.Module, optimizer: nnx.Optimizer, specs: tuple[LayerSpec, ...]
 ) -> None:
     """Copy `NAME.*` into one network and its optimizer; names and shapes are checked by the caller."""
     adam = optimizer.opt_state[0]
@@ -39,19 +39,20 @@ def load_weights(
 
 
 def export_weights(
-    name: str, network: nnx.Module, specs: tuple[LayerSpec, ...], optimizer: nnx.Optimizer | None
+    name: str,
+    network: nnx.Module,
+    optimizer: nnx.Optimizer,
+    specs: tuple[LayerSpec, ...],
+    wanted: Callable[[str], bool],
 ) -> Weights:
-    """The inverse of `load_weights`: copies in canonical axis order; without optimizer, no moments."""
-    adam = None if optimizer is None else optimizer.opt_state[0]
-    weights = {key: np.array(variable[...]) for key, variable in _buffers(name, network, specs)}
-    for key, path, spec in _parameters(name, network, specs):
-        weights[key] = to_canonical(np.asarray(_at(network, path)[...]), spec)
-        if adam is None:
-            continue
-        weights[f"{key}.adam.exp_avg"] = to_canonical(np.asarray(_at(adam.mu, path)[...]), spec)
-        weights[f"{key}.adam.exp_avg_sq"] = to_canonical(np.asarray(_at(adam.nu, path)[...]), spec)
-    if adam is not None:
-        weights[f"{name}.adam.step"] = np.array(adam.count[...], np.int64)
+    """The inverse of `load_weights`: copies of the `wanted` tensors in canonical axis order."""
+    weights = {
+        key: to_canonical(np.asarray(variable[...]), spec)
+        for key, variable, spec in _variables(name, network, optimizer, specs)
+        if wanted(key)
+    }
+    if wanted(f"{name}.adam.step"):
+        weights[f"{name}.adam.step"] = np.array(optimizer.opt_state[0].count[...], np.int64)
     return weights
 
 
@@ -59,14 +60,26 @@ def to_native(array: np.ndarray, spec: LayerSpec) -> np.ndarray:
     """A parameter of `spec`, or a moment of it, in Flax's axis order."""
     if isinstance(spec, Linear):
         return _channels_last(array, spec)
-    return np.ascontiguousarray(array.transpose(TO_NATIVE)) if array.ndim == 4 else array
+    return np.ascontiguousarray(array.transpose(_TO_NATIVE)) if array.ndim == 4 else array
 
 
-def to_canonical(array: np.ndarray, spec: LayerSpec) -> np.ndarray:
+def to_canonical(array: np.ndarray, spec: LayerSpec | None) -> np.ndarray:
     """The inverse of `to_native`; a copy, since the step that comes next overwrites its arguments."""
     if isinstance(spec, Linear):
         return _channels_first(array, spec).copy()
-    return array.transpose(TO_CANONICAL).copy() if array.ndim == 4 else array.copy()
+    return array.transpose(_TO_CANONICAL).copy() if array.ndim == 4 else array.copy()
+
+
+def _variables(
+    name: str, network: nnx.Module, optimizer: nnx.Optimizer, specs: tuple[LayerSpec, ...]
+) -> Iterator[tuple[str, nnx.Variable, LayerSpec | None]]:
+    adam = optimizer.opt_state[0]
+    for key, variable in _buffers(name, network, specs):
+        yield key, variable, None
+    for key, path, spec in _parameters(name, network, specs):
+        yield key, _at(network, path), spec
+        yield f"{key}.adam.exp_avg", _at(adam.mu, path), spec
+        yield f"{key}.adam.exp_avg_sq", _at(adam.nu, path), spec
 
 
 def _parameters(

@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from common.commands.digit_reader import check_digits_model
-from common.commands.dispatch import report_errors
 from common.commands.trained_model import (
     DESCRIPTION_FILE,
     FOLDER,
     WEIGHTS_FILE,
     Model,
-    build_model,
+    StoredModel,
     pack,
+    to_checkpoint,
     unpack,
-    whole,
 )
 from common.config import to_dict
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.evaluation import evaluate_samples
 from common.networks.build import architecture_of
 from common.records.checkpoint import find_checkpoint, load_checkpoint
@@ -61,8 +60,8 @@ def make_pretrained(run: Path, folder: Path, *, measure: Callable[[Model], Metri
     }
     content = pack(checkpoint, description)
     halves, header = unpack(content)
-    packed = whole(halves, header)
-    of_halves = measure(build_model(packed, config, architecture_of(config, halves), load_framework))
+    packed = to_checkpoint(halves, header)
+    of_halves = measure(StoredModel(packed, config, architecture_of(config, halves)).open(load_framework))
     described = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "num_bytes": len(content),

@@ -26,13 +26,13 @@ import jax_impl.device
 import jax_impl.trainer
 import torch_impl.device
 import torch_impl.trainer
-from common.commands.dispatch import report_errors
 from common.data.datasets import load_dataset
 from common.data.initial_weights import initial_weights
 from common.data.randomness import epoch_permutation
+from common.errors import report_errors
 from common.networks.build import build_architecture
 from common.networks.presets import PRESETS
-from common.options import check_result_file, parse_flags
+from common.options import check_result_file, parse
 from common.records.environment import default_num_threads, describe_environment
 from common.records.folder import write_atomically
 from common.training.loop import chunk_data
@@ -45,7 +45,7 @@ Block = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How much is timed."""
+    """Time a step of seed004 as its author wrote it beside ours."""
 
     num_rounds: int = 8
     """Blocks of each arm; the first, with compilation in it, is not counted."""
@@ -137,13 +137,7 @@ def twin_block(framework: str, images: np.ndarray, *, steps: int) -> Block:
 
 def main() -> int:
     """Print the table, and write everything measured."""
-    options = parse_flags(
-        Options,
-        sys.argv[1:],
-        program="time_author_step.py",
-        description=(__doc__ or "").splitlines()[0],
-        default=Options(),
-    )
+    options = parse(Options, sys.argv[1:], program="time_author_step.py")
     check_result_file(options.json)
     threads = default_num_threads()
     for _, device_module in TWINS.values():

@@ -14,11 +14,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from common.commands.dispatch import report_errors
 from common.config import to_dict
-from common.errors import RunFailedError, UserError
+from common.errors import RunFailedError, UserError, report_errors
 from common.networks.presets import PRESETS
-from common.options import parse_flags
+from common.options import parse
 from common.records.environment import default_num_threads
 from common.records.folder import (
     CONFIG_FILE,
@@ -26,6 +25,7 @@ from common.records.folder import (
     EPOCHS_FILE,
     LOSSES_FILE,
     SAMPLES_FILE,
+    read_json,
     write_atomically,
 )
 from common.records.series import read_epochs, read_losses
@@ -36,7 +36,7 @@ from comparison.train_by_epoch import train_epochwise
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is trained, and for how long."""
+    """Train one earlier system, its networks and its recipe, in both twins, and record every epoch's quality."""
 
     preset: Annotated[str, tyro.conf.Positional]
     """The system."""
@@ -54,9 +54,7 @@ class Options:
 
 def main() -> int:
     """Train, score, record; a framework that has its record already is left alone, unless it is of other flags."""
-    options = parse_flags(
-        Options, sys.argv[1:], program="train_systems.py", description=(__doc__ or "").splitlines()[0]
-    )
+    options = parse(Options, sys.argv[1:], program="train_systems.py")
     if options.preset not in PRESETS:
         raise UserError(f"{options.preset} is unknown: choose one of {', '.join(PRESETS)}")
     if options.epochs < 1:
@@ -77,16 +75,9 @@ def main() -> int:
 
 def check_recorded(folder: Path, options: Options) -> None:
     """Say that there is a record already; raise UserError if it is of other flags, or of what the preset once was."""
-    recorded = read(folder / "record.json")["config"]
-    wanted = to_dict(
-        replace(
-            PRESETS[options.preset].recipe,
-            epochs=options.epochs,
-            train_size=options.train_size,
-            precision=options.precision,
-        )
-    )
-    for name, value in wanted.items():
+    recorded = read_json(folder / "record.json")["config"]
+    flags = {"epochs": options.epochs, "train_size": options.train_size, "precision": options.precision}
+    for name, value in to_dict(replace(PRESETS[options.preset].recipe, **flags)).items():
         if recorded.get(name) != value:
             has = recorded.get(name)
             raise UserError(f"{folder} was trained with {name} {has}, not {value}: name another --output, or remove it")
@@ -99,24 +90,18 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     passed = list(train_epochwise(framework, flags, folder, num_epochs=options.epochs, run=call))
     scored = folder / "scored.json"
     call([sys.executable, "-m", "common.evaluation", str(folder / SAMPLES_FILE), f"--json={scored}"])
-    environment = read(folder / ENVIRONMENT_FILE)
+    environment = read_json(folder / ENVIRONMENT_FILE)
+    # The beginning of the first epoch, where the discriminator is said to learn before the generator.
+    first_steps = [row._asdict() for row in read_losses(folder / LOSSES_FILE) if row.step in FIRST_STEPS]
     return {
-        "config": read(folder / CONFIG_FILE),
+        "config": read_json(folder / CONFIG_FILE),
         "images_per_second": [epoch.images_per_second for epoch in passed],
         "epochs": [row._asdict() for row in read_epochs(folder / EPOCHS_FILE)],
         "quick_quality": [epoch.quality for epoch in passed],
-        "metrics": read(scored)["metrics"],
-        "first_steps": first_steps(folder),
-        "num_parameters": environment["num_parameters"],
-        "num_threads": environment["num_threads"],
-        "packages": environment["packages"],
-        "cpu_flags": environment["cpu_flags"],
+        "metrics": read_json(scored)["metrics"],
+        "first_steps": first_steps,
+        **{name: environment[name] for name in ("num_parameters", "num_threads", "packages", "cpu_flags")},
     }
-
-
-def first_steps(folder: Path) -> list[dict[str, float]]:
-    """Of the beginning of the first epoch, where the discriminator is said to learn before the generator."""
-    return [row._asdict() for row in read_losses(folder / LOSSES_FILE) if row.step in FIRST_STEPS]
 
 
 def call(command: list[str]) -> None:
@@ -124,11 +109,6 @@ def call(command: list[str]) -> None:
     print(" ".join(command[1:]), flush=True)
     if subprocess.run(command, check=False, env=child_environment(default_num_threads())).returncode:
         raise RunFailedError(f"{' '.join(command[1:])} failed")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A JSON file of the run."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import common.training.run
 import common.training.scoring
 from common.commands.dispatch import standalone
 from common.config import TrainConfig
-from common.contract import Framework, StepMetrics, Weights
+from common.contract import Framework, StepMetrics, Weights, is_any
 from common.data.datasets import Dataset
 from common.data.initial_weights import initial_weights
 from common.networks.layers import Architecture
@@ -42,17 +42,11 @@ class CountingTrainer:
     def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
         return np.zeros(images.shape, np.float32)
 
-    def compile(self) -> None:
-        pass
-
     def load_weights(self, weights: Weights) -> None:
         self.weights = dict(weights)
 
-    def export_weights(self) -> Weights:
-        return dict(self.weights)
-
-    def export_generator(self) -> Weights:
-        return dict(self.weights)
+    def export_weights(self, wanted: Callable[[str], bool] = is_any) -> Weights:
+        return {name: array for name, array in self.weights.items() if wanted(name)}
 
     def wait(self) -> None: ...
 

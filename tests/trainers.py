@@ -10,7 +10,7 @@ import jax_impl.trainer
 import torch_impl.device
 import torch_impl.trainer
 from common.config import TrainConfig
-from common.contract import Trainer
+from common.contract import InspectableTrainer
 from common.data.datasets import fit_images
 from common.data.initial_weights import initial_weights
 from common.data.randomness import training_latents
@@ -38,7 +38,7 @@ def small_architecture(config: TrainConfig, *, image_channels: int = 1) -> Archi
     return build_architecture(config, width=WIDTH, image_channels=image_channels)
 
 
-def build(framework: str, config: TrainConfig, *, image_channels: int = 1) -> Trainer:
+def build(framework: str, config: TrainConfig, *, image_channels: int = 1) -> InspectableTrainer:
     """A trainer that holds the config's initial weights."""
     trainer_module, device_module = MODULES[framework]
     architecture = small_architecture(config, image_channels=image_channels)

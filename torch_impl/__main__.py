@@ -22,6 +22,7 @@ def load_framework() -> "Framework":
         create_trainer=trainer.create_trainer,
         matrix_multiplication=device.matrix_multiplication,
         watch_compilation=device.watch_compilation,
+        create_compiled_trainer=trainer.create_compiled_trainer,
     )
 
 

@@ -18,7 +18,7 @@ def guided_leaky_relu(inputs: Tensor, negative_slope: float) -> Tensor:
 def guided_maps(discriminator: Discriminator, images: Tensor, layer: int) -> Tensor:
     """What LeakyReLU `layer`, counted from 0, returns for images (N, C, S, S); its gradients are guided."""
     num_passed = 0
-    for module in discriminator.layers:
+    for module in discriminator:
         if isinstance(module, nn.LeakyReLU):
             images = guided_leaky_relu(images, module.negative_slope)
             if num_passed == layer:

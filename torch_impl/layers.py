@@ -1,46 +1,59 @@
-"""One PyTorch module for each layer spec. Mirrors jax_impl/layers.py.
+"""One PyTorch module for each layer spec, in the variant's form. Mirrors jax_impl/layers.py.
 
-BatchNorm and LeakyReLU are PyTorch's own here: theirs are the pinned conventions (docs/decisions/0007),
-to which JAX's are brought.
+What `idiomatic` and `tuned` mean: docs/decisions/0015-idiomatic-and-tuned.md.
+BatchNorm and LeakyReLU are PyTorch's own here: theirs are the pinned conventions (docs/decisions/0007), to which JAX's
+are brought.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam
 
+from common.config import TrainConfig
 from common.networks import layers as specs
 from torch_impl.tuned.layers import TunedConv, TunedConvTranspose
+from torch_impl.tuned.steps import fused_adam, spare_other_gradients
 
 
-def build_layers(network: tuple[specs.LayerSpec, ...], *, variant: str) -> list[nn.Module]:
+class Form(NamedTuple):
+    """All that a variant decides: the other files of this twin see only this."""
+
+    conv: type[nn.Conv2d]
+    conv_transpose: type[nn.ConvTranspose2d]
+    adam: Callable[..., Adam]
+    memory_format: torch.memory_format
+    prepare_step: Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def select(config: TrainConfig) -> Form:
+    """The form of `config.variant`: PyTorch's own classes and a plain eager step, or the ones of torch_impl/tuned."""
+    if config.variant == "idiomatic":
+        return Form(nn.Conv2d, nn.ConvTranspose2d, Adam, torch.contiguous_format, lambda step: step)
+    return Form(TunedConv, TunedConvTranspose, fused_adam, torch.channels_last, spare_other_gradients)
+
+
+def build_layers(network: tuple[specs.LayerSpec, ...], form: Form) -> list[nn.Module]:
     """The modules of one network; a bias that BatchNorm follows keeps its initial value.
 
     BatchNorm subtracts the mean, and the bias with it: the bias's gradient is 0, and what floating point makes of it
     is rounding, of which Adam, dividing a gradient by its own size, would make whole steps.
     """
-    layers = [build_layer(spec, variant=variant) for spec in network]
+    layers = [build_layer(spec, form) for spec in network]
     for layer, following in pairwise(layers):
         if isinstance(following, nn.BatchNorm2d) and isinstance(layer.bias, nn.Parameter):
             layer.bias.register_hook(torch.zeros_like)
     return layers
 
 
-def build_layer(spec: specs.LayerSpec, *, variant: str) -> nn.Module:
+def build_layer(spec: specs.LayerSpec, form: Form) -> nn.Module:
     """The module of one spec, its weights still PyTorch's own: `load_weights` replaces them."""
     match spec:
-        case specs.Conv():
-            convolution = TunedConv if variant == "tuned" else nn.Conv2d
-            return convolution(
-                spec.in_channels,
-                spec.out_channels,
-                spec.kernel_size,
-                stride=spec.stride,
-                padding=spec.padding,
-                bias=spec.bias,
-            )
-        case specs.ConvTranspose():
-            convolution = TunedConvTranspose if variant == "tuned" else nn.ConvTranspose2d
+        case specs.Conv() | specs.ConvTranspose():
+            convolution = form.conv if isinstance(spec, specs.Conv) else form.conv_transpose
             return convolution(
                 spec.in_channels,
                 spec.out_channels,

@@ -1,6 +1,6 @@
 """The PyTorch side of the contract: only here and in weights.py NumPy is met. Mirrors jax_impl/trainer.py."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from common.config import TrainConfig
-from common.contract import StepMetrics, Trainer, Weights, check_weights
+from common.contract import InspectableTrainer, StepMetrics, Weights, check_weights, is_any
 from common.networks.layers import Architecture
 from torch_impl.device import Device
 from torch_impl.features import guided_gradients
+from torch_impl.layers import Form, select
 from torch_impl.model import Discriminator, Generator
 from torch_impl.steps import train_step
 from torch_impl.weights import export_weights, load_weights
@@ -21,26 +22,29 @@ GENERATE_BATCH_SIZE = 500
 
 
 class DCGANTrainer:
-    """Both networks and their optimizers on one device; see `common.contract.Trainer`."""
+    """Both networks and their optimizers on one device; see `common.contract.InspectableTrainer`."""
 
     def __init__(self, config: TrainConfig, architecture: Architecture, device: Device) -> None:
         self.config = config
         self.architecture = architecture
         self.device = device
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
-        tuned = config.variant == "tuned"
-        self.memory_format = torch.channels_last if tuned else torch.contiguous_format
-        self.generator = Generator(architecture, variant=config.variant).to(device, self.dtype)
-        self.discriminator = Discriminator(architecture, variant=config.variant).to(device, self.dtype)
+        form = select(config)
+        self.memory_format = form.memory_format
+        self.generator = Generator(architecture, form).to(device, self.dtype)
+        self.discriminator = Discriminator(architecture, form).to(device, self.dtype)
         for network in (self.generator, self.discriminator):
             network.to(memory_format=self.memory_format)
-        self.generator_optimizer = create_optimizer(self.generator, config, config.learning_rate_generator)
-        self.discriminator_optimizer = create_optimizer(self.discriminator, config, config.learning_rate_discriminator)
+        self.generator_optimizer = create_optimizer(self.generator, form, config, config.learning_rate_generator)
+        self.discriminator_optimizer = create_optimizer(
+            self.discriminator, form, config, config.learning_rate_discriminator
+        )
+        self._train_step = form.prepare_step(train_step)
 
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
         with self._autocast():
             steps = [
-                train_step(
+                self._train_step(
                     self.generator,
                     self.discriminator,
                     self.generator_optimizer,
@@ -62,6 +66,21 @@ class DCGANTrainer:
         self.generator.train()
         return self._from_network(images)
 
+    def load_weights(self, weights: Weights) -> None:
+        check_weights(weights, self.architecture, self.config)
+        for name, network, optimizer in self._named_networks():
+            load_weights(weights, name, network, optimizer)
+
+    def export_weights(self, wanted: Callable[[str], bool] = is_any) -> Weights:
+        exported: Weights = {}
+        for name, network, optimizer in self._named_networks():
+            exported |= export_weights(name, network, optimizer, wanted)
+        return exported
+
+    def wait(self) -> None:
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+
     def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
         self.discriminator.eval()
         with torch.inference_mode(), self._autocast():
@@ -79,37 +98,11 @@ class DCGANTrainer:
         self.discriminator.train()
         return self._from_network(gradients)
 
-    def load_weights(self, weights: Weights) -> None:
-        check_weights(weights, self.architecture, self.config)
-        load_weights(weights, "generator", self.generator, self.architecture.generator, self.generator_optimizer)
-        load_weights(
-            weights,
-            "discriminator",
-            self.discriminator,
-            self.architecture.discriminator,
-            self.discriminator_optimizer,
+    def _named_networks(self) -> tuple[tuple[str, nn.Module, Adam], ...]:
+        return (
+            ("generator", self.generator, self.generator_optimizer),
+            ("discriminator", self.discriminator, self.discriminator_optimizer),
         )
-
-    def export_weights(self) -> Weights:
-        return export_weights(
-            "generator", self.generator, self.architecture.generator, self.generator_optimizer
-        ) | export_weights(
-            "discriminator",
-            self.discriminator,
-            self.architecture.discriminator,
-            self.discriminator_optimizer,
-        )
-
-    def export_generator(self) -> Weights:
-        return export_weights("generator", self.generator, self.architecture.generator, optimizer=None)
-
-    def compile(self) -> None:
-        self.generator.compile()
-        self.discriminator.compile()
-
-    def wait(self) -> None:
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize(self.device)
 
     def _steps_of(self, real_images: np.ndarray, latents: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         images_on_device = torch.from_numpy(real_images).to(self.device, non_blocking=True)
@@ -133,12 +126,20 @@ class DCGANTrainer:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
-def create_optimizer(network: nn.Module, config: TrainConfig, learning_rate: float) -> Adam:
+def create_optimizer(network: nn.Module, form: Form, config: TrainConfig, learning_rate: float) -> Adam:
     """Kingma & Ba 2015, algorithm 1: epsilon (1e-8 in both frameworks) outside the root, after bias correction."""
     betas = (config.beta1, config.beta2)
-    return Adam(network.parameters(), learning_rate, betas, fused=config.variant == "tuned")
+    return form.adam(network.parameters(), learning_rate, betas)
 
 
-def create_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> Trainer:
+def create_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> InspectableTrainer:
     """A trainer whose weights are still arbitrary: call `load_weights` before anything else."""
     return DCGANTrainer(config, architecture, device)
+
+
+def create_compiled_trainer(config: TrainConfig, architecture: Architecture, device: Device) -> InspectableTrainer:
+    """A trainer whose networks torch.compile makes, when they are first called."""
+    trainer = DCGANTrainer(config, architecture, device)
+    trainer.generator.compile()
+    trainer.discriminator.compile()
+    return trainer

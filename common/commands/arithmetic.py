@@ -1,31 +1,22 @@
 """`arithmetic CHECKPOINT "9 - 4 + 6"`: Radford et al. (2016), section 6.3.2, with digits in place of faces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import tyro
 
 from common.commands.arithmetic_picture import Column, arithmetic_picture
 from common.commands.digit_reader import DigitReader, check_digits_model
+from common.commands.dispatch import Twin
 from common.commands.equation import EXAMPLE, Term, parse_equation, written
 from common.commands.picture_files import check_out, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.data.randomness import stream
 from common.errors import UserError
-from common.options import parse_flags
 
-if TYPE_CHECKING:
-    from common.contract import Framework
-
-
-DESCRIPTION = (
-    "Add and subtract digits in the latent space, as Radford et al. (2016) did with faces: each digit is the mean of "
-    "three latents whose images a classifier reads clearly as it. Draws the terms and the result, and says what the "
-    "classifier reads in it."
-)
 NUM_EXEMPLARS = 3
 NUM_NEIGHBOURS = 8
 NOISE = 0.25  # of the paper, whose latents were uniform in [-1, 1]
@@ -33,28 +24,29 @@ NOISE = 0.25  # of the paper, whose latents were uniform in [-1, 1]
 
 @dataclass(frozen=True, kw_only=True)
 class ArithmeticOptions(ModelOptions):
-    """What to compute, and where to."""
+    """Add and subtract digits in the latent space, as Radford et al. (2016) did with faces: each digit is the mean of
+    three latents whose images a classifier reads clearly as it. Draws the terms and the result, and says what the
+    classifier reads in it.
+    """
 
-    equation: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EQUATION")] = ""
-    """Up to eight digits with + or - between them, in quotes: "9 - 4 + 6"."""
+    equation: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="EQUATION")] = ()
+    """Up to eight digits with + or - between them, in quotes or not: 9 - 4 + 6."""
     out: Path = Path("arithmetic.png")
     """A .png file."""
     seed: int = 0
     """Of the 2,000 latents from which the clearest of each digit are chosen, and of the noise."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
+def main(options: ArithmeticOptions, twin: Twin) -> int:
     """Draw the terms and their result; returns the exit code 0."""
-    if {"+", "-"} & set(arguments):
-        raise UserError(f"the arithmetic is in several words: {EXAMPLE}, in quotes")
-    options = _sorted_out(parse_flags(ArithmeticOptions, arguments, program=program, description=DESCRIPTION))
-    if not options.equation:
-        raise UserError(f"there is no arithmetic: {EXAMPLE}, in quotes, after the checkpoint")
-    terms = parse_equation(options.equation)
+    checkpoint, equation = _sorted_out(options)
+    if not equation:
+        raise UserError(f"there is no arithmetic: {EXAMPLE}, after the checkpoint")
+    terms = parse_equation(equation)
     check_out(options.out, ".png")
-    stored = read_model(options)
+    stored = read_model(replace(options, checkpoint=checkpoint))
     check_digits_model(stored.config, stored.architecture)
-    model = stored.open(load_framework)
+    model = stored.open(twin.load_framework)
     reader = DigitReader(model)
     exemplars = reader.clearest({term.digit for term in terms}, num=NUM_EXEMPLARS, seed=options.seed)
 
@@ -92,8 +84,9 @@ def to_known_length(latent: np.ndarray) -> np.ndarray:
     return latent * (np.sqrt(len(latent)) / np.linalg.norm(latent))
 
 
-def _sorted_out(options: ArithmeticOptions) -> ArithmeticOptions:
-    """With --pretrained the only word is the equation, though the checkpoint's place comes first."""
-    if options.pretrained and not options.equation and options.checkpoint is not None:
-        return replace(options, checkpoint=None, equation=str(options.checkpoint))
-    return options
+def _sorted_out(options: ArithmeticOptions) -> tuple[Path | None, str]:
+    """Checkpoint and equation; with --pretrained the first word belongs to the equation too."""
+    checkpoint, words = options.checkpoint, options.equation
+    if options.pretrained and checkpoint is not None and (not words or words[0] in ("+", "-")):
+        checkpoint, words = None, (str(checkpoint), *words)
+    return checkpoint, " ".join(words)

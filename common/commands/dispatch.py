@@ -1,72 +1,87 @@
-"""Exit codes and one-line errors, the same for every command. Imports nothing heavy: Ctrl-C may come early."""
+"""A program's commands: which word starts which, their list in `--help`, and those of `python -m torch_impl`."""
 
 import importlib
-import signal
-import sys
-import traceback
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from common.errors import RunFailedError, Stopped, UserError
+from common.errors import UserError, report_errors
 
 if TYPE_CHECKING:
     from common.contract import Framework
 
+DISTRIBUTION = "dcgan-twins"
 
-# Command -> the module of common.commands whose `main` is it.
-OUTPUTS = {name: name for name in ("sample", "interpolate", "arithmetic", "animate")} | {"features": "filters"}
-MEASURE = "measure"  # what `compare.py bench` starts
+
+class Command(NamedTuple):
+    """What a word starts: `main` of a module, which is imported only then, with `options` parsed for it."""
+
+    module: str
+    options: str  # the name of a dataclass in that module, whose docstring `--help` shows
+    summary: str
+
+
+class Twin(NamedTuple):
+    """One framework as its commands see it: its name, and what imports it."""
+
+    name: str
+    load_framework: "Callable[[], Framework]"
+
+
+def run_command(
+    arguments: Sequence[str],
+    commands: Mapping[str, Command],
+    *context: object,
+    program: str,
+    description: str,
+) -> int:
+    """Start the command that the first word names, or the first one of `commands`; returns the exit code."""
+    first = arguments[0] if arguments else ""
+    if first in ("-h", "--help"):
+        list_commands(commands, program=program, description=description)
+    if first == "--version":
+        print(f"{DISTRIBUTION} {version(DISTRIBUTION)}")
+        return 0
+    named = bool(arguments) and not first.startswith("-")
+    name = first if named else next(iter(commands))
+    if name not in commands:
+        raise UserError(f"{name} is unknown: choose {', '.join(commands)} (see {program} --help)")
+
+    from common.options import parse
+
+    command = commands[name]
+    module = importlib.import_module(command.module)
+    options = parse(getattr(module, command.options), arguments[named:], program=f"{program} {name}")
+    return module.main(options, *context)
+
+
+def list_commands(commands: Mapping[str, Command], *, program: str, description: str) -> Any:
+    """Print every command with its summary, and exit."""
+    from tyro.extras import SubcommandApp
+
+    app = SubcommandApp()
+    for name, command in commands.items():
+        app.command(name=name, help=command.summary, is_default=name == next(iter(commands)))(lambda: None)
+    description += f" `{program} COMMAND --help` explains the flags of each; --version prints the version."
+    return app.cli(prog=program, description=description, args=["--help"])
+
+
+TWIN_COMMANDS = {
+    "train": Command("common.commands.train", "RunOptions", "train the DCGAN in this framework alone"),
+    "sample": Command("common.commands.sample", "SampleOptions", "images that a trained model generates"),
+    "interpolate": Command("common.commands.interpolate", "InterpolateOptions", "the way from one digit to another"),
+    "arithmetic": Command("common.commands.arithmetic", "ArithmeticOptions", "digits added in the latent space"),
+    "features": Command("common.commands.filters", "FeaturesOptions", "what the discriminator's filters respond to"),
+    "animate": Command("common.commands.animate", "AnimateOptions", "a run's sample grids as a GIF"),
+    "measure": Command("common.commands.measure_step", "MeasureOptions", "one step timed, for compare.py bench"),
+}
 
 
 def standalone(framework: str, load_framework: "Callable[[], Framework]", arguments: Sequence[str]) -> int:
     """`python -m torch_impl` or `python -m jax_impl`: a run, or what a checkpoint can show; returns the exit code."""
     program = f"python -m {framework}_impl"
-    name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-
-    def show() -> int:
-        output = importlib.import_module(
-            "common.commands.measure_step" if name == MEASURE else f"common.commands.{OUTPUTS[name]}"
-        )
-        return output.main(arguments[1:], program=f"{program} {name}", load_framework=load_framework)
-
-    def command() -> int:
-        from rich.console import Console
-
-        if name not in ("", "train"):
-            raise UserError(f"{name} is unknown: choose train (the default), {', '.join(OUTPUTS)}")
-
-        from common.options import parse_options
-        from common.training.run import run_training
-
-        description = (
-            f"Train the DCGAN in {framework} alone; the same flags as compare.py. "
-            f"Other commands, on a trained model: {', '.join(OUTPUTS)}; see {program} COMMAND --help."
-        )
-        options = parse_options(arguments[bool(name) :], program=program, description=description)
-        return run_training(framework, load_framework, options, Console())
-
-    return report_errors(program, show if name in (*OUTPUTS, MEASURE) else command)
-
-
-def report_errors(program: str, command: Callable[[], int]) -> int:
-    """0 if all went well, 2 for what the user can mend, 1 for a failed run, 130 or 143 if told to stop."""
-    try:
-        return command()
-    except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 2
-    except (RunFailedError, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print(f"{program}: stopped", file=sys.stderr)
-        return 128 + (stop.signal_number if isinstance(stop, Stopped) else signal.SIGINT)
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = (str(error) or "no message").splitlines()[0]
-        print(
-            f"{program}: {type(error).__name__}: {reason} ({place.name}, line {place.lineno} of {place.filename}): "
-            "a defect of this program, please report it",
-            file=sys.stderr,
-        )
-        return 1
+    description = f"The DCGAN in {framework} alone: train it, and look at a trained one."
+    twin = Twin(framework, load_framework)
+    return report_errors(
+        program, lambda: run_command(arguments, TWIN_COMMANDS, twin, program=program, description=description)
+    )

@@ -1,24 +1,20 @@
 """`features CHECKPOINT`: what the discriminator's filters respond to (Radford et al. 2016, section 6.1, figure 5)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from common.commands.dispatch import Twin
 from common.commands.picture_files import write_out
 from common.commands.trained_model import Model, ModelOptions, open_model
 from common.data.datasets import fit_images, load_dataset
 from common.data.randomness import stream
 from common.errors import UserError
-from common.options import parse_flags
 from common.pictures.compose import MARGIN, TITLE_SIZE, beside, enlarged_each, framed, image_grid, png, stacked, text
 from common.safe_read import one_line, unreadable_is_named
-
-if TYPE_CHECKING:
-    from common.contract import Framework
-
 
 NUM_SEARCHED = 1000  # real test images among which the most exciting ones are found
 BATCH_SIZE = 100  # of them at once: the first maps of a wide network take a megabyte an image
@@ -31,7 +27,9 @@ FRAME = 150  # its grey shows on black and on white
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesOptions(ModelOptions):
-    """Whose filters are shown, how many, and where."""
+    """What excites the discriminator's filters: real test images, and below each the guided gradient (Springenberg et
+    al. 2015) of the filter's strongest response to it. One picture a layer.
+    """
 
     out: Path = Path("features")
     """Folder for the pictures, layer_1.png and so on; made if it is not there."""
@@ -52,15 +50,10 @@ class Filter(NamedTuple):
     gradients: np.ndarray  # float32 (n, S, S[, 3])
 
 
-def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
+def main(options: FeaturesOptions, twin: Twin) -> int:
     """Write one picture a LeakyReLU of D; returns the exit code."""
-    description = (
-        "What excites the discriminator's filters: real test images, and below each the guided gradient "
-        "(Springenberg et al. 2015) of the filter's strongest response to it. One picture a layer."
-    )
-    options = parse_flags(FeaturesOptions, arguments, program=program, description=description)
     _check(options)
-    model = open_model(options, load_framework)
+    model = open_model(options, twin.load_framework)
     images = _real_images(model, options.data_dir)
     try:
         options.out.mkdir(parents=True, exist_ok=True)

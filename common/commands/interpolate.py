@@ -1,6 +1,6 @@
 """`interpolate CHECKPOINT --from-class 6 --to-class 9`: the way from one digit to another, and what is read on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.commands.digit_reader import DigitReader, Reading, check_digit, check_digits_model
+from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, there_and_back, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.errors import UserError
-from common.options import parse_flags
 from common.pictures.compose import enlarged, stacked, text
 from common.pictures.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge
 
 if TYPE_CHECKING:
-    from common.contract import Framework
+    pass
 from collections import Counter
 from itertools import groupby
 
 from common.data.latents import slerp
 
-DESCRIPTION = (
-    "Draw the way through the latent space from one digit to another, as a strip of images (PNG) and as a GIF beside "
-    "it, and say which digits a classifier reads on the way."
-)
 NUM_COLUMNS = 10
 MAX_FRAMES = 100
 ANIMATION_PIXELS = 256
@@ -35,7 +31,9 @@ MIN_WIDTH = 1400  # for the sentences
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolateOptions(ModelOptions):
-    """Between which digits, in how many steps, and where to."""
+    """Draw the way through the latent space from one digit to another, as a strip of images (PNG) and as a GIF beside
+    it, and say which digits a classifier reads on the way.
+    """
 
     out: Path = Path("interpolation.png")
     """A .png file; the animation goes beside it, as .gif."""
@@ -49,13 +47,12 @@ class InterpolateOptions(ModelOptions):
     """Of the 2,000 latents from which the clearest image of either digit is chosen."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
+def main(options: InterpolateOptions, twin: Twin) -> int:
     """Draw the strip and the animation; returns the exit code 0."""
-    options = parse_flags(InterpolateOptions, arguments, program=program, description=DESCRIPTION)
     animation = _check(options)
     stored = read_model(options)
     check_digits_model(stored.config, stored.architecture)
-    model = stored.open(load_framework)
+    model = stored.open(twin.load_framework)
     reader = DigitReader(model)
     ends = (options.from_class, options.to_class)
     clearest = reader.clearest(set(ends), num=1, most=NUM_WAYS, seed=options.seed)

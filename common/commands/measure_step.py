@@ -6,22 +6,22 @@ No number of it is worth anything by itself: machines drift, so arms are compare
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
 
+from common.commands.dispatch import Twin
 from common.contract import StepMetrics, Trainer
 from common.data.datasets import load_dataset, prepare_dataset
 from common.data.initial_weights import initial_weights
 from common.data.randomness import epoch_permutation, fixed_latents
 from common.errors import UserError
 from common.networks.build import build_architecture
-from common.options import ConfigOptions, check_result_file, check_threads, parse
-from common.records.environment import default_num_threads, describe_environment
+from common.options import DeviceOptions, check_result_file
+from common.records.environment import describe_environment, source_hash
 from common.records.folder import write_atomically
 from common.safe_read import one_line
 from common.training.log import CHUNK_STEPS
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from common.contract import Framework
 
 
-DESCRIPTION = "Time one framework's training step, phase by phase, for compare.py bench."
 NUM_GENERATED = 500
 NUM_COMPARED_STEPS = 3  # whose losses say whether two arms do the same work: later, float32 itself parts them
 ROOF_SIZES = (512, 1024, 2048)
@@ -40,17 +39,11 @@ NUM_ROOF_WARM_UPS, NUM_ROOF_TRIALS = 3, 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureOptions(ConfigOptions):
-    """How long is measured, and where."""
+class MeasureOptions(DeviceOptions):
+    """Time one framework's training step, phase by phase, for compare.py bench."""
 
     json: Annotated[Path, tyro.conf.arg(metavar="FILE")] = tyro.MISSING
     """Where the measurements go."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes an accelerator if the framework finds one."""
-    threads: int = 0
-    """CPU threads; 0 is every core this process may use."""
-    data_dir: Path | None = None
-    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
     steps_per_block: int = CHUNK_STEPS
     """Steps of one `train_chunk`, which ends with the one wait for all of its results."""
     num_warm_up_blocks: int = 2
@@ -63,18 +56,15 @@ class MeasureOptions(ConfigOptions):
     """Time matrix multiplications instead of a training step: what the processor can do at best."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
+def main(options: MeasureOptions, twin: Twin) -> int:
     """Measure what the flags ask for; returns the exit code 0."""
-    options = parse(MeasureOptions, arguments, program=program, description=DESCRIPTION)
-    check_threads(options.threads)
     check_result_file(options.json)
     clock = Clock()
     try:
-        implementation = load_framework()
+        implementation = twin.load_framework()
     except ImportError as error:
         raise UserError(f"the framework is not installed ({error}): leave its arms out, or install it") from None
-    threads = options.threads or default_num_threads()
-    flags = implementation.configure(num_threads=threads)
+    flags = implementation.configure(num_threads=options.num_threads)
     device = implementation.select_device(options.device)
     import_seconds = clock.lap()
     if options.roof:
@@ -85,7 +75,7 @@ def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[]
         **found,
         "device": implementation.device_name(device),
         "device_flags": flags,
-        "environment": describe_environment(),
+        "environment": {"source_hash": source_hash(twin.name), **describe_environment()},
     }
     write_atomically(options.json, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     return 0
@@ -113,10 +103,9 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
     data_loading_seconds = clock.lap()
 
     architecture = build_architecture(config, image_channels=dataset.image_channels)
-    trainer = implementation.create_trainer(config, architecture, device)
+    compiled = implementation.create_compiled_trainer if options.compile else None
+    trainer = (compiled or implementation.create_trainer)(config, architecture, device)
     trainer.load_weights(initial_weights(config, architecture))
-    if options.compile:
-        trainer.compile()
     trainer.wait()
     build_seconds = clock.lap()
 

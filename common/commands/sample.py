@@ -2,28 +2,22 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import tyro
 
+from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.config import TrainConfig
 from common.data.latents import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
-from common.options import parse_flags
 from common.pictures.compose import GRID_PIXELS, enlarged, image_grid, png, to_uint8
 
-if TYPE_CHECKING:
-    from common.contract import Framework
-
-
-DESCRIPTION = "Generate images: the first are those of a run's sample grids."
 DEFAULT_NUM = 100
 MAX_NUM = 10_000
 DEFAULT_COLUMNS, MAX_COLUMNS = 10, 100
@@ -31,7 +25,7 @@ DEFAULT_COLUMNS, MAX_COLUMNS = 10, 100
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions(ModelOptions):
-    """How many, from which latents, and where to."""
+    """Generate images: the first are those of a run's sample grids."""
 
     out: Path
     """A .png file for a grid, enlarged, or a .npz file for the arrays `images` (uint8) and `latents` (float32)."""
@@ -45,13 +39,12 @@ class SampleOptions(ModelOptions):
     """Latents to use instead: a .npy file, or an .npz file with an array `latents`, floats (N, latent_dim)."""
 
 
-def main(arguments: Sequence[str], *, program: str, load_framework: "Callable[[], Framework]") -> int:
+def main(options: SampleOptions, twin: Twin) -> int:
     """Generate what the flags ask for; returns the exit code 0."""
-    options = parse_flags(SampleOptions, arguments, program=program, description=DESCRIPTION)
     _check(options)
     stored = read_model(options)
     latents = _latents_of(options, stored.config)
-    images = to_uint8(stored.open(load_framework).trainer.generate(latents))
+    images = to_uint8(stored.open(twin.load_framework).trainer.generate(latents))
     if options.out.suffix.lower() == ".png":
         num_columns = options.num_columns or max(DEFAULT_COLUMNS, math.ceil(math.sqrt(len(images))))
         grid = image_grid(images, num_columns=min(num_columns, len(images)))

@@ -4,16 +4,20 @@ It computes in float64 on the CPU, whatever it was trained in: two frameworks th
 grey levels not at all.
 """
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from common.config import TrainConfig
-from common.contract import Trainer, Weights
+from common.contract import STORAGE_DTYPES, InspectableTrainer, Weights, expected_shapes, is_averaged
 from common.errors import UserError
 from common.networks.build import architecture_of
 from common.networks.layers import Architecture
@@ -22,20 +26,16 @@ from common.records.checkpoint_check import check_tensors
 from common.records.environment import default_num_threads
 from common.records.folder import FRAMEWORK_NAMES
 from common.records.origin import config_of
-from common.safe_read import one_line
+from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded
 
 if TYPE_CHECKING:
     from common.contract import Framework
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
-
-from common.contract import STORAGE_DTYPES, expected_shapes, is_averaged
-from common.safe_read import MAX_JSON_BYTES, parse_json, read_bounded
+FOLDER = Path(__file__).parents[1] / "pretrained"
+WEIGHTS_FILE, DESCRIPTION_FILE = "dcgan.safetensors", "dcgan.json"
+METADATA_KEY = "model"
+MAX_BYTES = 2**28
+MEND = "reinstall the package, restore the file from git, or name a checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,21 @@ class StoredModel:
     architecture: Architecture
 
     def open(self, load_framework: "Callable[[], Framework]") -> "Model":
-        """The same, ready to generate."""
-        return build_model(self.checkpoint, self.config, self.architecture, load_framework)
+        """A trainer that holds these tensors."""
+        try:
+            framework = load_framework()
+        except ImportError as error:
+            raise UserError(f"the framework is not installed ({error}): install it, or use the other twin") from None
+        framework.configure(num_threads=default_num_threads())
+        exact = replace(self.config, precision="float64", variant="tuned")
+        trainer = framework.create_trainer(exact, self.architecture, framework.select_device("cpu"))
+        weights = self.checkpoint.weights | self.checkpoint.average
+        trainer.load_weights({n: a if a.dtype == np.int64 else a.astype(np.float64) for n, a in weights.items()})
+        header = self.checkpoint.header
+        # Anyone may have written the header, and what a picture says must stay one line.
+        step = f"step {header['step']:,}" if isinstance(header.get("step"), int) else "unknown step"
+        trained_in = FRAMEWORK_NAMES.get(str(header.get("framework")), "an unknown framework")
+        return Model(f"{self.config.preset}, {step}, trained in {trained_in}", exact, self.architecture, trainer)
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Model:
     name: str  # as a picture's caption has it
     config: TrainConfig
     architecture: Architecture
-    trainer: Trainer
+    trainer: InspectableTrainer
 
 
 def open_model(options: ModelOptions, load_framework: "Callable[[], Framework]") -> Model:
@@ -89,28 +102,6 @@ def read_model(options: ModelOptions) -> StoredModel:
     return StoredModel(checkpoint, config, architecture)
 
 
-def build_model(
-    checkpoint: Checkpoint,
-    config: TrainConfig,
-    architecture: Architecture,
-    load_framework: "Callable[[], Framework]",
-) -> Model:
-    """A trainer that holds a checkpoint's tensors, which were checked."""
-    try:
-        implementation = load_framework()
-    except ImportError as error:
-        raise UserError(f"the framework is not installed ({error}): install it, or use the other twin") from None
-    implementation.configure(num_threads=default_num_threads())
-    exact = replace(config, precision="float64", variant="tuned")
-    trainer = implementation.create_trainer(exact, architecture, implementation.select_device("cpu"))
-    trainer.load_weights(_in_float64(checkpoint.weights | checkpoint.average))
-    step, framework = checkpoint.header.get("step"), str(checkpoint.header.get("framework"))
-    # Anyone may have written the header, and what a picture says must stay one line.
-    counted = f"step {step:,}" if isinstance(step, int) else "unknown step"
-    name = f"{config.preset}, {counted}, trained in {FRAMEWORK_NAMES.get(framework, 'an unknown framework')}"
-    return Model(name, exact, architecture, trainer)
-
-
 def _path_of(options: ModelOptions) -> Path:
     if options.pretrained and options.checkpoint is not None:
         raise UserError(f"{one_line(options.checkpoint)} and --pretrained are two models: name one of them")
@@ -119,17 +110,6 @@ def _path_of(options: ModelOptions) -> Path:
     if options.checkpoint is None:
         raise UserError("name a checkpoint or a run folder like runs/NAME/torch, or pass --pretrained")
     return find_checkpoint(options.checkpoint)
-
-
-def _in_float64(weights: Weights) -> Weights:
-    return {name: array if array.dtype == np.int64 else array.astype(np.float64) for name, array in weights.items()}
-
-
-FOLDER = Path(__file__).parents[1] / "pretrained"
-WEIGHTS_FILE, DESCRIPTION_FILE = "dcgan.safetensors", "dcgan.json"
-METADATA_KEY = "model"
-MAX_BYTES = 2**28
-MEND = "reinstall the package, restore the file from git, or name a checkpoint"
 
 
 def pack(checkpoint: Checkpoint, description: Mapping[str, Any]) -> bytes:
@@ -152,7 +132,7 @@ def unpack(content: bytes) -> tuple[Weights, dict[str, Any]]:
         raise ValueError(one_line(error)) from None
 
 
-def whole(halves: Weights, header: dict[str, Any]) -> Checkpoint:
+def to_checkpoint(halves: Weights, header: dict[str, Any]) -> Checkpoint:
     """The tensors as a checkpoint has them, with Adam at rest: moments and step counts are zero."""
     config = config_of(header, FOLDER / WEIGHTS_FILE)
     dtype = STORAGE_DTYPES[config.precision]
@@ -173,6 +153,6 @@ def read_pretrained() -> Checkpoint:
         expected = parse_json(read_bounded(description, limit=MAX_JSON_BYTES))["sha256"]
         if hashlib.sha256(content).hexdigest() != expected:
             raise ValueError(f"its SHA-256 is not the one in {DESCRIPTION_FILE}")
-        return whole(*unpack(content))
+        return to_checkpoint(*unpack(content))
     except (ValueError, LookupError) as error:
         raise UserError(f"--pretrained: {weights.name} is damaged ({one_line(error)}): {MEND}") from None

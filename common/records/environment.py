@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-TRAINING_PACKAGES = ("common", "torch_impl", "jax_impl")
+# What decides the numbers of a training, beside the twin that trains.
+TRAINING_SOURCES = ("common/config.py", "common/contract.py", "common/networks", "common/data", "common/training")
 DISTRIBUTION = "dcgan-twins"
 # What can change a number or a speed; anything else in the environment is the user's own business.
 ENVIRONMENT_PREFIXES = (
@@ -29,11 +30,16 @@ ENVIRONMENT_PREFIXES = (
 CPU_FLAG_PREFIXES = ("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16", "f16c")
 
 
-def source_hash() -> str:
-    """SHA-256 over the source files of everything that trains: another hash may mean another result."""
+def source_hash(framework: str) -> str:
+    """SHA-256 over the source files that decide what a framework trains: another hash may mean another result."""
+    return hash_of_sources(*TRAINING_SOURCES, f"{framework}_impl")
+
+
+def hash_of_sources(*places: str) -> str:
+    """SHA-256 over the names and bytes of Python files; a place is a file or a folder, seen from the project's root."""
     digest = hashlib.sha256()
-    for package in TRAINING_PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
+    for place in places:
+        for path in sorted((ROOT / place).rglob("*.py")) or [ROOT / place]:
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -56,12 +62,11 @@ def process_peak_memory_bytes() -> int:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Everything neutral; the framework's device and flags are added by the run."""
+    """What is neutral; the framework's device, flags and source hash are added by the run."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "source_hash": source_hash(),
         "packages": package_versions(),
         "num_cpus": default_num_threads(),
         "cpu_flags": cpu_flags(),

@@ -239,6 +239,7 @@ class Parity(Record):
     num_parameters: dict[str, Whole] = {}
     packages: dict[str, Text | None] | None = None
     devices: dict[str, Text] | None = None
+    source_hashes: dict[str, Text] = {}
 
 
 class Verdict(Record):
@@ -397,7 +398,7 @@ class BenchMachine(Record):
     cpu_flags: list[Text]
     memory_bytes: Whole
     environment_variables: dict[str, Text]
-    source_hash: Text
+    source_hashes: dict[str, Text]
 
 
 class Bench(Record):

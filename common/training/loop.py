@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from common.config import TrainConfig
-from common.contract import StepMetrics, Trainer
+from common.contract import StepMetrics, Trainer, is_averaged
 from common.data.randomness import epoch_permutation, fixed_latents, training_latents
 from common.errors import RunFailedError
 from common.pictures.compose import image_grid, to_uint8
@@ -96,7 +96,7 @@ def _run_epoch(
             for index, step in enumerate(zip(*metrics, strict=True))
         ]
         measured.append(metrics)
-        average.update(trainer.export_generator(), step=log.num_steps, num_steps=count)
+        average.update(trainer.export_weights(is_averaged), step=log.num_steps, num_steps=count)
         progress.chunk_done(
             epoch=epoch,
             step=log.num_steps,

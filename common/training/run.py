@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from common.config import to_dict
-from common.contract import Framework, Trainer, Weights
+from common.contract import Framework, InspectableTrainer, Weights
 from common.data.datasets import Dataset, load_dataset, prepare_dataset
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
@@ -18,7 +18,7 @@ from common.evaluation import Evaluation, load_feature_network
 from common.networks.build import build_architecture, count_parameters
 from common.networks.layers import Architecture
 from common.options import RunOptions
-from common.records.environment import describe_environment
+from common.records.environment import describe_environment, source_hash
 from common.records.folder import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
@@ -118,7 +118,7 @@ class Run:
     dataset: Dataset
     architecture: Architecture
     implementation: Framework
-    trainer: Trainer
+    trainer: InspectableTrainer
     average: GeneratorAverage
     start: Start
     folder: RunFolder
@@ -286,6 +286,7 @@ class Run:
                 "num_parameters": count_parameters(self.architecture),
                 "resumed_from": str(self.origin.path) if self.origin else None,
                 "resumed_at_step": self.start.step,
+                "source_hash": source_hash(self.framework),
                 **describe_environment(),
             },
         )
@@ -297,7 +298,7 @@ class Run:
         check_same_config(self.config, origin)
         return origin
 
-    def _build_trainer(self, weights: Weights) -> Trainer:
+    def _build_trainer(self, weights: Weights) -> InspectableTrainer:
         trainer = self.implementation.create_trainer(self.config, self.architecture, self.device)
         trainer.load_weights(weights)
         trainer.wait()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.config import TrainConfig
-from common.contract import Trainer
+from common.contract import InspectableTrainer, Trainer
 from common.data.datasets import Dataset
 from common.data.randomness import evaluation_latents
 from common.evaluation import Evaluation, evaluate_samples
@@ -32,13 +32,13 @@ def sample(trainer: Trainer, config: TrainConfig, *, draw: int = 0) -> Samples:
 
 
 def score(
-    trainer: Trainer,
+    trainer: InspectableTrainer,
     average: GeneratorAverage,
     config: TrainConfig,
     dataset: Dataset,
     first: Samples,
     *,
-    create_untrained: Callable[[], Trainer],
+    create_untrained: Callable[[], InspectableTrainer],
     num_draws: int,
     quick: bool,
     threads: int,

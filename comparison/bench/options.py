@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from common.config import TrainConfig
 from common.data.datasets import load_dataset, prepare_dataset
 from common.errors import UserError
 from common.networks.build import build_architecture
 from common.networks.layers import Architecture
-from common.options import ConfigOptions, check_result_file, check_threads
-from common.records.environment import default_num_threads
+from common.options import DeviceOptions, check_result_file
 from common.records.folder import FRAMEWORK_NAMES
 from common.training.log import CHUNK_STEPS
 from comparison.processes import check_writable
@@ -76,8 +75,11 @@ SCORED_DATASET = "mnist"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchOptions(ConfigOptions):
-    """What is timed, how often, and where the result goes."""
+class BenchOptions(DeviceOptions):
+    """Time a training step in both frameworks: fresh processes that take turns, a control against itself first,
+    intervals of ratios, the processor's best matrix multiply, and no ratio unless the configuration's
+    certificate holds.
+    """
 
     arms: str = DEFAULT_ARMS
     """Which forms, comma-separated; NAME-bfloat16 is that form in bfloat16, whatever --precision is."""
@@ -91,29 +93,12 @@ class BenchOptions(ConfigOptions):
     """Steps between two readings of the clock; training has 16, and what a block costs besides its steps counts."""
     num_blocks: int = 3
     """Blocks a process counts, after one that compiles and two to warm up."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes an accelerator if the framework finds one."""
-    threads: int = 0
-    """CPU threads of each framework; 0 is every core this process may use."""
-    data_dir: Path | None = None
-    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
     certify: bool = True
     """Climb the quick parity ladder first, unless this configuration has a certificate; no ratio without."""
     json: Path | None = None
     """Where to write the result."""
     output: Path | None = None
     """Folder for bench.json, speed.md and figures; if it is a comparison's, `compare.py report` shows them too."""
-
-    @property
-    def num_threads(self) -> int:
-        """The number of CPU threads, resolved."""
-        return self.threads or default_num_threads()
-
-    @property
-    def device_flags(self) -> list[str]:
-        """Where it runs, on what data, as flags."""
-        data = [] if self.data_dir is None else [f"--data-dir={self.data_dir}"]
-        return [f"--device={self.device}", f"--threads={self.num_threads}", *data]
 
     @property
     def duration_flags(self) -> list[str]:
@@ -142,7 +127,6 @@ class Subject(NamedTuple):
 def check(options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int]) -> Subject:
     """Raise UserError for whatever can be known to be wrong before an hour of measuring."""
     config = options.config
-    check_threads(options.threads)
     check_result_file(options.json)
     if options.repetitions < MIN_REPETITIONS:
         raise UserError(f"--repetitions is {options.repetitions}: pass at least {MIN_REPETITIONS}")

@@ -15,13 +15,14 @@ from common.networks.build import count_parameters
 from common.networks.layers import Architecture, ConvTranspose
 from common.records.folder import FRAMEWORK_NAMES
 from comparison.bench import verdicts
-from comparison.bench.certificates import certify
 from comparison.bench.flops import flops_per_step
 from comparison.bench.options import Arm, BenchOptions, Subject
 from comparison.bench.schedule import Bench, repeat
-from comparison.processes import Children
+from comparison.parity.certificate import Certificate, identity_of
+from comparison.parity.find_certificate import Say, certify
+from comparison.processes import Children, config_flags
 
-Say = Callable[[str], None]
+RUNS = Path("runs")  # beside which certificates are kept
 
 
 def measure(
@@ -56,7 +57,9 @@ def measure(
         roof=verdicts.roof_result({framework: found["roof"] for framework, found in roofs.items()}, roofs_after),
         arms={arm.name: arm for arm in arms},
         measured=measured,
-        certificate=verdicts.still_certified(certificate, environment, measured),
+        certificate=verdicts.still_certified(
+            certificate, {name: found["environment"] for name, found in roofs.items()}, measured
+        ),
         control={"arm": arms[0].name, **control},
     )
     return {
@@ -98,7 +101,8 @@ def machine(
         "num_threads": num_threads,
         "devices": dict(devices),
         "device_flags": {framework: found["device_flags"] for framework, found in roofs.items()},
-        **{name: environment[name] for name in (*names, "source_hash")},
+        "source_hashes": {framework: found["environment"]["source_hash"] for framework, found in roofs.items()},
+        **{name: environment[name] for name in names},
     }
 
 
@@ -129,20 +133,23 @@ def find_or_make_certificate(
     devices: Mapping[str, str],
     children: Children,
     say: Say,
-) -> verdicts.Certificate:
-    """It is of both frameworks, also when one alone is measured: the other is taken to run on the same device."""
+) -> Certificate:
+    """Of both frameworks' tuned forms, also when one alone is measured: the other is taken to run on the same device.
+
+    Rungs 8 and 9 of the ladder climb with the idiomatic forms too, in float64.
+    """
     if not options.certify:
-        return verdicts.Certificate(False, "not certified: --no-certify")
-    say("Parity: looking for a certificate, or climbing the quick ladder, once for this configuration")
-    certificate = certify(
-        options.config,
+        return Certificate(False, "not certified: --no-certify")
+    tuned = replace(options.config, variant="tuned", precision="float32")
+    identity = identity_of(
+        tuned,
         architecture,
-        environment,
-        children,
+        packages=environment["packages"],
         num_threads=options.num_threads,
         devices=dict.fromkeys(FRAMEWORK_NAMES, next(iter(devices.values()))) | dict(devices),
-        flags=options.device_flags,
     )
+    flags = [*config_flags(tuned), *options.device_flags]
+    certificate = certify(identity, RUNS, children, say, flags=flags, num_threads=options.num_threads)
     say(f"Parity: {certificate.reason}")
     return certificate
 

@@ -23,12 +23,16 @@ CACHES = ("empty_cache", "full_cache")  # what the first process finds of compil
 
 
 def still_certified(
-    certificate: Certificate, environment: Mapping[str, Any], measured: Mapping[str, Records]
+    certificate: Certificate, environments: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Records]
 ) -> Certificate:
-    """None for programs other than the one that was certified: an edit or an update may come while it is measured."""
+    """None for programs other than the ones that were certified: an edit or an update may come while it is measured.
+
+    `environments` are the frameworks' before it was measured.
+    """
     for name, records in measured.items():
+        before = environments[name.partition("-")[0]]
         for record in records:
-            if any(record["environment"][key] != environment[key] for key in ("source_hash", "packages")):
+            if any(record["environment"][key] != before[key] for key in ("source_hash", "packages")):
                 return Certificate(False, f"the sources or packages changed while {name} was measured: measure again")
     return certificate
 

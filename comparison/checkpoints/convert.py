@@ -1,15 +1,16 @@
 """A checkpoint to a PyTorch state dict or an Orbax checkpoint, and either back."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from common.config import TrainConfig
-from common.contract import Weights, WeightsError
+from common.contract import NETWORKS, Weights, WeightsError
 from common.errors import UserError
 from common.networks.layers import Architecture
 from common.records.checkpoint import AVERAGE_PREFIX, Checkpoint, load_checkpoint, save_checkpoint
@@ -44,11 +45,13 @@ def export_model(model: Model, target: str, output: Path) -> None:
     """Write a model for plain PyTorch or plain Flax NNX."""
     export = load_export(target)
     weights, average, _ = model.checkpoint
+    content = export.to_native(weights, average, model.architecture, model.config)
 
     def write(folder: Path) -> Path:
         path = folder / output.name
-        export.write_export(path, weights, average, model.architecture, model.config)
-        _compare((weights, average), export.read_export(path, model.architecture))
+        export.write_native(path, content)
+        found = export.to_canonical(export.read_native(path), model.architecture, model.config)
+        _compare((weights, average), found)
         return path
 
     _deliver(write, output)
@@ -59,13 +62,15 @@ def import_model(path: Path, like: Model, output: Path) -> None:
     if not (path.is_dir() or path.is_file()):  # nor a pipe, which would block
         raise UserError(f"{path} does not exist: name a PyTorch state dict file or an Orbax checkpoint's folder")
     export = load_export("orbax" if path.is_dir() else "pytorch-state-dict")
+    content = export.read_native(path)
+    example = export.to_native(*like.checkpoint[:2], like.architecture, like.config)
     try:
-        weights, average = export.read_export(path, like.architecture)
-    except UserError:
-        raise
+        content = _laid_out(content, example)
+        _check_step_counts(content)
+        weights, average = export.to_canonical(content, like.architecture, like.config)
     except WeightsError as error:
         raise UserError(f"{path}: {one_line(error)}") from None
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor of a kind that cannot be copied
         raise UserError(f"{path} is not laid out as `convert` writes it ({one_line(error)})") from None
     _check(path, weights, average, like)
     header = dict(like.checkpoint.header)
@@ -94,6 +99,44 @@ def load_export(target: str) -> ModuleType:
         raise UserError(f"{target} needs what is not installed ({error}): pip install {REQUIRED[target]}") from None
     device.select_device("cpu")  # nothing is computed: an accelerator need not even start
     return export
+
+
+def _laid_out(content: Any, example: Any, place: str = "the model") -> Any:
+    """The content, if its tensors have the names, shapes and types of the example's; else WeightsError.
+
+    What is no tensor, like an optimizer's learning rate, is taken from the example.
+    """
+    if isinstance(example, Mapping):
+        if not isinstance(content, Mapping):
+            raise WeightsError(f"{place} is no dictionary")
+        found = {str(name): value for name, value in content.items()}  # Orbax makes strings of numbers
+        names = {str(name): name for name in example}
+        for name in (*names, *found):
+            if name not in found or name not in names:
+                raise WeightsError(f"{name} of {place} is {'missing' if name in names else 'unknown'}")
+        return {name: _laid_out(found[key], example[name], f"{place}/{key}") for key, name in names.items()}
+    if not hasattr(example, "shape"):
+        return example
+    if not isinstance(content, type(example)):
+        raise WeightsError(f"{place} is no tensor")
+    theirs, ours = ((tuple(tensor.shape), str(tensor.dtype)) for tensor in (content, example))
+    if theirs != ours:
+        raise WeightsError(f"{place} is {theirs[1]} {theirs[0]}, but the networks of --like need {ours[1]} {ours[0]}")
+    return content
+
+
+def _check_step_counts(content: dict[str, Any]) -> None:
+    """Each optimizer counts its updates in several places."""
+
+    def leaves(tree: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+        for name, value in tree.items():
+            yield from leaves(value) if isinstance(value, Mapping) else [(name, value)]
+
+    for network in NETWORKS:
+        name = f"{network}_optimizer"
+        counts = sorted({float(value) for key, value in leaves(content[name]) if key in ("step", "count")})
+        if len(counts) > 1 or not counts[0].is_integer():
+            raise WeightsError(f"{name} counts its updates as {counts}, not as one whole number")
 
 
 def _check(path: Path, weights: Weights, average: Weights, model: Model) -> None:

@@ -1,13 +1,12 @@
 """`python compare.py bench`: time both frameworks' steps so that nobody can call it unfair."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.options import parse
 from common.records.folder import write_json
 from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
 from comparison.bench.session import measure
@@ -15,17 +14,11 @@ from comparison.processes import Children
 from comparison.report.bench_tables import arm_rows, ratio_rows
 from comparison.report.bench_words import headlines, notices, write_report
 
-PROGRAM = "python compare.py bench"
-DESCRIPTION = (
-    "Time a training step in both frameworks: fresh processes that take turns, a control against itself first, "
-    "intervals of ratios, the processor's measured roof, and no ratio unless the configuration's certificate holds."
-)
 TABLE_WIDTH = 120
 
 
-def bench(arguments: Sequence[str]) -> int:
+def main(options: BenchOptions) -> int:
     """1 if the first arm was not as fast as itself, or if parity was climbed for and does not hold; else 0."""
-    options = parse(BenchOptions, arguments, program=PROGRAM, description=DESCRIPTION)
     arms = parse_arms(options.arms, precision=options.config.precision)
     batch_sizes = parse_batch_sizes(options.batch_sizes)
     subject = check(options, arms, batch_sizes)

@@ -1,6 +1,5 @@
 """`python compare.py convert`: a checkpoint to a PyTorch state dict or an Orbax checkpoint, and either back."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,20 +9,16 @@ from rich.console import Console
 from rich.text import Text
 
 from common.errors import UserError
-from common.options import parse_flags
 from comparison.checkpoints.convert import export_model, import_model, load_model
 
-PROGRAM = "python compare.py convert"
-DESCRIPTION = (
-    "Take a checkpoint, of either framework, elsewhere: as a PyTorch state dict file, or as an Orbax checkpoint for "
-    "Flax NNX, with both networks, the generator's average and Adam's state; or bring such a file or folder back."
-)
 SUFFIXES = {"pytorch-state-dict": ".pt", "orbax": ".orbax", "safetensors": ".safetensors"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions:
-    """What to convert, to what, and where the result goes."""
+    """Take a checkpoint, of either framework, elsewhere: as a PyTorch state dict file, or as an Orbax checkpoint for
+    Flax NNX, with both networks, the generator's average and Adam's state; or bring such a file or folder back.
+    """
 
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; with --to
@@ -36,9 +31,8 @@ class ConvertOptions:
     """With --to safetensors: whose networks these are; the result takes its config and framework from there."""
 
 
-def convert(arguments: Sequence[str]) -> int:
+def main(options: ConvertOptions) -> int:
     """0 once the result was read back and found equal, bit for bit, to what was converted."""
-    options = parse_flags(ConvertOptions, arguments, program=PROGRAM, description=DESCRIPTION)
     try:
         output = _convert(options)
     except OSError as error:

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from common.config import TrainConfig
 from common.data.latents import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
-from common.options import check_result_file, parse_flags
+from common.options import check_result_file
 from common.records.folder import write_atomically
 from comparison.checkpoints.diff import (
     Difference,
@@ -30,18 +29,15 @@ from comparison.checkpoints.diff import (
 )
 from comparison.parity.divergence import AMPLIFICATION, Link
 
-PROGRAM = "python compare.py diff"
-DESCRIPTION = (
-    "Say where two checkpoints, of either framework, part; exit code 0 if every tensor is identical, 1 if one is not. "
-    "Errors are B's distance from A relative to A, |B - A| / |A|."
-)
 MAX_LATENTS = 256  # more would say no more, and every layer's output for all of them is held in memory
 FEW_STEPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffOptions:
-    """What to compare, on which latents if on any, and where the result goes."""
+    """Say where two checkpoints, of either framework, part; exit code 0 if every tensor is identical, 1 if one is not.
+    Errors are B's distance from A relative to A, |B - A| / |A|.
+    """
 
     first: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken."""
@@ -53,9 +49,8 @@ class DiffOptions:
     """Where to write the result as JSON."""
 
 
-def diff(arguments: Sequence[str]) -> int:
+def main(options: DiffOptions) -> int:
     """0 if the two are identical in every tensor, 1 if they differ."""
-    options = parse_flags(DiffOptions, arguments, program=PROGRAM, description=DESCRIPTION)
     check_result_file(options.json)
     first, second = load_side(options.first), load_side(options.second)
     tensors = compare_tensors(first.tensors, second.tensors)

@@ -5,7 +5,6 @@ one switch they could inherit from a neighbour, JAX's x64, is set before every u
 """
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.errors import UserError
-from common.options import check_result_file, check_threads, parse
-from common.records.environment import default_num_threads
+from common.options import check_result_file
 from common.records.folder import PARITY_FILE, write_atomically
 from common.records.schema import check
 from comparison.parity.certificate import certificate
@@ -24,17 +22,13 @@ from comparison.parity.pair import Measurement
 from comparison.parity.setup import ParityOptions, make_pair
 from comparison.text import tolerance
 
-PROGRAM = "python compare.py parity"
-DESCRIPTION = "Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."
 MATRIX_WIDTH = 100
 
 
-def parity(arguments: Sequence[str]) -> int:
+def main(options: ParityOptions) -> int:
     """0 if every rung holds (or every bug is caught), 1 if one does not."""
-    options = parse(ParityOptions, arguments, program=PROGRAM, description=DESCRIPTION)
     if options.config.precision == "bfloat16":
         raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
-    check_threads(options.threads)
     check_result_file(options.json)
     if options.planted_bugs:
         holds, record = _plant_bugs(options, Console())
@@ -46,14 +40,13 @@ def parity(arguments: Sequence[str]) -> int:
 
 
 def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, Any]]:
-    num_threads = options.threads or default_num_threads()
-    pair = make_pair(options, num_threads=num_threads)
+    pair = make_pair(options, num_threads=options.num_threads)
     measurements = []
     for measurement in climb(pair):
         measurements.append(measurement)
         style = "" if measurement.holds else "red"
         console.print(Text(line(measurement), style=style), soft_wrap=True)
-    found = certificate(pair, measurements, quick=options.quick, num_threads=num_threads)
+    found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads)
     check(PARITY_FILE, found)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"

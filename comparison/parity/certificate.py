@@ -1,27 +1,54 @@
-"""parity.json: what was measured, and everything the result depends on."""
+"""A parity certificate, parity.json: what it says, what it depends on, and whether it holds for two recorded runs."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.config import TrainConfig, to_dict
 from common.networks.build import count_parameters
 from common.networks.layers import Architecture
-from common.records.environment import describe_environment
-from common.records.folder import PARITY_FILE, read_json
-from common.records.recorded_run import Runs
+from common.records.environment import describe_environment, hash_of_sources, source_hash
+from common.records.folder import FRAMEWORK_NAMES, PARITY_FILE, read_json
+from common.records.recorded_run import RecordedRun, Runs
 from comparison.parity.ladder import RUNGS
 from comparison.parity.pair import Measurement, Pair
+
+NONE_MADE = "no parity certificate was made for this configuration"
+# What a certificate and a run must have in common for one to speak of the other, and what to call it.
+IDENTITY = {
+    "config": "another configuration",
+    "num_parameters": "networks of another size",
+    "packages": "other package versions",
+    "num_threads": "another number of threads",
+    "source_hashes": "other source files",
+    "devices": "other devices",
+}
+# Those of which each framework has its own, and their names in a run's environment.json.
+OWN = {"source_hashes": "source_hash", "devices": "device"}
+# What decides whether a rung holds: who is compared, on what, how far, and the tolerances.
+LADDER_SOURCES = tuple(
+    f"comparison/parity/{name}"
+    for name in ("setup.py", "pair.py", "ladder.py", "divergence.py", "rounding_noise.py", "probes", "rungs")
+)
+
+
+class Certificate(NamedTuple):
+    """Whether the ladder holds for a configuration, why or why not, and the file that says so if there is one."""
+
+    holds: bool
+    reason: str
+    path: Path | None = None
 
 
 def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool, num_threads: int) -> dict[str, Any]:
     """The content of parity.json; it holds only if every rung does."""
     environment = describe_environment()
     devices = {probe.name: probe.device_name for probe in pair.probes}
-    identity = identity_of(pair.config, pair.architecture, environment, num_threads=num_threads, devices=devices)
+    identity = identity_of(
+        pair.config, pair.architecture, packages=environment["packages"], num_threads=num_threads, devices=devices
+    )
     return {
         "holds": bool(measurements) and all(measurement.holds for measurement in measurements),
         "quick": quick,
@@ -50,20 +77,29 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
 def identity_of(
     config: TrainConfig,
     architecture: Architecture,
-    environment: Mapping[str, Any],
     *,
+    packages: Mapping[str, str],
     num_threads: int,
     devices: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What `comparison.parity.certificate.IDENTITY` names, of a pair; the records of two runs hold the same."""
+    """What `IDENTITY` names, of a configuration and of the sources as they are now."""
     return {
         "config": to_dict(config),
         "num_parameters": count_parameters(architecture),
-        "packages": environment["packages"],
-        "source_hash": environment["source_hash"],
+        "packages": dict(packages),
         "num_threads": num_threads,
+        "source_hashes": {framework: source_hash(framework) for framework in FRAMEWORK_NAMES},
         "devices": dict(devices),
     }
+
+
+def identity_of_runs(runs: Runs) -> dict[str, Any] | None:
+    """What a certificate of these runs must be about; None if they differ among themselves, or one is missing."""
+    shared = [_shared_identity(run) for run in runs.values()]
+    if len(shared) < 2 or shared[0] != shared[1]:
+        return None
+    own = {name: {framework: run.environment.get(OWN[name]) for framework, run in runs.items()} for name in OWN}
+    return {**shared[0], **own}
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
@@ -72,84 +108,47 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """Whether the ladder holds for the configuration, and why or why not."""
-
-    holds: bool
-    reason: str
-
-
-CERTIFICATE = PARITY_FILE
-NONE_MADE = "no parity certificate was made for this configuration"
-# What a certificate and a run must have in common for one to speak of the other, and what to call it.
-IDENTITY = {
-    "config": "another configuration",
-    "num_parameters": "networks of another size",
-    "packages": "other package versions",
-    "source_hash": "other source files",
-    "num_threads": "another number of threads",
-    "devices": "other devices",
-}
-LADDER = Path(__file__).parent
-NUM_RUNGS = 13
-
-
 def ladder_hash() -> str:
-    """SHA-256 of the ladder's own source: its tolerances are part of what holds."""
-    digest = hashlib.sha256()
-    for path in sorted(LADDER.rglob("*.py")):
-        digest.update(path.relative_to(LADDER).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def identity_of_runs(runs: Runs) -> dict[str, Any] | None:
-    """What a certificate of these runs must be about; None if they differ among themselves, or one is missing."""
-    found = [_identity(run.config, run.environment) for run in runs.values()]
-    devices = {name: run.environment.get("device") for name, run in runs.items()}
-    if len(found) < 2 or found[0] != found[1]:
-        return None
-    return {**found[0], "devices": devices}
+    """SHA-256 over the ladder's own sources: its tolerances are part of what holds."""
+    return hash_of_sources(*LADDER_SOURCES)
 
 
 def parity_of(comparison_dir: Path, runs: Runs) -> dict[str, Any]:
     """`holds` (None without a certificate), the file, the reason in words, and the worst of every rung."""
-    certificate = read_json(comparison_dir / CERTIFICATE)
+    certificate = read_json(comparison_dir / PARITY_FILE)
     if not certificate:
         return {"holds": None, "certificate": None, "reason": NONE_MADE, "quick": None, "rungs": []}
     reason = _why_not(certificate, runs)
     return {
         "holds": reason is None,
-        "certificate": CERTIFICATE,
+        "certificate": PARITY_FILE,
         "reason": reason or "the certificate holds",
         "quick": certificate["quick"],
         "rungs": worst_of_each_rung(certificate["rungs"]),
     }
 
 
-def _identity(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "config": config,
-        **{name: environment.get(name) for name in IDENTITY if name not in ("config", "devices")},
-    }
+def _shared_identity(run: RecordedRun) -> dict[str, Any]:
+    recorded = {**run.environment, "config": run.config}
+    return {name: recorded.get(name) for name in IDENTITY if name not in OWN}
 
 
 def _why_not(certificate: Mapping[str, Any], runs: Runs) -> str | None:
     # What it is about comes first: a certificate of something else says nothing, whether it holds or not.
     for framework, run in runs.items():
-        found = {**_identity(run.config, run.environment), "devices": run.environment.get("device")}
+        found = _shared_identity(run) | {name: run.environment.get(recorded) for name, recorded in OWN.items()}
         certified = {name: certificate.get(name) for name in IDENTITY}
-        certified["devices"] = (certificate.get("devices") or {}).get(framework)
+        certified |= {name: (certified[name] or {}).get(framework) for name in OWN}
         # A run may have recorded fewer packages than the ladder, but none in another version.
         packages = certified["packages"] or {}
-        certified["packages"] = {name: packages.get(name) for name in found["packages"]}
+        certified["packages"] = {name: packages.get(name) for name in found["packages"] or {}}
         for name, other in IDENTITY.items():
             if found[name] != certified[name]:
                 return f"the parity certificate is for {other}"
     if certificate.get("ladder_hash") != ladder_hash():
         return "the parity certificate was made with another version of the ladder"
     failed = next((rung for rung in certificate["rungs"] if rung["holds"] is not True), None)
-    if failed is None and {rung["rung"] for rung in certificate["rungs"]} != set(range(NUM_RUNGS)):
+    if failed is None and {rung["rung"] for rung in certificate["rungs"]} != set(range(len(RUNGS))):
         return "the parity certificate does not cover every rung"
     if certificate.get("holds") is not True or failed is not None:
         if failed is None:

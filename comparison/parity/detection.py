@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from common.records.environment import default_num_threads
 from comparison.parity.ladder import climb
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.planted_bugs import PLANTED_BUGS, PlantedBug
+from comparison.parity.setup import ParityOptions, make_pair
 
 
 class Detection(NamedTuple):
@@ -42,9 +42,9 @@ def detect(bug: PlantedBug, pair: Pair) -> Detection:
     return Detection(bug, failed[0] if failed else None)
 
 
-def detect_all(options: Any) -> Iterator[Detection | list[Measurement]]:
+def detect_all(options: ParityOptions) -> Iterator[Detection | list[Measurement]]:
     """Failures of the clean code, then every detection, in order; as many processes as there are cores."""
-    num_workers = options.threads or default_num_threads()
+    num_workers = options.num_threads
     with (
         tempfile.TemporaryDirectory() as cache,
         ProcessPoolExecutor(
@@ -62,11 +62,9 @@ def detect_all(options: Any) -> Iterator[Detection | list[Measurement]]:
 _pair: Pair | None = None
 
 
-def _start_worker(options: Any, cache: str) -> None:
+def _start_worker(options: ParityOptions, cache: str) -> None:
     global _pair
     os.environ["PJRT_NPROC"] = "1"  # read when JAX starts
-    from comparison.parity.setup import make_pair
-
     _pair = make_pair(options, num_threads=1)
     import jax
 

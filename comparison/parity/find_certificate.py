@@ -1,60 +1,63 @@
-"""Finds the parity certificate of a finished comparison, or has a quick one made."""
+"""Finds the certificate of a configuration among those kept beside the comparisons, or has a quick ladder make it."""
 
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-from rich.console import Console
+from typing import Any
 
 from common.options import RunOptions
+from common.records.folder import PARITY_FILE
 from common.records.recorded_run import FRAMEWORK_NAMES, read_run
-from comparison.parity.certificate import CERTIFICATE, identity_hash, identity_of_runs
+from comparison.parity.certificate import Certificate, identity_hash, identity_of_runs
 from comparison.processes import Children, child_flags, last_words
 
-STORE = "certificates"
+STORE = "certificates"  # a folder of folders like runs/
 CLIMBED = (0, 1)  # exit codes of a ladder that was climbed to the end
+Say = Callable[[str], None]
 
 
-def certify(options: RunOptions, folder: Path, console: Console) -> None:
-    """Put the certificate of the two runs in `folder` beside them; without one the report prints no ratio.
-
-    Certificates are kept beside the comparisons: runs of one configuration share one.
-    """
-    runs = {name: run for name in FRAMEWORK_NAMES if (run := read_run(folder / name, name)) is not None}
-    identity = identity_of_runs(runs)
-    if identity is None:
-        console.print("Parity: not certified, since the two runs did not have the same conditions", highlight=False)
-        return
-    if options.config.precision == "bfloat16":
-        console.print("Parity: the ladder compares float64 and float32; bfloat16 has no certificate", highlight=False)
-        return
-    path = folder.parent / STORE / f"{identity_hash(identity)}.json"
-    if certificate_holds(path):
-        console.print("Parity: this configuration is certified already", highlight=False)
-    else:
-        console.print("Parity: climbing the quick ladder, once for this configuration", highlight=False)
+def certify(
+    identity: Mapping[str, Any],
+    runs_folder: Path,
+    children: Children,
+    say: Say,
+    *,
+    flags: Sequence[str],
+    num_threads: int,
+) -> Certificate:
+    """What is kept for this identity and holds, or what a quick ladder with these flags finds now."""
+    path = runs_folder / STORE / f"{identity_hash(identity)}.json"
+    if not _holds(path):
+        say("Parity: climbing the quick ladder, once for this configuration")
         try:
-            with Children() as children:
-                reason = climb_quickly(child_flags(options), path, children, num_threads=options.num_threads)
+            reason = climb_quickly(flags, path, children, num_threads=num_threads)
         except OSError as error:
             reason = str(error)
         if reason is not None:
-            console.print(f"Parity: no certificate was made: {reason}", style="red", highlight=False, markup=False)
-            return
-        verdict = "every rung holds" if certificate_holds(path) else "NOT every rung holds; see the report"
-        console.print(f"Parity: {verdict}", highlight=False)
-    shutil.copyfile(path, folder / CERTIFICATE)
+            return Certificate(False, f"no certificate was made: {reason}")
+    if not _holds(path):
+        return Certificate(False, "parity does not hold for this configuration", path)
+    return Certificate(True, f"this configuration is certified by the ladder ({path.stem[:12]})", path)
 
 
-def certificate_holds(path: Path) -> bool:
-    """Whether there is a certificate that can be read and holds; any other is made again."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["holds"] is True
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+def certify_runs(options: RunOptions, folder: Path, say: Say) -> None:
+    """Put the certificate of the two runs in `folder` beside them; without one the report prints no ratio."""
+    runs = {name: run for name in FRAMEWORK_NAMES if (run := read_run(folder / name, name)) is not None}
+    identity = identity_of_runs(runs)
+    if identity is None:
+        say("Parity: not certified, since the two runs did not have the same conditions")
+    elif options.config.precision == "bfloat16":
+        say("Parity: the ladder compares float64 and float32; bfloat16 has no certificate")
+    else:
+        with Children() as children:
+            flags = child_flags(options)
+            found = certify(identity, folder.parent, children, say, flags=flags, num_threads=options.num_threads)
+        say(f"Parity: {found.reason}")
+        if found.path is not None:
+            shutil.copyfile(found.path, folder / PARITY_FILE)
 
 
 def climb_quickly(flags: Sequence[str], path: Path, children: Children, *, num_threads: int) -> str | None:
@@ -72,3 +75,11 @@ def climb_quickly(flags: Sequence[str], path: Path, children: Children, *, num_t
 def parity_command(flags: Sequence[str], path: Path) -> list[str]:
     """The ladder for exactly these runs; it can be typed by hand too."""
     return [sys.executable, "-m", "compare", "parity", "--quick", *flags, f"--json={path}"]
+
+
+def _holds(path: Path) -> bool:
+    """Whether there is a certificate that can be read and holds; any other is made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["holds"] is True
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False

@@ -91,7 +91,6 @@ class Pair:
     ) -> Any:
         """The one trainer of its kind, with the given weights or the initial ones; the next call takes it away."""
         config = self.at(precision, variant)
-        probe.use_precision(config)
         key = (probe.name, precision, config.variant)
         if key not in self._trainers:
             self._trainers[key] = probe.create_trainer(config, self.architecture)

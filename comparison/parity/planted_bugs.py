@@ -13,13 +13,14 @@ from typing import Any
 
 # In the order in which they import each other: all are compiled again around an edit.
 MODULES = {
-    "torch": ("tuned/layers", "layers", "model", "losses", "steps", "weights", "trainer"),
+    "torch": ("tuned/layers", "tuned/steps", "layers", "model", "losses", "steps", "weights", "trainer"),
     "jax": (
         "tuned/winograd",
         "tuned/convolution",
         "tuned/normalization",
         "conventions",
         "tuned/layers",
+        "tuned/steps",
         "layers",
         "model",
         "losses",
@@ -86,8 +87,6 @@ def _bug(title: str, location: str, *edits: tuple[str, str], **config: Any) -> P
     return PlantedBug(title, framework, module, edits, config)
 
 
-IDIOMATIC_ONLY = '    optimizer.zero_grad() if variant == "tuned" else None\n'
-
 PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "BatchNorm's momentum read the other way",
@@ -142,8 +141,8 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         "SAME padding, which differs on odd sizes",
         "jax/tuned/convolution",
         (
-            "dtype, stride=stride, padding=[(padding, padding)] * 2)",
-            'dtype, stride=stride, padding="SAME")',
+            "form, stride=form.stride, padding=[(padding, padding)] * 2)",
+            'form, stride=form.stride, padding="SAME")',
         ),
     ),
     _bug(
@@ -169,7 +168,7 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "Adam's eps 1e-7, Keras's default",
         "torch/trainer",
-        ("fused=config.variant", "eps=1e-7, fused=config.variant"),
+        ("learning_rate, betas)", "learning_rate, betas, eps=1e-7)"),
     ),
     _bug(
         "Adam's eps inside the root",
@@ -179,7 +178,7 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     _bug(
         "learning rate 1 % too high",
         "torch/trainer",
-        ("Adam(network.parameters(), learning_rate,", "Adam(network.parameters(), 1.01 * learning_rate,"),
+        ("adam(network.parameters(), learning_rate,", "adam(network.parameters(), 1.01 * learning_rate,"),
     ),
     _bug(
         "optax's Adam, whose bias correction is rounded to float32",
@@ -275,16 +274,14 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         ("F.binary_cross_entropy_with_logits(logits,", "F.binary_cross_entropy(logits.sigmoid(),"),
     ),
     _bug("images in [0, 1]", "torch/trainer", (".div_(127.5).sub_(1)", ".div_(255)")),
-    _bug("gradients not cleared", "torch/steps", ("    optimizer.zero_grad()\n", "")),
+    _bug("gradients not cleared", "torch/tuned/steps", ("    optimizer.zero_grad()\n", "")),
     _bug(
         "noise of the step before",
         "jax/trainer",
         ("self._jit_take(latents_on_device, index)", "self._jit_take(latents_on_device, index - 1)"),
     ),
     _bug("samples in train mode", "torch/trainer", ("self.generator.eval()\n", "self.generator.train()\n")),
-    _bug(
-        "gradients not cleared in the idiomatic variant", "torch/steps", ("    optimizer.zero_grad()\n", IDIOMATIC_ONLY)
-    ),
+    _bug("gradients not cleared in the idiomatic variant", "torch/steps", ("    optimizer.zero_grad()\n", "")),
     _bug(
         "generator left in eval mode after sampling",
         "torch/trainer",
@@ -304,7 +301,9 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         ),
     ),
     _bug(
-        "D(x) reported for D(G(z))", "torch/steps", ("fake_score=judged.fake_logits", "fake_score=judged.real_logits")
+        "D(x) reported for D(G(z))",
+        "torch/steps",
+        ("fake_score=discriminator_loss.fake_logits", "fake_score=discriminator_loss.real_logits"),
     ),
     _bug(
         "every batch of samples from the first latents",

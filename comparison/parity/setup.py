@@ -3,13 +3,12 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from common.data.datasets import load_dataset, prepare_dataset
 from common.errors import UserError
 from common.networks.build import build_architecture
 from common.networks.presets import PRESETS
-from common.options import ConfigOptions
+from common.options import DeviceOptions
 from comparison.parity.pair import Pair
 
 NUM_STEPS, NUM_QUICK_STEPS = 300, 100
@@ -17,21 +16,15 @@ BUG_WIDTH_DIVISOR = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParityOptions(ConfigOptions):
-    """What to certify, how far to climb, and where the certificate goes."""
+class ParityOptions(DeviceOptions):
+    """Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."""
 
     quick: bool = False
     """Follow the trajectories for 100 steps instead of 300."""
     planted_bugs: bool = False
-    """Plant known bugs one at a time, at an eighth of the width if none is given, and show which rung catches each."""
+    """Plant known bugs one at a time, as many at once as --threads says, at an eighth of the width if none is given."""
     width: int = 0
     """Channels of the narrowest layer; 0 is the preset's own width."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes an accelerator if the framework finds one."""
-    threads: int = 0
-    """CPU threads of each framework (with --planted-bugs, processes of one thread each); 0 is every core."""
-    data_dir: Path | None = None
-    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
     json: Path | None = None
     """Where to write the certificate, parity.json (or, with --planted-bugs, what was caught)."""
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.errors import UserError
+from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import animate, shared_epochs
 from common.pictures.loss_curves import smoothing_window
 from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, FILES, write_atomically, write_json
@@ -24,9 +25,9 @@ from common.records.recorded_run import FRAMEWORK_NAMES, Runs, read_run
 from common.safe_read import printable
 from comparison.parity.certificate import parity_of
 from comparison.report import parity, training
-from comparison.report.bench_section import read_section
+from comparison.report.bench_words import read_section
 from comparison.report.figures import COLOURS, draw_figures
-from comparison.report.quality import HEADLINE_METRICS, not_comparable, quality_context, quality_rows
+from comparison.report.quality import not_comparable, quality_context, quality_rows
 from comparison.report.summary import differing_fields, summarise
 
 

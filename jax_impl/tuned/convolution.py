@@ -6,11 +6,11 @@ gradients, and the kernel gradient is a dilated convolution in the canonical lay
 `jax_impl/tuned/winograd.py` computes all three where it can.
 
 Images are NHWC. Both directions take the kernel of the convolution: (K, K, C, D), C channels on its larger side
-(`images`), D on its smaller one (`maps`). `dtype` is that of the operands of every product; arrays are held, and sums
-are taken, in their own. No forward-mode or second derivatives: a custom VJP has none.
+(`images`), D on its smaller one (`maps`). No forward-mode or second derivatives: a custom VJP has none.
 """
 
 from functools import reduce
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,46 +26,56 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 MIN_CHANNELS_FOR_WINOGRAD = 4
 
 
-def _down(images: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> Array:
+class ConvolutionForm(NamedTuple):
+    """What a convolution is told beside its arrays."""
+
+    stride: int
+    padding: int
+    dtype: DTypeLike  # of the operands of every product; arrays are held, and sums are taken, in their own
+    platform: str
+
+
+def _down(images: Array, kernel: Array, form: ConvolutionForm) -> Array:
     """Strided convolution of images (N, H, H, C) with kernel (K, K, C, D) to (N, h, h, D)."""
-    kernel_size = kernel.shape[0]
-    if _map_size(images.shape[1], kernel_size, stride, padding) == 1:
-        return product("nhwc,hwcd->nd", _padded(images, padding, kernel_size), kernel, dtype)[:, None, None]
-    if _winograd_pays(images.shape[1], images.shape[3], kernel_size, stride, padding):
-        return winograd.down(images, kernel, dtype)
-    return _convolution(images, kernel, dtype, stride=stride, padding=[(padding, padding)] * 2)
+    kernel_size, padding = kernel.shape[0], form.padding
+    if _map_size(images.shape[1], kernel_size, form) == 1:
+        return product("nhwc,hwcd->nd", _padded(images, padding, kernel_size), kernel, form.dtype)[:, None, None]
+    if _winograd_pays(images.shape[1], images.shape[3], kernel_size, form):
+        return winograd.down(images, kernel, form.dtype)
+    return _convolution(images, kernel, form, stride=form.stride, padding=[(padding, padding)] * 2)
 
 
-def _up(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> Array:
+def _up(maps: Array, kernel: Array, form: ConvolutionForm) -> Array:
     """Transpose of `_down`: maps (N, h, h, D) with the same kernel (K, K, C, D) to (N, H, H, C)."""
-    return _up_to_size(maps, kernel, stride, padding, dtype, spare=0)
+    return _up_to_size(maps, kernel, form, spare=0)
 
 
-def _up_to_size(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike, *, spare: int) -> Array:
+def _up_to_size(maps: Array, kernel: Array, form: ConvolutionForm, *, spare: int) -> Array:
     """`_up` to images that had so many spare rows: an odd size, say 7 -> 3, has one that no output reached."""
     size, kernel_size, out_channels = maps.shape[1], kernel.shape[0], kernel.shape[2]
     if size == 1:
-        return _cropped(product("nd,hwcd->nhwc", maps[:, 0, 0], kernel, dtype), padding, spare)
-    if spare == 0 and _winograd_pays(2 * size, out_channels, kernel_size, stride, padding):
-        return winograd.up(maps, kernel, dtype)
-    if kernel_size % stride == 0 and stride > 1 and jax.default_backend() == "cpu":
-        return _up_by_matmul(maps, kernel, stride, padding, dtype, spare)
-    return _up_by_dilation(maps, kernel, stride, padding, dtype, spare)
+        return _cropped(product("nd,hwcd->nhwc", maps[:, 0, 0], kernel, form.dtype), form.padding, spare)
+    if spare == 0 and _winograd_pays(2 * size, out_channels, kernel_size, form):
+        return winograd.up(maps, kernel, form.dtype)
+    if kernel_size % form.stride == 0 and form.stride > 1 and form.platform == "cpu":
+        return _up_by_matmul(maps, kernel, form, spare)
+    return _up_by_dilation(maps, kernel, form, spare)
 
 
-def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, padding: int, dtype: DTypeLike) -> Array:
+def kernel_gradient(images: Array, maps: Array, kernel_size: int, form: ConvolutionForm) -> Array:
     """d/d kernel of <down(images, kernel), maps>: (K, K, C, D)."""
+    stride, padding, dtype, _ = form
     if maps.shape[1] == 1:
         return product("nhwc,nd->hwcd", _padded(images, padding, kernel_size), maps[:, 0, 0], dtype)
     if kernel_size == 1 and stride == 1:
         return product("nhwc,nhwd->cd", _padded(images, padding, maps.shape[1]), maps, dtype)[None, None]
-    if _winograd_pays(images.shape[1], images.shape[3], kernel_size, stride, padding):
+    if _winograd_pays(images.shape[1], images.shape[3], kernel_size, form):
         return winograd.kernel_gradient(images, maps, dtype)
-    spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, stride, padding)
+    spare = _spare_rows(images.shape[1], maps.shape[1], kernel_size, form)
     gradient = _convolution(  # that sums over the batch, as others do over channels
         images.transpose(3, 1, 2, 0),  # (C, H, H, N)
         maps.transpose(1, 2, 0, 3),  # (h, h, N, D)
-        dtype,
+        form,
         padding=[(padding, padding - spare)] * 2,  # rows that no output reached have no gradient
         kernel_dilation=stride,
     )
@@ -75,29 +85,29 @@ def kernel_gradient(images: Array, maps: Array, kernel_size: int, stride: int, p
 Saved = tuple[Array, Array]
 
 
-def _down_forward(images: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> tuple[Array, Saved]:
-    return down(images, kernel, stride, padding, dtype), (images, kernel)
+def _down_forward(images: Array, kernel: Array, form: ConvolutionForm) -> tuple[Array, Saved]:
+    return down(images, kernel, form), (images, kernel)
 
 
-def _down_backward(stride: int, padding: int, dtype: DTypeLike, saved: Saved, cotangent: Array) -> Saved:
+def _down_backward(form: ConvolutionForm, saved: Saved, cotangent: Array) -> Saved:
     images, kernel = saved
-    spare = _spare_rows(images.shape[1], cotangent.shape[1], kernel.shape[0], stride, padding)
-    images_gradient = _up_to_size(cotangent, kernel, stride, padding, dtype, spare=spare)
-    return images_gradient, kernel_gradient(images, cotangent, kernel.shape[0], stride, padding, dtype)
+    spare = _spare_rows(images.shape[1], cotangent.shape[1], kernel.shape[0], form)
+    images_gradient = _up_to_size(cotangent, kernel, form, spare=spare)
+    return images_gradient, kernel_gradient(images, cotangent, kernel.shape[0], form)
 
 
-def _up_forward(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike) -> tuple[Array, Saved]:
-    return up(maps, kernel, stride, padding, dtype), (maps, kernel)
+def _up_forward(maps: Array, kernel: Array, form: ConvolutionForm) -> tuple[Array, Saved]:
+    return up(maps, kernel, form), (maps, kernel)
 
 
-def _up_backward(stride: int, padding: int, dtype: DTypeLike, saved: Saved, cotangent: Array) -> Saved:
+def _up_backward(form: ConvolutionForm, saved: Saved, cotangent: Array) -> Saved:
     maps, kernel = saved
-    maps_gradient = down(cotangent, kernel, stride, padding, dtype)
-    return maps_gradient, kernel_gradient(cotangent, maps, kernel.shape[0], stride, padding, dtype)
+    maps_gradient = down(cotangent, kernel, form)
+    return maps_gradient, kernel_gradient(cotangent, maps, kernel.shape[0], form)
 
 
-down = jax.custom_vjp(_down, nondiff_argnums=(2, 3, 4))
-up = jax.custom_vjp(_up, nondiff_argnums=(2, 3, 4))
+down = jax.custom_vjp(_down, nondiff_argnums=(2,))
+up = jax.custom_vjp(_up, nondiff_argnums=(2,))
 
 
 down.defvjp(_down_forward, _down_backward)
@@ -106,16 +116,16 @@ down.defvjp(_down_forward, _down_backward)
 up.defvjp(_up_forward, _up_backward)
 
 
-def _winograd_pays(size: int, num_channels: int, kernel_size: int, stride: int, padding: int) -> bool:
+def _winograd_pays(size: int, num_channels: int, kernel_size: int, form: ConvolutionForm) -> bool:
     """Whether Winograd's form exists for a larger side of this size, and is faster; on a GPU cuDNN chooses its own."""
-    fits = winograd.fits(size, kernel_size, stride, padding)
-    return fits and num_channels >= MIN_CHANNELS_FOR_WINOGRAD and jax.default_backend() == "cpu"
+    fits = winograd.fits(size, kernel_size, form.stride, form.padding)
+    return fits and num_channels >= MIN_CHANNELS_FOR_WINOGRAD and form.platform == "cpu"
 
 
 def _convolution(
     images: Array,
     kernel: Array,
-    dtype: DTypeLike,
+    form: ConvolutionForm,
     *,
     padding: list[tuple[int, int]],
     stride: int = 1,
@@ -124,10 +134,10 @@ def _convolution(
 ) -> Array:
     """`product` as a convolution, which XLA:CPU has in float32 alone: there, bfloat16 is a rounding of the operands."""
     held = images.dtype
-    if dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
+    if form.dtype == jnp.bfloat16 and form.platform == "cpu":
         images, kernel = (lax.reduce_precision(array, exponent_bits=8, mantissa_bits=7) for array in (images, kernel))
     else:
-        images, kernel = images.astype(dtype), kernel.astype(dtype)
+        images, kernel = images.astype(form.dtype), kernel.astype(form.dtype)
     return lax.conv_general_dilated(
         images,
         kernel,
@@ -140,8 +150,8 @@ def _convolution(
     )
 
 
-def _map_size(size: int, kernel_size: int, stride: int, padding: int) -> int:
-    return (size + 2 * padding - kernel_size) // stride + 1
+def _map_size(size: int, kernel_size: int, form: ConvolutionForm) -> int:
+    return (size + 2 * form.padding - kernel_size) // form.stride + 1
 
 
 def _padded(images: Array, padding: int, size: int) -> Array:
@@ -158,23 +168,23 @@ def _cropped(images: Array, padding: int, spare: int) -> Array:
     return images[:, padding:end, padding:end]
 
 
-def _spare_rows(size: int, map_size: int, kernel_size: int, stride: int, padding: int) -> int:
+def _spare_rows(size: int, map_size: int, kernel_size: int, form: ConvolutionForm) -> int:
     """Rows of the padded image that no output reaches, since the stride does not divide it."""
-    return size + 2 * padding - kernel_size - stride * (map_size - 1)
+    return size + 2 * form.padding - kernel_size - form.stride * (map_size - 1)
 
 
-def _up_by_dilation(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike, spare: int) -> Array:
+def _up_by_dilation(maps: Array, kernel: Array, form: ConvolutionForm, spare: int) -> Array:
     # cuDNN's backward-data kernel is recognised only when `rev` is the direct operand of the convolution.
     flipped = lax.rev(kernel.swapaxes(2, 3), (0, 1))
-    border = kernel.shape[0] - 1 - padding
-    return _convolution(maps, flipped, dtype, padding=[(border, border + spare)] * 2, image_dilation=stride)
+    border = kernel.shape[0] - 1 - form.padding
+    return _convolution(maps, flipped, form, padding=[(border, border + spare)] * 2, image_dilation=form.stride)
 
 
-def _up_by_matmul(maps: Array, kernel: Array, stride: int, padding: int, dtype: DTypeLike, spare: int) -> Array:
+def _up_by_matmul(maps: Array, kernel: Array, form: ConvolutionForm, spare: int) -> Array:
     """One matrix multiply gives every tap's contribution, then overlapping ones are added; stride divides K."""
-    taps = product("nhwd,abcd->nhwabc", maps, kernel, dtype)  # (N, h, h, K, K, C)
-    taps = _overlap_add(taps, stride, axis=1)  # (N, s (h + K / s - 1), h, K, C)
-    return _cropped(_overlap_add(taps, stride, axis=2), padding, spare)
+    taps = product("nhwd,abcd->nhwabc", maps, kernel, form.dtype)  # (N, h, h, K, K, C)
+    taps = _overlap_add(taps, form.stride, axis=1)  # (N, s (h + K / s - 1), h, K, C)
+    return _cropped(_overlap_add(taps, form.stride, axis=2), form.padding, spare)
 
 
 def _overlap_add(taps: Array, stride: int, axis: int) -> Array:

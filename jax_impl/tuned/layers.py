@@ -1,49 +1,49 @@
-"""The layers in their fastest known form. Mirrors torch_impl/tuned/layers.py."""
+"""The layers in their fastest known form. Mirrors torch_impl/tuned/layers.py.
+
+Each has the parameters of its Flax class and is given the platform that it computes on, `jax.Device.platform`.
+"""
+
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from common.networks import layers as specs
 from jax_impl.conventions import BatchNorm
 from jax_impl.tuned import convolution
+from jax_impl.tuned.convolution import ConvolutionForm
 from jax_impl.tuned.normalization import normalize
 
 
-def held_dtype(dtype: DTypeLike, param_dtype: DTypeLike) -> DTypeLike:
-    """What convolutions and BatchNorm hand on: on a CPU not bfloat16, for which XLA converts around every operation."""
-    return param_dtype if jax.default_backend() == "cpu" else dtype
+class TunedConv(nnx.Conv):
+    """With the gradients of jax_impl/tuned/convolution.py."""
+
+    def __init__(self, *sizes: Any, platform: str, **options: Any) -> None:
+        super().__init__(*sizes, kernel_init=nnx.initializers.zeros, **options)  # drawing takes longer
+        self.platform = platform
+
+    def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
+        return _convolve(self, inputs, padding=self.padding[0][0])  # pyright: ignore
 
 
-class TunedConv(nnx.Module):
-    """A convolution or a transposed one with the gradients of `jax_impl/tuned/convolution.py`.
+class TunedConvTranspose(nnx.ConvTranspose):
+    """With the gradients of jax_impl/tuned/convolution.py; its kernel is (K, K, out, in)."""
 
-    Its kernel is (K, K, large image's channels, small image's channels), which is Flax's own layout for both kinds
-    (`transpose_kernel=True`), so both variants load the same arrays.
-    """
+    def __init__(self, *sizes: Any, platform: str, **options: Any) -> None:
+        super().__init__(*sizes, kernel_init=nnx.initializers.zeros, **options)
+        self.platform = platform
 
-    def __init__(self, spec: specs.Conv | specs.ConvTranspose, *, dtype: DTypeLike, param_dtype: DTypeLike) -> None:
-        self.spec = spec
-        self.dtype = dtype
-        transposed = isinstance(spec, specs.ConvTranspose)
-        self.operation = convolution.up if transposed else convolution.down
-        channels = (spec.in_channels, spec.out_channels)
-        shape = (spec.kernel_size, spec.kernel_size, *(reversed(channels) if transposed else channels))
-        self.kernel = nnx.Param(jnp.zeros(shape, param_dtype))
-        self.bias = nnx.Param(jnp.zeros(spec.out_channels, param_dtype)) if spec.bias else None
-
-    def __call__(self, images: Array) -> Array:
-        kernel = self.kernel[...]
-        images = images.astype(kernel.dtype)
-        outputs = self.operation(images, kernel, self.spec.stride, self.spec.padding, self.dtype)
-        outputs = outputs if self.bias is None else outputs + self.bias[...][None, None, None]
-        return outputs.astype(held_dtype(self.dtype, kernel.dtype))
+    def __call__(self, inputs: Array, output_size: Any = None) -> Array:
+        return _convolve(self, inputs, padding=self.kernel_size[0] - 1 - self.padding[0][0])  # pyright: ignore
 
 
 class TunedBatchNorm(BatchNorm):
-    """The same with the gradient of `jax_impl/tuned/normalization.py`."""
+    """With the gradient of jax_impl/tuned/normalization.py."""
+
+    def __init__(self, num_features: int, *, platform: str, dtype: DTypeLike, param_dtype: DTypeLike, **options: Any):
+        dtype = activation_dtype(dtype, param_dtype, platform)
+        super().__init__(num_features, dtype=dtype, param_dtype=param_dtype, **options)
 
     def __call__(self, x: Array, use_running_average: bool | None = None, **kwargs: Array | None) -> Array:
         if self.use_running_average:
@@ -56,3 +56,17 @@ class TunedBatchNorm(BatchNorm):
         unbiased = variance * (count / (count - 1))
         self.var[...] = jax.lax.stop_gradient(self.momentum * self.var[...] + (1 - self.momentum) * unbiased)
         return images
+
+
+def activation_dtype(dtype: DTypeLike, param_dtype: DTypeLike, platform: str) -> DTypeLike:
+    """What layers hand on: on a CPU not bfloat16, for which XLA converts around every operation."""
+    return param_dtype if platform == "cpu" else dtype
+
+
+def _convolve(layer: TunedConv | TunedConvTranspose, inputs: Array, *, padding: int) -> Array:
+    operation = convolution.down if isinstance(layer, TunedConv) else convolution.up
+    kernel = layer.kernel[...]
+    form = ConvolutionForm(layer.strides, padding, layer.dtype, layer.platform)  # pyright: ignore[reportArgumentType]
+    outputs = operation(inputs.astype(kernel.dtype), kernel, form)
+    outputs = outputs if layer.bias is None else outputs + layer.bias[...][None, None, None]
+    return outputs.astype(activation_dtype(form.dtype, kernel.dtype, layer.platform))

@@ -10,15 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from common.config import TrainConfig
 from common.data.initial_weights import initial_weights
-from common.networks.build import build_architecture, count_parameters, weight_shapes
-from common.networks.layers import BatchNorm, Linear
-from common.networks.presets import PRESETS
+from common.networks import families
+from common.networks.build import architecture_of, build_architecture, count_parameters, weight_shapes
+from common.networks.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, Linear
+from common.networks.presets import PRESETS, Preset
+from common.options import parse_options
 from comparison.parity.divergence import relative_l2
 from comparison.publish.systems_tables import architecture_of_preset
 from jax_impl.weights import to_canonical, to_native
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_config
-from torch_impl.layers import build_layer
+from torch_impl.layers import build_layer, select
 
 # Of the generator and the discriminator, as the documents or their published code print them, or imply; paper64-rgb's
 # are those of seed002 with three channels.
@@ -48,11 +51,38 @@ def test_a_document_s_networks_have_as_many_parameters_as_it_says(preset):
     assert (counts["generator"], counts["discriminator"]) == DOCUMENTED_COUNTS[preset]
 
 
+def output_size(specs: tuple[LayerSpec, ...], size: int) -> int:
+    """The side of the last map, of a square one of `size`."""
+    for spec in specs:
+        match spec:
+            case Conv():
+                size = (size + 2 * spec.padding - spec.kernel_size) // spec.stride + 1
+            case ConvTranspose():
+                size = (size - 1) * spec.stride - 2 * spec.padding + spec.kernel_size
+            case Linear():
+                assert spec.in_size == size
+                size = spec.out_size
+    return size
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_named_as_it_is_called_and_its_networks_fit_its_images(preset):
     config = PRESETS[preset].recipe
     assert config.preset == preset
-    assert build_architecture(config).image_size == config.image_size
+    architecture = build_architecture(config)
+    assert output_size(architecture.generator, 1) == config.image_size
+    assert output_size(architecture.discriminator, config.image_size) == 1
+
+
+def test_a_preset_needs_one_entry_and_nothing_else(monkeypatch):
+    mine = Preset(families.dcgan28, 8, TrainConfig(preset="mine", image_size=28, batch_size=16))
+    monkeypatch.setitem(PRESETS, "mine", mine)
+    options = parse_options(["--preset", "mine", "--epochs", "3"], program="", description="")
+    assert options.config == replace(mine.recipe, epochs=3)
+    architecture = build_architecture(options.config)
+    assert architecture.image_size == 28
+    weights = initial_weights(options.config, architecture)
+    assert architecture_of(options.config, weights) == architecture
 
 
 def test_without_batch_norm_only_batch_norm_is_missing():
@@ -69,15 +99,16 @@ def test_uniform_initial_weights_spread_as_pytorch_s_own(preset):
     config = replace(PRESETS[preset].recipe, initialization="uniform")
     architecture = build_architecture(config)
     weights = initial_weights(config, architecture)
+    form = select(config)
     torch.manual_seed(0)
     for network in ("generator", "discriminator"):
         for index, spec in enumerate(getattr(architecture, network)):
-            for name, theirs in build_layer(spec, variant="tuned").named_parameters():
+            for name, theirs in build_layer(spec, form).named_parameters():
                 ours, theirs = weights[f"{network}.layers.{index}.{name}"], theirs.detach().numpy()
                 if isinstance(spec, BatchNorm):
                     np.testing.assert_array_equal(ours, theirs)
                     continue
-                layer: Any = build_layer(spec, variant="tuned")
+                layer: Any = build_layer(spec, form)
                 fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
                 assert np.abs(ours).max() <= 1 / math.sqrt(fan_in)
                 if ours.size > 500:
@@ -116,9 +147,9 @@ def test_the_padding_of_the_last_layer_of_seed003_crops_32_pixels_to_28(rng):
     latents = torch.from_numpy(rng.standard_normal((2, config.latent_dim)))
     with torch.no_grad():
         images = generator(latents)
-        maps = generator.layers[:-2](latents[:, :, None, None])
+        maps = nn.Sequential(*list(generator)[:-2])(latents[:, :, None, None])
     assert maps.shape[2:] == (32, 32)
-    kernel = generator.layers[-2].weight[:, 0, 0, 0]
+    kernel = generator[-2].weight[:, 0, 0, 0]
     expected = torch.tanh(torch.einsum("nchw,c->nhw", maps, kernel))[:, 2:30, 2:30]
     torch.testing.assert_close(images[:, 0], expected)
 

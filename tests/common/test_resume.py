@@ -235,7 +235,7 @@ def test_resuming_takes_the_configuration_of_the_run(tmp_path):
     config = small_config("smoke", epochs=3, seed=4)
     saved_run(tmp_path / "torch", config)
     for path in (tmp_path, tmp_path / "torch"):
-        options = parse(RunOptions, [f"--resume={path}", "--epochs=7"], program="", description="")
+        options = parse(RunOptions, [f"--resume={path}", "--epochs=7"], program="")
         assert options.config == replace(config, epochs=7)
 
 

@@ -19,7 +19,7 @@ from common.errors import RunFailedError, UserError
 from common.networks.presets import PRESETS
 from common.options import RunOptions
 from common.training.run import run_training
-from comparison.commands.dispatch import show_report
+from comparison.commands.report import show_report
 
 LOADERS = {"torch": torch_impl.__main__.load_framework, "jax": jax_impl.__main__.load_framework}
 

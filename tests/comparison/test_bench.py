@@ -18,7 +18,7 @@ from comparison.bench.flops import flops_per_step, forward_flops
 from comparison.bench.options import FORMS, parse_arms, parse_batch_sizes
 from comparison.bench.schedule import repeat, turns
 from comparison.bench.statistics import Interval, break_even_step, is_itself, quartiles, ratio
-from comparison.commands.bench import bench
+from comparison.commands.dispatch import run_command
 from comparison.report.bench_tables import arm_rows, ratio_rows
 from comparison.report.bench_words import headlines, notices, write_report
 from comparison.report.write import write_report as write_comparison_report
@@ -26,6 +26,7 @@ from comparison.train_by_epoch import first_chunk_extra, train_epochwise
 from tests import counting
 from tests.synthetic_runs import real_digits, write_comparison
 from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
+from torch_impl.layers import select
 from torch_impl.model import Discriminator, Generator
 
 ROOFS = {"float32": 200.0, "bfloat16": 800.0}
@@ -99,7 +100,7 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
             "memory_bytes": 10**10,
             "python": "3.11",
             "platform": "Linux",
-            "source_hash": "0",
+            "source_hashes": {"torch": "0", "jax": "1"},
             "environment_variables": {"OMP_NUM_THREADS": "2"},
             "device_flags": {"torch": {"flush_denormal": True}, "jax": {"tuned_cpu_compiler_options": ""}},
             "devices": {"torch": "cpu", "jax": "cpu"},
@@ -149,9 +150,11 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
 def test_what_changed_while_it_was_measured_is_not_certified(changed):
     environment = {"source_hash": "0", "packages": {"jax": "0.10.2"}}
     unchanged = [{"environment": dict(environment)} for _ in range(2)]
-    assert verdicts.still_certified(CERTIFIED, environment, {"torch": unchanged}) is CERTIFIED
+    assert verdicts.still_certified(CERTIFIED, {"torch": environment}, {"torch": unchanged}) is CERTIFIED
     edited = [*unchanged, {"environment": environment | {changed: "another"}}]
-    found = verdicts.still_certified(CERTIFIED, environment, {"torch": unchanged, "jax": edited})
+    found = verdicts.still_certified(
+        CERTIFIED, dict.fromkeys(("torch", "jax"), environment), {"torch": unchanged, "jax": edited}
+    )
     assert not found.holds
     assert "while jax was measured" in found.reason
 
@@ -282,11 +285,12 @@ def test_without_a_control_that_holds_there_is_no_verdict():
 def test_the_count_of_operations_is_pytorch_s_own(preset, digits):
     config = small_config(preset)
     architecture = small_architecture(config)
+    form = select(small_config(variant="idiomatic"))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Generator(architecture, variant="idiomatic")(torch.zeros(1, config.latent_dim))
+        Generator(architecture, form)(torch.zeros(1, config.latent_dim))
     assert counter.get_total_flops() == sum(forward_flops(architecture.generator, size=1))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Discriminator(architecture, variant="idiomatic")(torch.zeros(1, 1, config.image_size, config.image_size))
+        Discriminator(architecture, form)(torch.zeros(1, 1, config.image_size, config.image_size))
     assert counter.get_total_flops() == sum(forward_flops(architecture.discriminator, size=config.image_size))
     trainer = build("torch", config)
     chunk = chunk_of(config, digits, num_steps=1)
@@ -341,7 +345,7 @@ def test_a_batch_size_that_is_none_or_comes_twice_is_refused(text):
 )
 def test_wrong_flags_are_found_before_anything_is_measured(flags, message):
     with pytest.raises(UserError, match=message):
-        bench(flags)
+        run_command(["bench", *flags])
 
 
 def test_the_report_says_what_was_measured_and_draws_it(tmp_path):

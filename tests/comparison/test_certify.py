@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from common.options import parse_options
-from comparison.commands.dispatch import CompareOptions
+from common.options import parse
+from comparison.commands.run import CompareOptions
 from comparison.parity import find_certificate
-from comparison.parity.find_certificate import certify, parity_command
+from comparison.parity.find_certificate import certify_runs, parity_command
 from comparison.processes import Children, child_flags
 from tests.synthetic_runs import write_comparison, write_json
 
-OPTIONS = parse_options(["--preset=smoke", "--threads=1"], program="", description="", kind=CompareOptions)
+OPTIONS = parse(CompareOptions, ["--preset=smoke", "--threads=1"], program="")
 
 
 class FakeChildren(Children):
@@ -58,46 +57,48 @@ def folder(tmp_path) -> Path:
 
 
 def test_a_certificate_is_made_once_for_runs_of_one_configuration(folder, ladder, capsys):
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     assert json.loads((folder / "parity.json").read_text()) == {"holds": True}
     again = shutil.copytree(folder, folder.parent / "again", ignore=shutil.ignore_patterns("parity.json"))
-    certify(OPTIONS, again, Console())
+    certify_runs(OPTIONS, again, print)
     assert (again / "parity.json").exists()
     assert len(ladder.commands) == 1
-    assert "certified already" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count("climbing") == 1
+    assert printed.count("is certified by the ladder") == 2
 
 
 def test_other_sources_need_another_certificate(folder, ladder):
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     for framework in ("torch", "jax"):
         path = folder / framework / "environment.json"
         write_json(path, {**json.loads(path.read_text()), "source_hash": "another"})
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     assert len(ladder.commands) == 2
 
 
 def test_a_ladder_that_fails_leaves_its_certificate_for_the_report(folder, ladder, capsys):
     ladder.content = {"holds": False}
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     assert json.loads((folder / "parity.json").read_text()) == {"holds": False}
-    assert "NOT every rung holds" in capsys.readouterr().out
+    assert "parity does not hold" in capsys.readouterr().out
     ladder.content = {"holds": True}  # mended, or a passing trouble: it is climbed again
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     assert json.loads((folder / "parity.json").read_text()) == {"holds": True}
 
 
 def test_a_damaged_certificate_in_the_store_is_made_again(folder, ladder):
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     (stored,) = (folder.parent / "certificates").iterdir()
     stored.write_text("{")
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     assert json.loads((folder / "parity.json").read_text()) == {"holds": True}
     assert len(ladder.commands) == 2
 
 
 def test_a_ladder_that_cannot_be_climbed_leaves_none_and_says_why(folder, ladder, capsys):
     ladder.content = None
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     assert not (folder / "parity.json").exists()
     assert "parity needs both frameworks" in capsys.readouterr().out
 
@@ -105,14 +106,14 @@ def test_a_ladder_that_cannot_be_climbed_leaves_none_and_says_why(folder, ladder
 def test_runs_under_different_conditions_are_not_certified(folder, ladder, capsys):
     path = folder / "jax" / "environment.json"
     write_json(path, {**json.loads(path.read_text()), "num_threads": 1})
-    certify(OPTIONS, folder, Console())
+    certify_runs(OPTIONS, folder, print)
     assert ladder.commands == []
     assert "same conditions" in capsys.readouterr().out
 
 
 def test_bfloat16_is_not_certified(folder, ladder, capsys):
-    options = parse_options(["--precision=bfloat16"], program="", description="", kind=CompareOptions)
-    certify(options, folder, Console())
+    options = parse(CompareOptions, ["--precision=bfloat16"], program="")
+    certify_runs(options, folder, print)
     assert ladder.commands == []
     assert "bfloat16" in capsys.readouterr().out
 

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from common.commands.dispatch import report_errors
 from common.config import TrainConfig, to_dict
 from common.contract import Weights
 from common.data.initial_weights import initial_weights
 from common.data.randomness import fixed_latents
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.records.checkpoint import save_checkpoint, serialise
 from comparison.commands.diff import MAX_LATENTS
 from comparison.commands.dispatch import PROGRAM, run_command

@@ -14,7 +14,8 @@ import torch
 from hypothesis import strategies
 
 from common.networks import layers as specs
-from comparison.commands.parity import detection_matrix, line, parity
+from comparison.commands.dispatch import run_command
+from comparison.commands.parity import detection_matrix, line
 from comparison.parity import ladder, rounding_noise
 from comparison.parity.certificate import certificate, identity_hash
 from comparison.parity.detection import Detection, Detections, detect
@@ -92,7 +93,7 @@ def test_a_rung_holds_for_the_code_as_it_is(rung, precision, clean_pair):
 
 
 def test_every_rung_of_the_table_is_climbed_in_order():
-    assert len(ladder.RUNGS) == 13
+    assert len(ladder.RUNGS) == 13, "README.md says thirteen"
     assert [rung.__name__ for rung in ladder.RUNGS][::6] == ["specification", "gradients", "noise_floor"]
 
 
@@ -114,7 +115,7 @@ def test_any_layer_of_any_size_is_the_same_in_both(kind: type, seed: int, usual:
 
 
 def test_rung_2_fails_when_a_kernel_is_transposed(pair, monkeypatch):
-    monkeypatch.setattr("jax_impl.weights.TO_CANONICAL", (3, 2, 1, 0))
+    monkeypatch.setattr("jax_impl.weights._TO_CANONICAL", (3, 2, 1, 0))
     assert failures(inputs.loaded_weights, pair)
 
 
@@ -311,7 +312,7 @@ def test_a_certificate_holds_only_if_every_measurement_does_and_depends_on_the_c
     failed = certificate(pair, [good, bad], quick=True, num_threads=2)
     assert not failed["holds"]
     assert json.loads(json.dumps(failed, allow_nan=False))["rungs"][1]["measured"] is None
-    changes = {"num_threads": 1, "source_hash": "0", "config": {}, "packages": {}, "devices": {}}
+    changes = {"num_threads": 1, "source_hashes": {}, "config": {}, "packages": {}, "devices": {}}
     hashes = {identity_hash({**found, name: value}) for name, value in changes.items()}
     assert len({*hashes, found["identity_hash"]}) == len(changes) + 1
     assert "FAILS at weight" in line(bad)
@@ -319,12 +320,12 @@ def test_a_certificate_holds_only_if_every_measurement_does_and_depends_on_the_c
 
 
 def test_the_command_exits_with_1_when_a_rung_fails_and_writes_the_certificate(pair, monkeypatch, tmp_path):
-    monkeypatch.setattr("comparison.commands.parity.make_pair", lambda options, num_threads: pair)
+    monkeypatch.setattr("comparison.commands.parity.make_pair", lambda options, *, num_threads: pair)
     for measured, code in ((1e-15, 0), (1e-3, 1)):
         found = [Measurement(8, "step 1", "float64", measured, 1e-12)]
         monkeypatch.setattr("comparison.commands.parity.climb", lambda pair, found=found: found)
         path = tmp_path / "parity.json"
-        assert parity(["--preset", "smoke", "--quick", f"--json={path}"]) == code
+        assert run_command(["parity", "--preset", "smoke", "--quick", f"--json={path}"]) == code
         assert json.loads(path.read_text())["holds"] is (code == 0)
 
 
@@ -334,7 +335,7 @@ def test_the_command_exits_with_1_when_a_planted_bug_is_missed(monkeypatch, tmp_
         found = [[], Detection(PLANTED_BUGS[0], caught_by)]
         monkeypatch.setattr("comparison.commands.parity.detect_all", lambda options, found=found: iter(found))
         path = tmp_path / "bugs.json"
-        assert parity(["--planted-bugs", f"--json={path}"]) == code
+        assert run_command(["parity", "--planted-bugs", f"--json={path}"]) == code
         assert json.loads(path.read_text())["holds"] is (code == 0)
 
 

@@ -48,7 +48,7 @@ def write_certificate(folder: Path, **changes: Any) -> None:
     covered = {
         "num_parameters": environments[0]["num_parameters"],
         "packages": packages,
-        "source_hash": environments[0]["source_hash"],
+        "source_hashes": {"torch": environments[0]["source_hash"], "jax": environments[1]["source_hash"]},
         "num_threads": environments[0]["num_threads"],
         "devices": {"torch": environments[0]["device"], "jax": environments[1]["device"]},
     }
@@ -194,7 +194,7 @@ def test_a_tolerance_that_rounding_set_does_not_pass_for_a_power_of_ten() -> Non
         ({"config": {"seed": 5}}, "another configuration"),
         ({"num_parameters": {"generator": 1, "discriminator": 1}}, "networks of another size"),
         ({"packages": {"torch": "0.1"}}, "other package versions"),
-        ({"source_hash": "0"}, "other source files"),
+        ({"source_hashes": {"torch": "0", "jax": "0"}}, "other source files"),
         ({"num_threads": 1}, "another number of threads"),
         ({"devices": {"torch": "cpu", "jax": "gpu"}}, "other devices"),
         ({"ladder_hash": "0"}, "another version of the ladder"),

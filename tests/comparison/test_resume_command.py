@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from common.commands.dispatch import report_errors
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.networks.presets import PRESETS
 from common.options import RunOptions, parse
 from common.records.checkpoint import list_checkpoints, load_checkpoint
 from common.records.folder import RunFolder
-from comparison.commands.dispatch import CompareOptions, run_command
+from comparison.commands.dispatch import run_command
+from comparison.commands.run import CompareOptions
 from comparison.run_both import unfinished_halves
 from tests.counting import FLAGS, STEPS_PER_EPOCH, CountingTrainer, run
 
@@ -110,7 +110,7 @@ def test_compare_refuses_a_folder_without_a_comparison_and_one_half(finished, fo
     (folder / "other").mkdir()
     (folder / "other" / "note.txt").touch()
     assert "holds no run" in refused(capsys, compare("--resume=other"))
-    options = parse(CompareOptions, [f"--resume={finished}"], program="", description="")
+    options = parse(CompareOptions, [f"--resume={finished}"], program="")
     with pytest.raises(UserError, match="holds no comparison"):
         unfinished_halves(options, finished)
 

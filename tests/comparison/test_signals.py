@@ -9,11 +9,10 @@ import time
 
 import pytest
 
-import comparison.commands.dispatch
+import common.training.run
 import comparison.parity.find_certificate
 import comparison.run_both
-from common.commands.dispatch import report_errors
-from common.errors import Stopped
+from common.errors import Stopped, report_errors
 from comparison.commands.dispatch import run_command
 from comparison.processes import Children
 from tests.counting import FLAGS, CountingTrainer, colours, run
@@ -61,8 +60,6 @@ def test_a_signal_while_samples_are_scored_ends_the_run_at_once_and_says_how_to_
 
 
 def test_a_second_signal_does_not_disturb_what_the_first_has_written_down(tmp_path, monkeypatch):
-    import common.training.run
-
     real = common.training.run.Run.close_interrupted
 
     def close(self):
@@ -118,7 +115,7 @@ def told_to_stop(*_: object, **__: object) -> subprocess.Popen[str]:
 
 
 def test_sigterm_while_compare_checks_both_frameworks_is_exit_code_143(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(comparison.commands.dispatch, "load_training_data", colours)
+    monkeypatch.setattr(common.training.run, "load_training_data", colours)
     monkeypatch.setattr(Children, "start", told_to_stop)
     words = [*FLAGS, f"--output={tmp_path / 'new'}"]
     assert report_errors("compare.py", lambda: run_command(words)) == 143
@@ -141,8 +138,8 @@ def test_a_signal_between_the_two_frameworks_starts_no_second_one_and_says_how_t
         return code
 
     real_wait = subprocess.Popen.wait
-    monkeypatch.setattr(comparison.commands.dispatch, "load_training_data", colours)
-    monkeypatch.setattr(comparison.run_both, "_check_both", lambda options, children: None)
+    monkeypatch.setattr(common.training.run, "load_training_data", colours)
+    monkeypatch.setattr(comparison.run_both, "check_both", lambda options, children: None)
     monkeypatch.setattr(comparison.run_both, "child_command", half)
     monkeypatch.setattr(subprocess.Popen, "wait", signalled_wait)
     assert report_errors("compare.py", lambda: run_command([*FLAGS, f"--output={folder}"])) == 143

@@ -15,6 +15,7 @@ from flax import nnx
 from common.networks.build import build_architecture
 from common.networks.presets import PRESETS
 from jax_impl.trainer import DCGANTrainer
+from jax_impl.tuned.steps import FlatSteps
 
 CONVOLUTION = re.compile(r"^.* convolution\(.*$", re.MULTILINE)
 
@@ -27,11 +28,11 @@ def compiled_step(preset: str, variant: str, precision: str = "float32") -> str:
     size = config.image_size
     images = np.zeros((config.batch_size, size, size), np.uint8)
     latents = np.zeros((config.latent_batches, config.batch_size, config.latent_dim), np.float32)
-    if variant == "tuned":
-        lowered = trainer._jit_leaves.lower(jax.tree.leaves(nnx.state(trainer._modules)), images, latents)
+    if isinstance(trainer._run_steps, FlatSteps):
+        leaves = jax.tree.leaves(nnx.state(trainer._modules))
+        lowered = trainer._run_steps.compiled.lower(leaves, images, latents)
     else:
-        modules = trainer._modules
-        lowered = trainer._jit_modules.lower(*modules, images, latents)
+        lowered = nnx.jit(trainer._step).lower(*trainer._modules, images, latents)
     text = lowered.compile().as_text()
     assert text is not None
     return text

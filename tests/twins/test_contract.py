@@ -93,7 +93,7 @@ def test_the_generator_s_export_is_its_part_of_the_whole_and_a_copy(framework, d
     trainer = build(framework, config)
     chunk = chunk_of(config, digits, num_steps=1)
     trainer.train_chunk(*chunk)
-    exported = trainer.export_generator()
+    exported = trainer.export_weights(is_averaged)
     whole = trainer.export_weights()
     assert exported.keys() == {name for name in whole if is_averaged(name)}
     trainer.train_chunk(*chunk)

@@ -29,6 +29,10 @@ BY_WINOGRAD = {"one tile": (2, 16), "four channels": (8, 4), "small map": (4, 16
 FORMS = BY_MATMUL | BY_WINOGRAD
 
 
+def form(stride, padding, dtype):
+    return convolution.ConvolutionForm(stride, padding, dtype, platform="cpu")
+
+
 def operands(seed, *shapes):
     generator = np.random.default_rng(seed)
     return [generator.standard_normal(shape) for shape in shapes]
@@ -43,7 +47,7 @@ def check_down(batch, size, large_channels, small_channels, kernel_size, stride,
         (batch, out_size, out_size, small_channels),
     )
     compare(
-        lambda x, k: convolution.down(x, k, stride, padding, np.float64),
+        lambda x, k: convolution.down(x, k, form(stride, padding, np.float64)),
         lambda x, k: F.conv2d(x, k, stride=stride, padding=padding),
         images,
         kernel,
@@ -60,7 +64,7 @@ def check_up(batch, size, large_channels, small_channels, kernel_size, stride, p
         (batch, out_size, out_size, large_channels),
     )
     compare(
-        lambda x, k: convolution.up(x, k, stride, padding, np.float64),
+        lambda x, k: convolution.up(x, k, form(stride, padding, np.float64)),
         lambda x, k: F.conv_transpose2d(x, k, stride=stride, padding=padding),
         maps,
         kernel,
@@ -155,7 +159,7 @@ def operands_of_up(form):
 
 
 def results_of_up(dtype, *arrays):
-    return value_and_gradients(lambda maps, kernel: convolution.up(maps, kernel, 2, 1, dtype), *arrays)
+    return value_and_gradients(lambda maps, kernel: convolution.up(maps, kernel, form(2, 1, dtype)), *arrays)
 
 
 @pytest.mark.parametrize(("dtype", "name"), [(np.float32, "f32"), (jax.numpy.bfloat16, "bf16")])
@@ -166,6 +170,16 @@ def test_winograds_products_are_used_where_they_fit_in_the_precision_that_is_ask
         r"dot_general.*tensor<[\dx]*(\w+)>, tensor<[\dx]*(\w+)>\) -> tensor<[\dx]*(\w+)>", up.as_text()
     )
     assert products == [(name, name, "f32")] * (3 * 9 if form in BY_WINOGRAD else 1)  # the others are convolutions
+
+
+def test_the_form_is_that_of_the_platform_that_was_handed_down():
+    maps, kernel, _ = operands_of_up("wide map")
+    used = {}
+    for platform in ("cpu", "gpu"):
+        form_there = convolution.ConvolutionForm(2, 1, np.float32, platform)
+        jaxpr = str(jax.make_jaxpr(lambda *arrays, form=form_there: convolution.up(*arrays, form))(maps, kernel))
+        used[platform] = "conv_general_dilated" in jaxpr
+    assert used == {"cpu": False, "gpu": True}
 
 
 def test_odd_sizes_of_the_seed_documents_are_torch_s():

@@ -10,7 +10,7 @@ import torch
 import jax_impl.features
 import torch_impl.features
 from common.config import TrainConfig
-from common.contract import Trainer, Weights
+from common.contract import InspectableTrainer, Trainer, Weights
 from common.data.datasets import fit_images
 from common.networks.layers import Architecture, BatchNorm, Conv, LeakyReLU, Linear
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, small_config
@@ -18,7 +18,7 @@ from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, smal
 STEP = 1e-6  # of a finite difference: D is piecewise linear in eval mode, and nearly never bends within it
 
 
-def trained(framework: str, config: TrainConfig, digits: np.ndarray, *, image_channels: int = 1) -> Trainer:
+def trained(framework: str, config: TrainConfig, digits: np.ndarray, *, image_channels: int = 1) -> InspectableTrainer:
     """A trainer after two steps in PyTorch, so that no BatchNorm is the identity."""
     images, latents = chunk_of(config, digits, num_steps=2)
     if image_channels == 3:

@@ -1,6 +1,7 @@
 """The twins have the same files, the same public names in the same order, and the same words where they agree."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,35 +9,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TORCH, JAX = ROOT / "torch_impl", ROOT / "jax_impl"
 
-# Files that only one twin has, and why.
+# Files that only one twin has, and why. Of tuned/, the room of tricks, nothing need be alike: a framework has its own.
 EXTRA_FILES = {
     "jax_impl/conventions.py": "BatchNorm and LeakyReLU brought to torch's conventions, which torch's own are",
-    "jax_impl/tuned/convolution.py": "XLA needs gradients of transposed convolutions written by hand; torch does not",
-    "jax_impl/tuned/winograd.py": "in PyTorch its transforms, an operation each, cost more than the products save",
-    "jax_impl/tuned/normalization.py": "torch's BatchNorm has a hand-written gradient; Flax's is what autodiff makes",
     "jax_impl/optimizer.py": "torch takes Adam's bias corrections in float64; optax rounds them to float32",
 }
 # Public names that only one twin has, or that are not of the same things in both, and why.
 EXTRA_NAMES = {
     "torch_impl/steps.py:update": "torch keeps gradients in the parameters; JAX returns them to the caller",
     "jax_impl/steps.py:generate": "torch's tape shares the generator's forward pass; JAX needs an explicit vjp",
-    "jax_impl/device.py:CPU_COMPILER_OPTIONS": "torch's convolutions need no choice of backend",
-    "jax_impl/device.py:CPU_COMPILER_OPTIONS_JAXLIB": "the version those options were seen in",
-    "jax_impl/device.py:compiler_options": "the same",
+    "torch_impl/trainer.py:create_compiled_trainer": "torch.compile is a choice; JAX compiles every step",
     "jax_impl/layers.py:Layer": "torch has a common base class for layers, nn.Module; here some are plain functions",
     "jax_impl/layers.py:Constant": "torch holds a parameter's gradient by a hook, Flax by a kind of parameter",
-    "jax_impl/tuned/layers.py:held_dtype": "torch's autocast decides it",
-    "jax_impl/tuned/layers.py:TunedConv": "of both kinds, which jax_impl/tuned/convolution.py knows",
-    "torch_impl/tuned/layers.py:TunedConv": "of one kind, as torch's own classes are",
-    "torch_impl/tuned/layers.py:TunedConvTranspose": "of the other kind",
-    "jax_impl/tuned/layers.py:TunedBatchNorm": "calls jax_impl/tuned/normalization.py",
-    "jax_impl/weights.py:TO_NATIVE": "torch's axis order is the canonical one",
-    "jax_impl/weights.py:TO_CANONICAL": "torch's axis order is the canonical one",
     "jax_impl/weights.py:to_native": "torch's axis order is the canonical one",
     "jax_impl/weights.py:to_canonical": "torch's axis order is the canonical one",
     "jax_impl/weights.py:PARAMETERS": "torch's parameter names are the canonical ones",
 }
-SHARED_FILES = sorted(path.relative_to(TORCH).as_posix() for path in TORCH.rglob("*.py"))
+SHARED_FILES = sorted(path.relative_to(TORCH).as_posix() for path in TORCH.glob("*.py"))
 
 
 def public_names(path: Path) -> list[str]:
@@ -69,13 +58,29 @@ def docstrings(path: Path) -> dict[str, str | None]:
 
 
 def test_the_twins_have_the_same_files():
-    jax_files = {path.relative_to(JAX).as_posix() for path in JAX.rglob("*.py")}
+    jax_files = {path.relative_to(JAX).as_posix() for path in JAX.glob("*.py")}
     assert {*SHARED_FILES} == {file for file in jax_files if f"jax_impl/{file}" not in EXTRA_FILES}
 
 
 @pytest.mark.parametrize("file", SHARED_FILES)
 def test_the_twins_have_the_same_public_names_in_the_same_order(file):
     assert without_exceptions(TORCH / file) == without_exceptions(JAX / file)
+
+
+@pytest.mark.parametrize("twin", [TORCH, JAX])
+def test_what_a_variant_decides_is_decided_in_layers_py_alone(twin):
+    asking = {
+        path.relative_to(twin).as_posix()
+        for path in twin.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare | ast.Match) and "variant" in ast.unparse(node).splitlines()[0]
+    }
+    assert asking == {"layers.py"}
+
+
+def test_jax_asks_for_no_device_but_the_one_it_was_given():
+    asking = [path.name for path in JAX.rglob("*.py") if re.search(r"default_backend|jax_enable_x64", path.read_text())]
+    assert asking == []
 
 
 @pytest.mark.parametrize("file", [file for file in SHARED_FILES if not file.endswith("__init__.py")])

@@ -61,14 +61,10 @@ class JaxProbe:
             jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
-    def use_precision(self, config: TrainConfig) -> None:
-        jax.config.update("jax_enable_x64", config.precision == "float64")
-
     def other_num_threads(self) -> AbstractContextManager[None]:
         return nullcontext()  # XLA makes its threads once
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        self.use_precision(config)
         return trainer.create_trainer(config, architecture, self.device)
 
     def layer(
@@ -81,8 +77,9 @@ class JaxProbe:
         *,
         train: bool,
     ) -> LayerResult:
-        self.use_precision(config)
-        module = layers.build_layer(spec, variant=config.variant, dtype=_dtype(config), param_dtype=_dtype(config))
+        self._use_precision(config)
+        form = layers.select(config, self.device.platform)
+        module = layers.build_layer(spec, form, rngs=nnx.Rngs(0))
         native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
         for name, array in weights.items():
             getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), _dtype(config)))
@@ -118,7 +115,7 @@ class JaxProbe:
         )
 
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
-        self.use_precision(trainer.config)
+        self._use_precision(trainer.config)
         module = getattr(trainer, network)
         module.train() if train else module.eval()
 
@@ -143,34 +140,36 @@ class JaxProbe:
         fake_target: float,
         generator_target: float,
     ) -> Weights:
-        self.use_precision(config)
+        self._use_precision(config)
         real, fake = (jnp.array(array, _dtype(config)) for array in (real_logits, fake_logits))
 
         def identity(values: Array) -> Array:
             return values
 
-        def judge(real: Array, fake: Array) -> Array:
+        def discriminator_loss_of(real: Array, fake: Array) -> Array:
             targets = {"real_target": real_target, "fake_target": fake_target}
             return losses.discriminator_loss(identity, real, fake, **targets).loss  # pyright: ignore[reportArgumentType]
 
-        def fool(fake: Array) -> Array:
+        def generator_loss_of(fake: Array) -> Array:
             return losses.generator_loss(fake, identity, target=generator_target)  # pyright: ignore[reportArgumentType]
 
-        judged, (real_gradient, fake_gradient) = jax.value_and_grad(judge, argnums=(0, 1))(real, fake)
-        fooled, generator_gradient = jax.value_and_grad(fool)(fake)
+        discriminator_loss, (real_gradient, fake_gradient) = jax.value_and_grad(discriminator_loss_of, argnums=(0, 1))(
+            real, fake
+        )
+        generator_loss, generator_gradient = jax.value_and_grad(generator_loss_of)(fake)
         return {
-            "discriminator_loss": _array(judged),
-            "generator_loss": _array(fooled),
+            "discriminator_loss": _array(discriminator_loss),
+            "generator_loss": _array(generator_loss),
             "real_gradient": _array(real_gradient),
             "fake_gradient": _array(fake_gradient),
             "generator_gradient": _array(generator_gradient),
         }
 
     def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
-        judge, fool = self._losses_of(trainer)
+        discriminator_loss_of, generator_loss_of = self._losses_of(trainer)
         found = {
-            "discriminator": nnx.jit(nnx.grad(judge)),
-            "generator": nnx.jit(nnx.grad(fool)),
+            "discriminator": nnx.jit(nnx.grad(discriminator_loss_of)),
+            "generator": nnx.jit(nnx.grad(generator_loss_of)),
         }
         gradients = {}
         for name, state in self._call(found, trainer, real_images, latents).items():
@@ -182,12 +181,12 @@ class JaxProbe:
         return gradients
 
     def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
-        judge, fool = self._losses_of(trainer)
-        losses = {"discriminator": nnx.jit(judge), "generator": nnx.jit(fool)}
+        discriminator_loss_of, generator_loss_of = self._losses_of(trainer)
+        losses = {"discriminator": nnx.jit(discriminator_loss_of), "generator": nnx.jit(generator_loss_of)}
         return {name: float(loss) for name, loss in self._call(losses, trainer, real_images, latents).items()}
 
     def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-        self.use_precision(config)
+        self._use_precision(config)
         module = Vector(jnp.array(start, _dtype(config)))
         optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
         path = []
@@ -197,10 +196,11 @@ class JaxProbe:
         return np.stack(path)
 
     def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        self.use_precision(trainer.config)
+        self._use_precision(trainer.config)
         return [(np.array(images), np.array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
 
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
+        self._use_precision(trainer.config)
         return _array(trainer._to_network(jnp.array(real_images)), TO_NCHW)
 
     def dtypes(self, trainer: Any) -> dict[str, str]:
@@ -212,18 +212,21 @@ class JaxProbe:
                         found[f"{part}{jax.tree_util.keystr(path)}"] = str(leaf.dtype)
         return found
 
+    def _use_precision(self, config: TrainConfig) -> None:
+        jax.config.update("jax_enable_x64", config.precision == "float64")
+
     def _losses_of(self, trainer: Any) -> tuple[Callable[..., Array], Callable[..., Array]]:
         config = trainer.config
-        self.use_precision(config)
+        self._use_precision(config)
         targets = {"real_target": config.real_target, "fake_target": config.fake_target}
 
-        def judge(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:
+        def discriminator_loss_of(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:
             return losses.discriminator_loss(discriminator, real, generator(latents), **targets).loss
 
-        def fool(generator: Any, discriminator: Any, real: Array, latents: Array) -> Array:
+        def generator_loss_of(generator: Any, discriminator: Any, real: Array, latents: Array) -> Array:
             return losses.generator_loss(generator(latents), discriminator, target=config.generator_target)
 
-        return judge, fool
+        return discriminator_loss_of, generator_loss_of
 
     def _call(
         self, functions: dict[str, Callable[..., Any]], trainer: Any, real_images: np.ndarray, latents: np.ndarray

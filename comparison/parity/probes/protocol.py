@@ -37,10 +37,6 @@ class Probe(Protocol):
         """Set the framework's process-wide flags, before anything else of it runs."""
         ...
 
-    def use_precision(self, config: TrainConfig) -> None:
-        """Set what the framework keeps for its whole process, so that neither precision inherits the other's."""
-        ...
-
     def other_num_threads(self) -> AbstractContextManager[None]:
         """Within it sums are split over another number of threads, where a running process can change that."""
         ...

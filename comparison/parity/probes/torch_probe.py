@@ -36,9 +36,6 @@ class TorchProbe:
     def configure(self, *, num_threads: int) -> None:
         device.configure(num_threads=num_threads)
 
-    def use_precision(self, config: TrainConfig) -> None:
-        """Nothing to do: every tensor says what it is."""
-
     @contextmanager
     def other_num_threads(self) -> Iterator[None]:
         num_threads = torch.get_num_threads()
@@ -61,10 +58,10 @@ class TorchProbe:
         *,
         train: bool,
     ) -> LayerResult:
-        module = layers.build_layer(spec, variant=config.variant).to(self.device, _dtype(config)).train(train)
+        form = layers.select(config)
+        module = layers.build_layer(spec, form).to(self.device, _dtype(config)).train(train)
         module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
-        if config.variant == "tuned":
-            module = module.to(memory_format=torch.channels_last)
+        module = module.to(memory_format=form.memory_format)
         images = self._tensor(config, inputs).requires_grad_()
         outputs = module(images.clone())  # activations work in place
         names = [name for name, _ in module.named_parameters()]
@@ -84,7 +81,7 @@ class TorchProbe:
         module.train(train)
         values = torch.tensor(inputs).to(self.device, trainer.dtype).contiguous(memory_format=trainer.memory_format)
         outputs = []
-        for layer in module.layers:
+        for layer in module:
             values = layer(values)
             outputs.append(_array(values).copy())  # the next activation may work in place
         module.train()
@@ -104,13 +101,14 @@ class TorchProbe:
             self._tensor(config, array).requires_grad_() for array in (real_logits, fake_logits, fake_logits)
         )
         identity: Any = nn.Identity()
-        judged = losses.discriminator_loss(identity, real, fake, real_target=real_target, fake_target=fake_target).loss
-        fooled = losses.generator_loss(generated, identity, target=generator_target)
-        real_gradient, fake_gradient = torch.autograd.grad(judged, (real, fake))
-        (generator_gradient,) = torch.autograd.grad(fooled, generated)
+        targets = {"real_target": real_target, "fake_target": fake_target}
+        discriminator_loss = losses.discriminator_loss(identity, real, fake, **targets).loss
+        generator_loss = losses.generator_loss(generated, identity, target=generator_target)
+        real_gradient, fake_gradient = torch.autograd.grad(discriminator_loss, (real, fake))
+        (generator_gradient,) = torch.autograd.grad(generator_loss, generated)
         return {
-            "discriminator_loss": _array(judged),
-            "generator_loss": _array(fooled),
+            "discriminator_loss": _array(discriminator_loss),
+            "generator_loss": _array(generator_loss),
             "real_gradient": _array(real_gradient),
             "fake_gradient": _array(fake_gradient),
             "generator_gradient": _array(generator_gradient),
@@ -122,7 +120,7 @@ class TorchProbe:
             network = getattr(trainer, name)
             found = torch.autograd.grad(loss, list(network.parameters()))
             for (key, _), gradient in zip(network.named_parameters(), found, strict=True):
-                gradients[f"{name}.{key}"] = _array(gradient)
+                gradients[f"{name}.layers.{key}"] = _array(gradient)
         return gradients
 
     @torch.no_grad()
@@ -132,7 +130,7 @@ class TorchProbe:
     def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
         module = nn.Module()
         module.vector = nn.Parameter(self._tensor(config, start))
-        optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
+        optimizer = trainer.create_optimizer(module, layers.select(config), config, config.learning_rate_generator)
         path = []
         for gradient in gradients:
             module.vector.grad = self._tensor(config, gradient)
@@ -164,13 +162,13 @@ class TorchProbe:
         real = trainer._to_network(torch.tensor(real_images).to(self.device))
         fake = trainer.generator(torch.tensor(latents).to(self.device, trainer.dtype))
         targets = {"real_target": config.real_target, "fake_target": config.fake_target}
-        judged = losses.discriminator_loss(trainer.discriminator, real, fake.detach(), **targets).loss
-        fooled = losses.generator_loss(fake, trainer.discriminator, target=config.generator_target)
-        return {"discriminator": judged, "generator": fooled}
+        return {
+            "discriminator": losses.discriminator_loss(trainer.discriminator, real, fake.detach(), **targets).loss,
+            "generator": losses.generator_loss(fake, trainer.discriminator, target=config.generator_target),
+        }
 
     def _tensor(self, config: TrainConfig, array: np.ndarray) -> Tensor:
-        tuned = config.variant == "tuned" and array.ndim == 4
-        memory_format = torch.channels_last if tuned else torch.contiguous_format
+        memory_format = layers.select(config).memory_format if array.ndim == 4 else torch.contiguous_format
         return torch.tensor(array).to(self.device, _dtype(config)).contiguous(memory_format=memory_format)
 
 

@@ -1,0 +1,13 @@
+"""`train`, which is what `python -m torch_impl` does without a command: one run, recorded in a folder."""
+
+from common.commands.dispatch import Twin
+from common.options import RunOptions
+
+
+def main(options: RunOptions, twin: Twin) -> int:
+    """Train, sample, score and record; returns the exit code."""
+    from rich.console import Console
+
+    from common.training.run import run_training
+
+    return run_training(twin.name, twin.load_framework, options, Console())

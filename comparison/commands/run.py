@@ -1,0 +1,66 @@
+"""`python compare.py`, or `python compare.py run`: train both frameworks, certify that they are equal, and report."""
+
+import shlex
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from common.errors import RunFailedError, Stopped, UserError
+from common.options import RunOptions
+from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE
+from comparison.commands.report import show_report
+from comparison.processes import Children
+from comparison.run_both import FRAMEWORKS, check_both, run_both
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(RunOptions):
+    """Train the same DCGAN in PyTorch and in JAX and report speed, losses and sample quality side by side."""
+
+    certify: bool = True
+    """Climb the quick parity ladder after training, unless this configuration has a certificate; no ratio without."""
+
+
+def main(options: CompareOptions) -> int:
+    """Train both frameworks, then report; if one did not get through, report on whatever there is."""
+    folder, console = options.folder, Console()
+    if options.resume is not None:
+        if options.output is not None or not options.resume.is_dir():
+            raise UserError("--resume takes the folder of a comparison, like runs/NAME, and goes on in it: no --output")
+        folder = options.resume
+    if options.dry_run:
+        with Children() as children:
+            for framework, device in check_both(options, children).items():
+                console.print(f"{FRAMEWORK_NAMES[framework]}: {device}", highlight=False, markup=False)
+        return 0
+
+    from common.training.run import load_training_data
+    from comparison.parity.find_certificate import certify_runs
+
+    dataset = load_training_data(options)
+    try:
+        code = run_both(options, folder)
+    except RunFailedError:
+        if any((folder / framework / LOSSES_FILE).exists() for framework in FRAMEWORKS):
+            show_report(folder, dataset, console)
+        raise
+    except Stopped:
+        say_how_to_go_on(folder, console)
+        raise
+    if code == 0:
+        if options.certify:
+            certify_runs(options, folder, partial(console.print, highlight=False, markup=False, soft_wrap=True))
+        show_report(folder, dataset, console)
+    else:
+        say_how_to_go_on(folder, console)
+    return code
+
+
+def say_how_to_go_on(folder: Path, console: Console) -> None:
+    """What to type after a comparison that was stopped, if it had begun."""
+    if any((folder / framework / CONFIG_FILE).exists() for framework in FRAMEWORKS):
+        place = shlex.quote(str(folder))
+        console.print(f"Go on with: python compare.py --resume {place}", highlight=False, soft_wrap=True)
+        console.print(f"A report of what is there: python compare.py report {place}", highlight=False, soft_wrap=True)
