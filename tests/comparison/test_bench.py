@@ -410,7 +410,7 @@ def test_training_epoch_by_epoch_runs_every_epoch_in_the_same_place(tmp_path):
 
     place = ["--threads=1", "--device=cpu"]
     folder = tmp_path / "torch"
-    first, second = train_epochwise("torch", ["--preset=smoke"], folder, place=place, num_epochs=2, run=run)
+    first, second = train_epochwise("torch", ["--preset=smoke"], folder, device_flags=place, num_epochs=2, run=run)
     assert all(set(place) < set(command) for command in commands)
     assert (first.quality, first.floor, second.quality) == ({"frechet_distance": 2.0}, {"frechet_distance": 0.1}, {})
     assert first.training_seconds == pytest.approx(10 - first.compile_seconds)
