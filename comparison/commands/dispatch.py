@@ -14,7 +14,7 @@ from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions, parse_options
 from common.records.folder import CONFIG_FILE
 from common.safe_read import unreadable_is_named
-from common.training.run import load_training_data
+from common.training.prepare import load_training_data
 from comparison.parity.find_certificate import certify
 from comparison.run_both import FRAMEWORKS, run_both
 

@@ -7,10 +7,8 @@ from common.data.datasets import fit_images
 from common.data.randomness import fixed_latents
 from common.records.folder import RunFolder
 from common.training.averaging import GeneratorAverage
-from common.training.log import TrainingLog
-from common.training.loop import train
+from common.training.loop import TrainingLoop
 from common.training.start import Start
-from common.training.stop_request import StopRequest
 from tests.common.test_loop import Silent
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_config
 
@@ -63,11 +61,11 @@ def test_training_with_and_without_it_gives_the_same_losses(digits, tmp_path):
     losses = []
     for decay in (0.0, 0.998):
         config = small_config(epochs=2, generator_average=decay)
-        log = TrainingLog()
         folder = RunFolder.create(tmp_path / str(decay))
         images = fit_images(digits[:32], 32)
         trainer = build("torch", config)
         start = Start(trainer.export_weights())
-        train(trainer, config, images, folder, Silent(), StopRequest(), log, start)
-        losses.append(log.losses)
+        loop = TrainingLoop(trainer, config, images, start, folder, Silent())
+        loop.run()
+        losses.append(loop.log.losses)
     assert losses[0] == losses[1]

@@ -21,7 +21,7 @@ from common.errors import RunFailedError, UserError
 from common.records.checkpoint import load_checkpoint, save_checkpoint
 from common.records.folder import LOSSES_HEADER, RunFolder, write_atomically
 from common.training.log import CHUNK_STEPS, Chunk, TrainingLog, summarise_timing
-from common.training.loop import train
+from common.training.loop import TrainingLoop
 from common.training.start import Start
 from common.training.stop_request import StopRequest
 from tests.trainers import FRAMEWORKS, build, small_architecture, small_config
@@ -90,10 +90,10 @@ class Constant:
 
 
 def run_loop(trainer, config, images, folder: Path, stop: StopRequest | None = None) -> TrainingLog:
-    log, run = TrainingLog(), RunFolder.create(folder)
-    start = Start(trainer.export_weights())
-    train(trainer, config, images, run, Silent(), StopRequest() if stop is None else stop, log, start)
-    return log
+    run, start = RunFolder.create(folder), Start(trainer.export_weights())
+    loop = TrainingLoop(trainer, config, images, start, run, Silent(), StopRequest() if stop is None else stop)
+    loop.run()
+    return loop.log
 
 
 def test_both_frameworks_are_handed_the_same_bytes(digits, tmp_path):
@@ -241,10 +241,11 @@ def test_time_outside_the_trainer_is_not_counted_as_training(digits, tmp_path):
             time.sleep(0.06)
 
     config = small_config(epochs=1)
-    log = TrainingLog()
     slow = Slow(config)
     start = Start(slow.export_weights())
-    train(slow, config, digits[:64], RunFolder.create(tmp_path), SlowProgress(), StopRequest(), log, start)
+    loop = TrainingLoop(slow, config, digits[:64], start, RunFolder.create(tmp_path), SlowProgress())
+    loop.run()
+    log = loop.log
     assert 0.02 <= log.training_seconds < log.wall_seconds - 0.05
     assert log.loop_overhead_fraction == pytest.approx(1 - log.training_seconds / log.wall_seconds)
 

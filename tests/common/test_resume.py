@@ -32,8 +32,7 @@ from common.records.checkpoint_check import NEVER_NEGATIVE
 from common.records.folder import LOSSES_HEADER, RunFolder
 from common.records.origin import check_same_config, find_origin
 from common.records.resumed import read_losses, read_progress
-from common.training.log import TrainingLog
-from common.training.loop import train
+from common.training.loop import TrainingLoop
 from common.training.start import Start, start_of
 from common.training.stop_request import StopRequest
 from comparison.parity.divergence import relative_l2
@@ -116,7 +115,7 @@ def interrupted_run(
     folder: Path, framework: str, config: TrainConfig, images: np.ndarray, *, after_chunks: int | None
 ) -> RunFolder:
     """A run that is told to stop after so many chunks, or resumed to its end."""
-    stop, log = StopRequest(), TrainingLog()
+    stop = StopRequest()
     chunks: Iterator[int] = iter(range(1, 1000))
 
     def on_chunk() -> None:
@@ -131,7 +130,7 @@ def interrupted_run(
     trainer = build(framework, config)
     trainer.load_weights(start.weights)
     recorder: Any = Recorder(trainer, on_chunk=on_chunk)
-    train(recorder, config, images, run, Silent(), stop, log, start)
+    TrainingLoop(recorder, config, images, start, run, Silent(), stop).run()
     run.unlock()
     return run
 
@@ -276,10 +275,10 @@ def test_a_start_from_a_bare_checkpoint_counts_its_steps_on(digits, tmp_path):
     config = small_config(epochs=2)
     images = fit_images(digits[: 8 * 4], config.image_size)
     trainer = build("torch", config)
-    log = TrainingLog()
-    run = RunFolder.create(tmp_path / "torch")
-    train(trainer, config, images, run, Silent(), StopRequest(), log, Start(trainer.export_weights(), step=4))
-    assert [row[:2] for row in log.losses] == [(5, 2), (6, 2), (7, 2), (8, 2)]
+    start = Start(trainer.export_weights(), step=4)
+    loop = TrainingLoop(trainer, config, images, start, RunFolder.create(tmp_path / "torch"), Silent())
+    loop.run()
+    assert [row[:2] for row in loop.log.losses] == [(5, 2), (6, 2), (7, 2), (8, 2)]
     with np.load(tmp_path / "torch" / "progress.npz") as progress:
         assert progress["epochs"].tolist() == [2]
 

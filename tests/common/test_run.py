@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import common.training.run
+import common.training.prepare
 import common.training.scoring
 import jax_impl.__main__
 import torch_impl.__main__
@@ -38,7 +38,7 @@ def colour_dataset(num_test_images: int) -> Dataset:
 
 def test_a_small_colour_dataset_goes_through_both_frameworks_and_the_report(tmp_path, monkeypatch):
     dataset = colour_dataset(num_test_images=5)
-    monkeypatch.setattr(common.training.run, "load_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr(common.training.prepare, "load_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(common.training.scoring, "NUM_STANDARD", 50)
     for framework, load in LOADERS.items():
         assert run_training(framework, load, options(tmp_path, dataset="colours"), Console(quiet=True)) == 0
@@ -99,7 +99,7 @@ def test_a_damaged_evaluator_is_found_before_the_training(tmp_path, monkeypatch)
     def damaged() -> None:
         raise UserError("mnist_features.onnx is not the committed feature network")
 
-    monkeypatch.setattr(common.training.run, "load_feature_network", damaged)
+    monkeypatch.setattr(common.training.prepare, "load_feature_network", damaged)
     with pytest.raises(UserError, match="feature network"):
         run_training("torch", LOADERS["torch"], options(tmp_path / "new"), Console(quiet=True))
     assert not (tmp_path / "new").exists()
