@@ -13,7 +13,7 @@ FAST_COMPILATION_JAXLIB = "0.10."  # another version may not know the flags, and
 
 # Processes that tests start inherit all of it.
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Two workers share two cores (`make unit`): each computes on one, and a thread that waits sleeps instead of spinning.
+# Two workers share two cores (the Makefile): each computes on one, and a thread that waits sleeps instead of spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # What the evaluator computes of real digits, and what XLA compiles, is found again by every process and the next run.

@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from common.data.datasets import (
-    MNIST_SHA256,
-    fit_images,
-)
+from common.data.datasets import MNIST_SHA256, Dataset, fit_images, load_dataset
 from tests.common.test_data import BUNDLED
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Dataset:
+    return load_dataset()
 
 
 @pytest.mark.parametrize(("train", "split"), [(True, "train"), (False, "test")])
