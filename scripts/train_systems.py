@@ -5,15 +5,15 @@ do something else; after the last, all 10,000 by every metric. Leaves `record.js
 comparison/publish/systems.py makes the tables of docs/systems.md. Run it alone: it times what it trains.
 """
 
-import csv
-import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 from common.commands.dispatch import report_errors
@@ -22,7 +22,15 @@ from common.errors import RunFailedError, UserError
 from common.networks.presets import PRESETS
 from common.options import parse_flags
 from common.records.environment import default_num_threads
-from common.records.folder import EPOCHS_FILE, write_atomically
+from common.records.folder import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EPOCHS_FILE,
+    LOSSES_FILE,
+    read_json,
+    write_atomically,
+)
+from common.records.series import read_epochs, read_losses
 from comparison.processes import child_environment
 from comparison.publish.systems_tables import FIRST_STEPS
 from comparison.train_by_epoch import train_epochwise
@@ -71,16 +79,9 @@ def main() -> int:
 
 def check_recorded(folder: Path, options: Options) -> None:
     """Say that there is a record already; raise UserError if it is of other flags, or of what the preset once was."""
-    recorded = read(folder / "record.json")["config"]
-    wanted = to_dict(
-        replace(
-            PRESETS[options.preset].recipe,
-            epochs=options.epochs,
-            train_size=options.train_size,
-            precision=options.precision,
-        )
-    )
-    for name, value in wanted.items():
+    recorded = read_json(folder / "record.json")["config"]
+    flags = {"epochs": options.epochs, "train_size": options.train_size, "precision": options.precision}
+    for name, value in to_dict(replace(PRESETS[options.preset].recipe, **flags)).items():
         if recorded.get(name) != value:
             has = recorded.get(name)
             raise UserError(f"{folder} was trained with {name} {has}, not {value}: name another --output, or remove it")
@@ -93,28 +94,26 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     passed = list(train_epochwise(framework, flags, folder, num_epochs=options.epochs, run=call))
     scored = folder / "scored.json"
     call([sys.executable, "-m", "common.evaluation", str(folder / "samples.npz"), f"--json={scored}"])
-    environment = read(folder / "environment.json")
-    with (folder / EPOCHS_FILE).open(encoding="utf-8", newline="") as file:
-        epochs = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    environment = read_json(folder / ENVIRONMENT_FILE)
+    # The beginning of the first epoch, where the discriminator is said to learn before the generator.
+    first_steps = [row for row in rows_of(read_losses(folder / LOSSES_FILE)) if row["step"] in FIRST_STEPS]
     return {
-        "config": read(folder / "config.json"),
+        "config": read_json(folder / CONFIG_FILE),
         "images_per_second": [epoch.images_per_second for epoch in passed],
-        "epochs": epochs,
+        "epochs": rows_of(read_epochs(folder / EPOCHS_FILE)),
         "quick_quality": [epoch.quality for epoch in passed],
-        "metrics": read(scored)["metrics"],
-        "first_steps": first_steps(folder),
-        "num_parameters": environment["num_parameters"],
-        "num_threads": environment["num_threads"],
-        "packages": environment["packages"],
-        "cpu_flags": environment["cpu_flags"],
+        "metrics": read_json(scored)["metrics"],
+        "first_steps": first_steps,
+        **{name: environment[name] for name in ("num_parameters", "num_threads", "packages", "cpu_flags")},
     }
 
 
-def first_steps(folder: Path) -> list[dict[str, float]]:
-    """Of the beginning of the first epoch, where the discriminator is said to learn before the generator."""
-    with (folder / "losses.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(itertools.islice(csv.DictReader(file), FIRST_STEPS[-1]))
-    return [{name: float(value) for name, value in row.items()} for row in rows if int(row["step"]) in FIRST_STEPS]
+def rows_of(columns: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+    """One dictionary a row, as JSON has them."""
+    return [
+        dict(zip(columns, row, strict=True))
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True)
+    ]
 
 
 def call(command: list[str]) -> None:
@@ -122,11 +121,6 @@ def call(command: list[str]) -> None:
     print(" ".join(command[1:]), flush=True)
     if subprocess.run(command, check=False, env=child_environment(default_num_threads())).returncode:
         raise RunFailedError(f"{' '.join(command[1:])} failed")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A JSON file of the run."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -10,16 +10,13 @@ from scipy.ndimage import gaussian_filter
 from common.data.datasets import Dataset
 from common.data.randomness import stream
 from common.evaluation.feature_network import committed_sha256
-from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
+from common.evaluation.metrics import all_scores, make_draw
 from common.evaluation.reference import Reference
 from common.evaluation.stored import shipped
 
 NAME = "calibration.json"
 BLUR_PIXELS = 1.5
 NUM_MEMORISED = 1_000
-# Those worth a column beside a model's.
-CALIBRATED_METRICS = ("frechet_distance", "kid", "mnist_score", "precision", "recall", "coverage", "class_kl",
-                      "memorised_fraction")  # fmt: skip
 
 
 def uniform_noise(mnist: Dataset, num: int) -> np.ndarray:
@@ -62,6 +59,5 @@ def compute_calibration(reference: Reference) -> dict[str, Any]:
     rows = {}
     for name, make in CASES.items():
         draw = make_draw(reference.round_trip(make(reference.mnist, reference.num_images)), reference)
-        nearest = nearest_of(draw, reference)
-        rows[name] = full_scores(draw, reference).values | memorisation_scores(draw, nearest, reference)
+        rows[name] = all_scores(draw, reference).values
     return {"network_sha256": reference.network.sha256, "rows": rows}

@@ -13,21 +13,13 @@ from common.evaluation.classes import class_examples, class_histogram
 from common.evaluation.feature_network import default_threads, load_feature_network
 from common.evaluation.floors import Floor, floor_in_words, load_floors
 from common.evaluation.memorisation import closest_to_training
-from common.evaluation.metrics import (
-    SEED,
-    Scores,
-    full_scores,
-    make_draw,
-    memorisation_scores,
-    nearest_of,
-    quick_scores,
-)
+from common.evaluation.metrics import SEED, Draw, Scores, all_scores, make_draw, quick_scores
 from common.evaluation.plausibility import warnings_about
 from common.evaluation.reference import K, Reference
 from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD, check_draws, digit_images, some_of
 
 
-class Metric(TypedDict):
+class Measured(TypedDict):
     """A value (the mean over draws), and what it can be held against; None where there is no such thing."""
 
     value: float
@@ -45,7 +37,7 @@ class Evaluation:
     """The scores of one model, and everything they depend on."""
 
     protocol: dict[str, Any]
-    metrics: dict[str, Metric]
+    metrics: dict[str, Measured]
     class_histogram: dict[str, list[int]]
     """Of the first draw and of the real digits."""
     class_examples: list[list[int]]
@@ -79,55 +71,30 @@ def evaluate_samples(
     network = load_feature_network(threads=threads)
     mnist = load_dataset("mnist")
     found: Reference | None = None
-    image_size = 0
     scored: list[Scores] = []
     first: dict[str, Any] = {}
-    warnings: list[str] = []
     with threadpool_limits(threads or default_threads()):
         for images in check_draws(draws):
             images = some_of(images, NUM_QUICK) if quick else images
-            if found is None:
-                image_size = images.shape[1]
-                found = Reference(
-                    network,
-                    mnist,
-                    split=reference,
-                    num_images=len(images),
-                    image_size=image_size,
-                    resized=resized,
-                )
-            digits = digit_images(images, resized=resized)
-            draw = make_draw(digits, found)
-            scores = quick_scores(draw, found) if quick else full_scores(draw, found)
-            nearest = None if quick else nearest_of(draw, found)
-            if nearest is not None:
-                scores = Scores(scores.values | memorisation_scores(draw, nearest, found), scores.standard_errors)
-            scored.append(scores)
-            if not first:
-                was_cropped = image_size != digits.shape[1] and not found.is_resized
-                warnings = warnings_about(digits, found.images, was_cropped=was_cropped)
-            first = first or {
-                "class_histogram": {
-                    "generated": class_histogram(draw.logits).tolist(),
-                    "real": class_histogram(found.logits).tolist(),
-                },
-                "class_examples": class_examples(draw.logits),
-                "nearest_neighbours": (
-                    closest_to_training(nearest, found.training_digits.statistics.distances) if nearest else []
-                ),
-            }
+            num_images, size = images.shape[:2]
+            found = found or Reference(
+                network, mnist, split=reference, num_images=num_images, image_size=size, resized=resized
+            )
+            draw = make_draw(digit_images(images, resized=resized), found)
+            scored.append(quick_scores(draw, found) if quick else all_scores(draw, found))
+            first = first or _first_draw(draw, found, scored[0])
         assert found is not None
         floors = load_floors(found, quick=quick)
     return Evaluation(
-        protocol=_protocol(found, num_draws=len(scored), image_size=image_size, quick=quick) | {"warnings": warnings},
+        protocol={**_protocol(found, num_draws=len(scored), quick=quick), "warnings": first.pop("warnings")},
         metrics={name: _metric(name, scored, floors[name]) for name in scored[0].values},
         **first,
     )
 
 
-def measured(values: Sequence[float], floor: Floor | None = None) -> Metric:
+def measured(values: Sequence[float], floor: Floor | None = None) -> Measured:
     """What the draws say together; without a floor where real digits have no such value."""
-    return Metric(
+    return Measured(
         value=float(np.mean(values)),
         spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         floor=floor.mean if floor else None,
@@ -136,22 +103,38 @@ def measured(values: Sequence[float], floor: Floor | None = None) -> Metric:
     )
 
 
-def _metric(name: str, scored: Sequence[Scores], floor: Floor) -> Metric:
+def _first_draw(draw: Draw, reference: Reference, scores: Scores) -> dict[str, Any]:
+    """What a person looks at besides the numbers."""
+    was_cropped = reference.sample_size != DIGIT_SIZE and not reference.is_resized
+    distances = reference.training_digits.statistics.distances if scores.nearest else np.empty(0)
+    return {
+        "warnings": warnings_about(draw.digits, reference.images, was_cropped=was_cropped),
+        "class_histogram": {
+            name: class_histogram(logits).tolist()
+            for name, logits in (("generated", draw.logits), ("real", reference.logits))
+        },
+        "class_examples": class_examples(draw.logits),
+        "nearest_neighbours": closest_to_training(scores.nearest, distances) if scores.nearest else [],
+    }
+
+
+def _metric(name: str, scored: Sequence[Scores], floor: Floor) -> Measured:
     metric = measured([scores.values[name] for scores in scored], floor)
     if (error := scored[0].standard_errors.get(name)) is not None:
         metric["standard_error"] = error
     return metric
 
 
-def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: bool) -> dict[str, Any]:
+def _protocol(reference: Reference, *, num_draws: int, quick: bool) -> dict[str, Any]:
+    restoration = "antialiased bilinear resize (PIL)" if reference.is_resized else "crop of the border"
     return {
         "num_generated": reference.num_images,
         "num_real": reference.num_images,
         "num_draws": num_draws,
         "reference": {"test": "MNIST test digits", "train": "MNIST training digits"}[reference.split],
         "floor": floor_in_words(reference.split, quick=quick),
-        "image_size": image_size,
-        "brought_to_28_px": _restoration(reference, image_size),
+        "image_size": reference.sample_size,
+        "brought_to_28_px": "they are" if reference.sample_size == DIGIT_SIZE else restoration,
         "network_sha256": reference.network.sha256,
         "num_features": reference.features.shape[1],
         "k": K,
@@ -168,9 +151,3 @@ def _protocol(reference: Reference, *, num_draws: int, image_size: int, quick: b
             and not reference.is_resized
         ),
     }
-
-
-def _restoration(reference: Reference, image_size: int) -> str:
-    if image_size == DIGIT_SIZE:
-        return "they are"
-    return "antialiased bilinear resize (PIL)" if reference.is_resized else "crop of the border"

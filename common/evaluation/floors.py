@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.evaluation.catalogue import RELATIONS
+from common.evaluation.catalogue import METRICS, metrics_with_floor
 from common.evaluation.metrics import (
     full_scores,
     make_draw,
@@ -17,9 +17,6 @@ from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.stored import load_or_compute
 
 MAX_BLOCKS = 6
-QUICK_METRICS = ("frechet_distance", "kid", "mnist_score")
-# Of one set alone: their floor is what the real digits of the comparison score themselves.
-SINGLE_SET_METRICS = ("mnist_score", "mean_confidence", "smallest_class", "num_missing_classes")
 
 
 class Floor(NamedTuple):
@@ -44,12 +41,10 @@ def floor_in_words(split: str, *, quick: bool) -> str:
     """What stands in the floors' place, for those who read the numbers."""
     blocks = "training digits" if split == "test" else "real digits, five other training ones and one of test digits,"
     words = f"six disjoint blocks of {blocks} in place of generated ones"
-    if quick:
-        return f"{words}; for the score, the real digits themselves"
-    return (
-        f"{words}; for score, confidence, smallest class and missing classes, the real digits themselves; for the "
-        "memorised fraction and C_T, the test digits"
-    )
+    for floor, source in (("itself", "the real digits themselves"), ("test digits", "the test digits")):
+        titles = [METRICS[name].title for name in metrics_with_floor(quick=quick) if METRICS[name].floor == floor]
+        words += f"; {source} for {', '.join(titles)}" if titles else ""
+    return words
 
 
 def floors_name(reference: Reference, *, quick: bool) -> str:
@@ -71,7 +66,7 @@ def compute_floors(reference: Reference, *, quick: bool) -> dict[str, Floor]:
         measured = [block[name] for block in values]
         floors[name] = Floor(float(np.mean(measured)), min(measured), max(measured))
     itself = scores(make_draw(reference.images, reference), reference).values
-    floors |= {name: Floor(itself[name]) for name in SINGLE_SET_METRICS if name in itself}
+    floors |= {name: Floor(value) for name, value in itself.items() if METRICS[name].floor == "itself"}
     if not quick:
         test = make_draw(reference.round_trip(reference.mnist.test_images), reference)
         memorised = memorisation_scores(test, reference.test_nearest, reference)
@@ -94,8 +89,7 @@ def decode(content: bytes) -> dict[str, Floor]:
 
 def _complete(floors: dict[str, Floor], *, quick: bool) -> dict[str, Floor]:
     """ValueError if one is missing or no number: a damaged cache is computed again."""
-    names = QUICK_METRICS if quick else {*RELATIONS, "mean_confidence"}
-    if floors.keys() != set(names):
+    if floors.keys() != set(metrics_with_floor(quick=quick)):
         raise ValueError(f"the floors are of {', '.join(floors)}")
     for name, floor in floors.items():
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in floor if value is not None):

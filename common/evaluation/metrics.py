@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from common.evaluation.classes import class_histogram, class_metrics, mean_confidence, mnist_score
-from common.evaluation.feature_network import Features
 from common.evaluation.frechet import Gaussian, frechet_distance, frechet_distance_infinite
 from common.evaluation.kernel_distance import kernel_distance
 from common.evaluation.memorisation import (
@@ -34,12 +33,12 @@ class Scores(NamedTuple):
 
     values: dict[str, float]
     standard_errors: dict[str, float]
+    nearest: NearestTraining | None = None  # if they were searched for
 
 
 def make_draw(digits: np.ndarray, reference: Reference) -> Draw:
     """Features of uint8 digits (N, 28, 28)."""
-    extracted: Features = reference.network.extract(digits)
-    return Draw(digits, extracted.features, extracted.logits)
+    return Draw(digits, *reference.network.extract(digits))
 
 
 def quick_scores(draw: Draw, reference: Reference) -> Scores:
@@ -53,8 +52,15 @@ def quick_scores(draw: Draw, reference: Reference) -> Scores:
     return Scores(values, {} if kernel.standard_error is None else {"kid": kernel.standard_error})
 
 
+def all_scores(draw: Draw, reference: Reference) -> Scores:
+    """Every metric that samples alone have."""
+    full = full_scores(draw, reference)
+    nearest = nearest_training(draw.features, reference.training_digits.features)
+    return Scores(full.values | memorisation_scores(draw, nearest, reference), full.standard_errors, nearest)
+
+
 def full_scores(draw: Draw, reference: Reference) -> Scores:
-    """All of them, in the order in which a report shows them."""
+    """What needs no search through all training digits."""
     quick = quick_scores(draw, reference)
     neighbourhood = Neighbourhood.of(draw.features, k=K)
     components = reference.training_digits.components(draw.digits)
@@ -88,8 +94,3 @@ def memorisation_scores(draw: Draw, nearest: NearestTraining, reference: Referen
             centres=statistics.centres,
         ),
     }
-
-
-def nearest_of(draw: Draw, reference: Reference) -> NearestTraining:
-    """The training digit nearest to each sample."""
-    return nearest_training(draw.features, reference.training_digits.features)

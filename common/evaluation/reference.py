@@ -41,6 +41,7 @@ class Reference:
         self.split = split
         self.num_images = num_images
         self.resized = resized
+        self.sample_size = image_size
         some = mnist.test_images[:10]
         # A size that digits survive unchanged is as good as their own.
         self.image_size = (

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from common.evaluation.calibration import CALIBRATED_METRICS, stored_calibration
-from common.evaluation.catalogue import RATIO, RELATIONS
-from common.evaluation.evaluate import Evaluation, Metric
+from common.evaluation.calibration import stored_calibration
+from common.evaluation.catalogue import CALIBRATED_METRICS, METRICS
+from common.evaluation.evaluate import Evaluation, Measured
 
 NOTHING = "-"
 
@@ -64,11 +64,12 @@ def _calibration(evaluation: Evaluation) -> list[str]:
     )
 
 
-def _against_floor(name: str, metric: Metric) -> str:
+def _against_floor(name: str, metric: Measured) -> str:
     value, floor = metric["value"], metric["floor"]
-    if floor is None or name not in RELATIONS:
+    relation = METRICS[name].relation
+    if floor is None or not relation:
         return NOTHING
-    if RELATIONS[name] == RATIO:
+    if relation == "ratio":
         return f"{value / floor:.2f} x" if floor > 0 else NOTHING
     return f"{value - floor:+.3g}"
 

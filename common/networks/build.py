@@ -19,15 +19,14 @@ def build_architecture(config: TrainConfig, *, image_channels: int = 1, width: i
     if config.preset not in PRESETS:
         raise UserError(f"preset {config.preset!r} is unknown: choose one of {', '.join(PRESETS)}")
     preset = PRESETS[config.preset]
-    architecture = preset.network(
-        width=width or preset.width, latent_dim=config.latent_dim, image_channels=image_channels
-    )
-    if config.image_size != architecture.image_size:
+    if config.image_size != preset.recipe.image_size:
         raise UserError(
-            f"preset {config.preset} makes {architecture.image_size} px images, not {config.image_size}: "
+            f"preset {config.preset} makes {preset.recipe.image_size} px images, not {config.image_size}: "
             f"leave --image-size out or choose another --preset"
         )
-    return architecture
+    sizes = {"latent_dim": config.latent_dim, "image_channels": image_channels}
+    networks = preset.network(width=width or preset.width, **sizes)
+    return Architecture(networks.generator, networks.discriminator, image_size=config.image_size, **sizes)
 
 
 def architecture_of(config: TrainConfig, weights: Mapping[str, np.ndarray]) -> Architecture:

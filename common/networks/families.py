@@ -1,23 +1,13 @@
-"""The networks of every preset, each a function of its width."""
+"""The networks of every preset, layer by layer, each a function of its width."""
 
 from itertools import pairwise
 
-from common.networks.layers import (
-    Architecture,
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    LayerSpec,
-    LeakyReLU,
-    Linear,
-    ReLU,
-    Tanh,
-)
+from common.networks.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, LeakyReLU, Linear, Networks, ReLU, Tanh
 
 
-def dcgan32(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
+def dcgan32(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """Radford et al. 2016, figure 1, one stage shorter: 4, 8, 16, 32 px with 4w, 2w, w channels."""
-    return Architecture(
+    return Networks(
         generator=(
             *_up(latent_dim, 4 * width, kernel_size=4, stride=1, padding=0),  # 4x4
             *_up(4 * width, 2 * width),  # 8x8
@@ -32,15 +22,12 @@ def dcgan32(*, width: int, latent_dim: int, image_channels: int) -> Architecture
             *_down(2 * width, 4 * width),  # 4x4
             Conv(4 * width, 1, 4, 1, 0),
         ),
-        latent_dim=latent_dim,
-        image_size=32,
-        image_channels=image_channels,
     )
 
 
-def dcgan28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
+def dcgan28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """The native 28 px form: 7, 14, 28 px with 2w, w channels."""
-    return Architecture(
+    return Networks(
         generator=(
             *_up(latent_dim, 2 * width, kernel_size=7, stride=1, padding=0),  # 7x7
             *_up(2 * width, width),  # 14x14
@@ -53,15 +40,12 @@ def dcgan28(*, width: int, latent_dim: int, image_channels: int) -> Architecture
             *_down(width, 2 * width),  # 7x7
             Conv(2 * width, 1, 7, 1, 0),
         ),
-        latent_dim=latent_dim,
-        image_size=28,
-        image_channels=image_channels,
     )
 
 
-def paper64(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
+def paper64(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """Radford et al. 2016, figure 1, with kernels of 4 (pytorch/examples): 4 to 64 px, 8w, 4w, 2w, w channels."""
-    return Architecture(
+    return Networks(
         generator=(
             *_up(latent_dim, 8 * width, kernel_size=4, stride=1, padding=0),  # 4x4
             *_up(8 * width, 4 * width),  # 8x8
@@ -78,19 +62,16 @@ def paper64(*, width: int, latent_dim: int, image_channels: int) -> Architecture
             *_down(4 * width, 8 * width),  # 4x4
             Conv(8 * width, 1, 4, 1, 0),
         ),
-        latent_dim=latent_dim,
-        image_size=64,
-        image_channels=image_channels,
     )
 
 
-def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_norm: bool = True) -> Architecture:
+def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_norm: bool = True) -> Networks:
     """Seed document 001: Linear stem and head, biases everywhere, BatchNorm on D's first layer but not on its third."""
 
     def norm(num_features: int) -> tuple[LayerSpec, ...]:
         return (BatchNorm(num_features),) if batch_norm else ()
 
-    return Architecture(
+    return Networks(
         generator=(
             Linear(latent_dim, 4 * width, out_size=4),  # 4x4
             LeakyReLU(),
@@ -114,15 +95,12 @@ def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_no
             LeakyReLU(),
             Linear(4 * width, 1, in_size=4),
         ),
-        latent_dim=latent_dim,
-        image_size=32,
-        image_channels=image_channels,
     )
 
 
-def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
+def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """Seed document 003: 32 px maps cropped to 28 by the padding of the last layer; D goes 28, 14, 7, 3, 1."""
-    return Architecture(
+    return Networks(
         generator=(
             *_up(latent_dim, 8 * width, kernel_size=4, stride=1, padding=0),  # 4x4
             *_up(8 * width, 4 * width),  # 8x8
@@ -138,15 +116,12 @@ def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Architectu
             *_down(2 * width, 4 * width),  # 3x3
             Conv(4 * width, 1, 4, 2, 1),
         ),
-        latent_dim=latent_dim,
-        image_size=28,
-        image_channels=image_channels,
     )
 
 
-def native28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
+def native28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """Seed document 004, DCGAN: 7, 14, 28 px and one more layer there; biases, and a Linear head on 3x3."""
-    return Architecture(
+    return Networks(
         generator=(
             *_up(latent_dim, 4 * width, kernel_size=7, stride=1, padding=0, bias=True),  # 7x7
             *_up(4 * width, 2 * width, bias=True),  # 14x14
@@ -161,18 +136,15 @@ def native28(*, width: int, latent_dim: int, image_channels: int) -> Architectur
             *_down(2 * width, 4 * width, bias=True),  # 3x3
             Linear(4 * width, 1, in_size=3),
         ),
-        latent_dim=latent_dim,
-        image_size=28,
-        image_channels=image_channels,
     )
 
 
-def mlp28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
+def mlp28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """Seed document 004, simple GAN: fully connected, width, 2w, 4w wide; D is the mirror image."""
     sizes = (latent_dim, width, 2 * width, 4 * width)
     hidden = [(Linear(*pair), ReLU()) for pair in pairwise(sizes)]
     mirrored = [(Linear(*pair), LeakyReLU()) for pair in pairwise(sizes[:0:-1])]
-    return Architecture(
+    return Networks(
         generator=(
             *(spec for layer in hidden for spec in layer),
             Linear(4 * width, image_channels, out_size=28),
@@ -184,9 +156,6 @@ def mlp28(*, width: int, latent_dim: int, image_channels: int) -> Architecture:
             *(spec for layer in mirrored for spec in layer),
             Linear(width, 1),
         ),
-        latent_dim=latent_dim,
-        image_size=28,
-        image_channels=image_channels,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,13 @@ class Tanh:
 
 
 LayerSpec = Conv | ConvTranspose | Linear | BatchNorm | LeakyReLU | ReLU | Tanh
+
+
+class Networks(NamedTuple):
+    """The layers of both networks, in the order in which they are applied."""
+
+    generator: tuple[LayerSpec, ...]
+    discriminator: tuple[LayerSpec, ...]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from common.config import TrainConfig
 from common.networks import families
-from common.networks.layers import Architecture
+from common.networks.layers import Networks
 
 
 class Preset(NamedTuple):
-    """One entry of `PRESETS`; a test builds every network at an eighth of its width."""
+    """All that a preset is: `recipe.image_size` is the size of the images that its networks make."""
 
-    network: Callable[..., Architecture]
+    network: Callable[..., Networks]
     width: int  # channels of the narrowest hidden layer
     recipe: TrainConfig
 

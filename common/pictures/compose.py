@@ -125,12 +125,12 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def image_grid(images: np.ndarray, *, num_columns: int, gap: int = 2) -> np.ndarray:
-    """Lay (N, S, S[, 3]) out row by row on black: one picture (H, W[, 3])."""
+def image_grid(images: np.ndarray, *, num_columns: int, gap: int = 2, level: int = 0) -> np.ndarray:
+    """Lay (N, S, S[, 3]) out row by row on one grey level, black by default: one picture (H, W[, 3])."""
     num_images, size = images.shape[:2]
     num_rows = math.ceil(num_images / num_columns)
     cell = size + gap
-    grid = np.zeros((num_rows * cell + gap, num_columns * cell + gap, *images.shape[3:]), np.uint8)
+    grid = np.full((num_rows * cell + gap, num_columns * cell + gap, *images.shape[3:]), level, np.uint8)
     for index, image in enumerate(images):
         top, left = (gap + cell * position for position in divmod(index, num_columns))
         grid[top : top + size, left : left + size] = image

@@ -16,6 +16,13 @@ LINE = 32  # from one line of words to the next
 DARK, PALE, ACCENT = "#23272e", "#4a505a", "#c2410c"
 
 
+def figure_png(figure: Figure) -> bytes:
+    """Without the version of what drew it, which would make equal pictures unequal files."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=figure.dpi, facecolor="white", metadata={"Software": None})
+    return content.getvalue()
+
+
 def enlarge(images: np.ndarray) -> np.ndarray:
     """Images (N, S, S) by the largest whole number that leaves them within a cell, so that none is blurred."""
     return enlarged_each(images, up_to=CELL_PIXELS)
@@ -29,9 +36,10 @@ class Drawing:
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
 
     def image(self, picture: np.ndarray, left: int, top: int) -> None:
-        """Place a uint8 picture (H, W), pixel by pixel."""
+        """Place a uint8 picture (H, W[, 3]), pixel by pixel."""
         bottom = self.height - top - picture.shape[0]
-        self.figure.figimage(np.stack([picture] * 3, axis=-1), xo=left, yo=bottom)
+        in_colour = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1)
+        self.figure.figimage(in_colour, xo=left, yo=bottom)
 
     def frame(self, left: int, top: int, side: int, *, thickness: int = 6) -> None:
         """A coloured frame around a square."""
@@ -57,7 +65,5 @@ class Drawing:
         self.figure.text(*at, text, fontsize=size, weight=weight, color=color, ha=align, va="center", parse_math=False)
 
     def png(self) -> bytes:
-        """The sheet; without the version of what drew it, which would make equal pictures unequal files."""
-        content = io.BytesIO()
-        self.figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-        return content.getvalue()
+        """The sheet as a file."""
+        return figure_png(self.figure)

@@ -1,14 +1,15 @@
 """Both losses over the steps of one run, as a PNG."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from common.pictures.drawing import figure_png
 from common.records.folder import LOSSES_HEADER
 
 DPI = 150
@@ -31,6 +32,14 @@ def smoothing_window(num_steps: int) -> int:
     return max(1, num_steps // 100)
 
 
+def plot_smoothed(axes: Axes, steps: np.ndarray, values: np.ndarray, *, color: str, **style: Any) -> None:
+    """Every step faint, their moving average bold and above all that is faint."""
+    window = smoothing_window(len(steps))
+    axes.plot(steps, values, color=color, linewidth=0.5, alpha=0.25, zorder=1.9)
+    averages = (np.convolve(each, np.ones(window) / window, mode="valid") for each in (steps, values))
+    axes.plot(*averages, color=color, linewidth=1.6, **style)
+
+
 def draw_losses(rows: Sequence[tuple[float, ...]], title: str) -> bytes:
     """A PNG of rows of losses.csv: every step faint, their moving average bold; all but the highest 1 % in view."""
     table = np.array(rows, dtype=np.float64)
@@ -41,11 +50,7 @@ def draw_losses(rows: Sequence[tuple[float, ...]], title: str) -> bytes:
         figure = Figure(figsize=(7, 3.8), layout="constrained", dpi=DPI)
         axes = figure.add_subplot()
         for name, colour in COLOURS.items():
-            axes.plot(steps, columns[name], color=colour, linewidth=0.5, alpha=0.25)
-            smooth_steps, smooth = (
-                np.convolve(values, np.ones(window) / window, mode="valid") for values in (steps, columns[name])
-            )
-            axes.plot(smooth_steps, smooth, color=colour, linewidth=1.6, label=LABELS[name])
+            plot_smoothed(axes, steps, columns[name], color=colour, label=LABELS[name])
         average = f"; bold: moving average over {window} steps" if window > 1 else ""
         axes.set_title(title, weight="bold")
         axes.set_xlabel(f"step ({round(steps[-1] / last_epoch)} to an epoch){average}")
@@ -55,6 +60,4 @@ def draw_losses(rows: Sequence[tuple[float, ...]], title: str) -> bytes:
         axes.set_ylim(0, 1.1 * np.percentile(losses, 99) or 1)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2, borderaxespad=0)  # beside the title
-        content = io.BytesIO()
-        figure.savefig(content, format="png", facecolor="white", dpi=DPI)
-    return content.getvalue()
+        return figure_png(figure)

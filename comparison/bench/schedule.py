@@ -47,7 +47,7 @@ class Bench:
 
     def roof(self, framework: str) -> dict[str, Any]:
         """GFLOP/s of one framework's matrix multiplication by precision and size, and where it ran."""
-        return self._measure(framework, f"the roof of {framework}", ["--roof"], None)
+        return self._measure(framework, f"the best matrix multiply of {framework}", ["--roof"], None)
 
     def train(self, arm: Arm, config: TrainConfig, folder: Path, *, num_epochs: int) -> Iterator[Epoch]:
         """Train one arm from the start, a process an epoch, each scored quickly."""

@@ -17,7 +17,8 @@ from comparison.report.bench_words import headlines, notices, write_json, write_
 PROGRAM = "python compare.py bench"
 DESCRIPTION = (
     "Time a training step in both frameworks: fresh processes that take turns, a control against itself first, "
-    "intervals of ratios, the processor's measured roof, and no ratio unless the configuration's certificate holds."
+    "intervals of ratios, the processor's best matrix multiply, and no ratio unless the configuration's certificate "
+    "holds."
 )
 TABLE_WIDTH = 120
 

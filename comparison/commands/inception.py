@@ -1,38 +1,35 @@
 """`python compare.py inception SAMPLES.npz|RUN_FOLDER`: Inception FID and KID, for comparison with published values."""
 
+import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
 from common.data.datasets import load_dataset
 from common.errors import UserError
 from common.evaluation import digit_images, read_samples
-from common.evaluation.samples import DIGIT_SIZE, NUM_STANDARD, round_trip, some_of
+from common.evaluation.samples import NUM_STANDARD, round_trip, some_of
 from common.options import check_result_file, parse_flags
 from common.records.folder import write_atomically
 from comparison.run_both import FRAMEWORKS
 
-if TYPE_CHECKING:
-    from comparison.inception_features import Distances, Extractor
-
-
 PROGRAM = "python compare.py inception"
 DESCRIPTION = (
     "Inception FID and KID of generated digits against equally many MNIST test digits, by torch-fidelity 0.4 on the "
-    "CPU: grey tiled to RGB, TensorFlow 1's bilinear resize. Only 10,000 samples and the real weights are comparable "
-    "with published values. Expect a third of a second for each image on one core, and as many real images as samples."
+    "CPU: grey tiled to RGB, TensorFlow 1's bilinear resize. Only 10,000 samples are comparable with published values. "
+    "Expect a third of a second for each image on one core, and as many real images as samples."
 )
 EXTRA = "dcgan-twins[inception]"
+# Of the file by which all published values were made; its first eight digits are in its name.
+WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+SUBSET_SIZE = 1_000  # torch-fidelity's own; smaller sets take smaller subsets
 MIN_NUM = 4  # two subsets of two for the kernel distance
 PUBLISHED = "Lucic et al. 2018"
 PUBLISHED_VALUES = "MNIST, the best of a wide search for each loss: NS-GAN 6.8 ± 0.5, WGAN 6.7 ± 0.4"
@@ -46,26 +43,13 @@ class InceptionOptions:
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SAMPLES.npz|RUN_FOLDER")]
     """An .npz file with uint8 `images` (N, S, S), a run folder, or a comparison's folder, of which both are scored."""
     inception_weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """torch-fidelity's weights-inception-2015-12-05-6726825d.pth; if not given, torch-fidelity's own download."""
+    """Your copy of torch-fidelity's weights-inception-2015-12-05-6726825d.pth; nothing is downloaded."""
     num: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Score N of the samples only, against N test digits: a quick look that compares with nothing published."""
     resized: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Images of 29 to 35 px are of a model of enlarged digits: resize them to 28 px instead of cropping a border."""
-    precision: Literal["float32", "float64"] = "float32"
-    """float64 makes the features independent of the batch size, and takes two to three times as long."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the result as JSON."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One file of samples: how many, of which size, and how far from as many real digits."""
-
-    path: Path
-    num_images: int
-    image_size: int
-    is_standard: bool
-    distances: "Distances"
 
 
 def inception(arguments: Sequence[str]) -> int:
@@ -74,19 +58,26 @@ def inception(arguments: Sequence[str]) -> int:
     check_result_file(options.json)
     samples = {path: _first(read_samples(path), options.num) for path in find_samples(options.path)}
     try:
-        from comparison.inception_features import load_extractor
+        from torch_fidelity import __version__
     except ImportError as error:
         raise UserError(f"Inception features need what is not installed ({error}): pip install '{EXTRA}'") from None
-    extractor = load_extractor(options.inception_weights, options.precision)
-    console = Console()
-    scores = score(samples, extractor, console, resized=options.resized)
-    show(scores, extractor, console)
+    weights = check_weights(options.inception_weights)
+    print(f"Features of {2 * sum(map(len, samples.values())):,} images at most, on the CPU ...", flush=True)
+    with TemporaryDirectory() as cache:
+        sets = [
+            {"path": str(path), **score(images, weights, Path(cache), resized=options.resized)}
+            for path, images in samples.items()
+        ]
+    for found in sets:
+        fid, kid, spread = (found[f"inception_{name}"] for name in ("fid", "kid", "kid_spread"))
+        print(f"{found['path']} ({found['num_generated']:,} samples): FID {fid:.2f}, KID {kid:.5f} ± {spread:.5f}")
+    if all(found["comparable_to"] for found in sets):
+        print(f"Comparable to {PUBLISHED} ({PUBLISHED_VALUES}; {PROTOCOL}).")
+    else:
+        print(f"Not comparable to published values, which are of {PROTOCOL}.")
     if options.json is not None:
-        content = json.dumps(as_json(scores, extractor, options.precision), indent=2, allow_nan=False) + "\n"
-        try:
-            write_atomically(options.json, content.encode())
-        except OSError as error:
-            raise UserError(f"--json: {options.json} cannot be written ({error.strerror})") from None
+        result = {"weights_sha256": WEIGHTS_SHA256, "library": f"torch-fidelity {__version__}", "sets": sets}
+        write_atomically(options.json, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     return 0
 
 
@@ -100,89 +91,62 @@ def find_samples(path: Path) -> list[Path]:
     return found
 
 
-def score(
-    samples: dict[Path, np.ndarray], extractor: "Extractor", console: Console, *, resized: bool = False
-) -> list[Score]:
-    """Real digits take the way of the samples through their size, so that resizing alone costs nothing."""
-    from comparison.inception_features import compute_distances
+def check_weights(path: Path | None) -> Path:
+    """The file, if it is the published one: torch-fidelity unpickles it, which runs whatever code another one holds."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
+    if path is None:
+        raise UserError(f"no weights: pass --inception-weights FILE, your copy of {URL_INCEPTION_V3}")
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"--inception-weights: {path} cannot be read ({error.strerror}): name a copy of {URL_INCEPTION_V3}"
+        ) from None
+    if sha256 != WEIGHTS_SHA256:
+        raise UserError(f"--inception-weights: {path} is another file than {URL_INCEPTION_V3} (by its SHA-256)")
+    return path
+
+
+def score(images: np.ndarray, weights: Path, cache: Path, *, resized: bool) -> dict[str, Any]:
+    """FID and KID of samples (N, S, S); real digits take the way through S, so that resizing alone costs nothing.
+
+    `cache` is a folder in which the features of the real digits wait for the next samples of that number and size.
+    """
+    import torch
+    from torch.utils.data import Subset
+    from torch_fidelity import calculate_metrics
+
+    def dataset(digits: np.ndarray) -> Any:
+        pixels: Any = torch.from_numpy(digits.copy())[:, None].expand(-1, 3, -1, -1)
+        return Subset(pixels, range(len(digits)))
+
+    num_images, size = images.shape[:2]
     test_digits = load_dataset("mnist").test_images
-    shapes = {images.shape[:2] for images in samples.values()}
-    real_digits = {(num, size): round_trip(some_of(test_digits, num), size, resized=resized) for num, size in shapes}
-    total = sum(len(images) for images in (*samples.values(), *real_digits.values()))
-    _say(console, f"Features of {total:,} images on the CPU ...")
-    scores = []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("images", total=total)
-
-        def extract(images: np.ndarray) -> Any:
-            return extractor.extract(images, lambda count: bar.advance(task, count))
-
-        real = {key: extract(digits) for key, digits in real_digits.items()}
-        for path, images in samples.items():
-            key = num_images, image_size = len(images), images.shape[1]
-            is_standard = num_images == NUM_STANDARD and np.array_equal(real_digits[key], test_digits)
-            distances = compute_distances(extract(digit_images(images, resized=resized)), real[key])
-            scores.append(Score(path, num_images, image_size, is_standard, distances))
-    return scores
-
-
-def show(scores: Sequence[Score], extractor: "Extractor", console: Console) -> None:
-    """The numbers, under the name that the weights earn them, and what they may be compared with."""
-    names = ("Inception FID", "KID") if extractor.is_inception else ("distance in unknown features", "squared MMD")
-    if not extractor.is_inception:
-        _say(console, f"{_warning(extractor)}.", style="bold red")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("samples", overflow="fold")
-    for name in ("number", *names, "± over subsets"):
-        table.add_column(name, justify="right")
-    for found in scores:
-        frechet_distance, kernel_distance, spread, _ = found.distances
-        cells = (f"{found.num_images:,}", f"{frechet_distance:.2f}", f"{kernel_distance:.5f}", f"{spread:.5f}")
-        table.add_row(Text(str(found.path)), *cells)
-    console.print(table)
-    for size in sorted({found.image_size for found in scores} - {DIGIT_SIZE}):
-        _say(console, f"Samples of {size} px were brought to {DIGIT_SIZE} px, real digits there and back.")
-    if not extractor.is_inception:
-        return
-    if all(found.is_standard for found in scores):
-        _say(console, f"Comparable to {PUBLISHED} ({PUBLISHED_VALUES}; {PROTOCOL}).")
-    else:
-        _say(console, f"Not comparable to published values, which are of {PROTOCOL}.", style="yellow")
-
-
-def as_json(scores: Sequence[Score], extractor: "Extractor", precision: str) -> dict[str, Any]:
-    """What is printed; the keys say Inception only if the weights are Inception's."""
-    from torch_fidelity import __version__
-
-    from comparison.inception_features import NUM_SUBSETS, SUBSET_SEED
-
-    is_inception = extractor.is_inception
-    names = ("inception_fid", "inception_kid") if is_inception else ("unknown_weights_fd", "unknown_weights_mmd2")
-    distance_name, kernel_distance_name = names
+    real_digits = round_trip(some_of(test_digits, num_images), size, resized=resized)
+    is_standard = num_images == NUM_STANDARD and np.array_equal(real_digits, test_digits)
+    found = calculate_metrics(
+        input1=dataset(digit_images(images, resized=resized)),
+        input2=dataset(real_digits),
+        input2_cache_name=f"mnist-{num_images}-{size}",
+        cache_root=str(cache),
+        feature_extractor_weights_path=str(weights),
+        fid=True,
+        kid=True,
+        kid_subset_size=min(SUBSET_SIZE, num_images // 2),
+        cuda=False,
+        save_cpu_ram=True,  # no worker processes
+        verbose=sys.stderr.isatty(),
+    )
     return {
-        "features": "Inception" if is_inception else "unknown weights",
-        "warning": None if is_inception else _warning(extractor),
-        "weights_sha256": extractor.sha256,
-        "library": f"torch-fidelity {__version__}",
-        "precision": precision,
-        "reference": "MNIST test digits",
-        "num_subsets": NUM_SUBSETS,
-        "subset_seed": SUBSET_SEED,
-        "sets": [
-            {
-                "path": str(found.path),
-                "num_generated": found.num_images,
-                "num_real": found.num_images,
-                "image_size": found.image_size,
-                "comparable_to": PUBLISHED if is_inception and found.is_standard else None,
-                distance_name: found.distances.frechet_distance,
-                kernel_distance_name: found.distances.kernel_distance,
-                f"{kernel_distance_name}_spread": found.distances.kernel_distance_spread,
-                "subset_size": found.distances.subset_size,
-            }
-            for found in scores
-        ],
+        "num_generated": num_images,
+        "num_real": num_images,
+        "image_size": size,
+        "comparable_to": PUBLISHED if is_standard else None,
+        "inception_fid": found["frechet_inception_distance"],
+        "inception_kid": found["kernel_inception_distance_mean"],
+        "inception_kid_spread": found["kernel_inception_distance_std"],
     }
 
 
@@ -190,11 +154,3 @@ def _first(images: np.ndarray, num: int | None) -> np.ndarray:
     if num is not None and not MIN_NUM <= num <= len(images):
         raise UserError(f"--num is {num}: choose {MIN_NUM} to {len(images):,}, or leave it out for all samples")
     return images if num is None else some_of(images, num)
-
-
-def _warning(extractor: "Extractor") -> str:
-    return f"these are not the Inception weights (SHA-256 {extractor.sha256[:12]}...): the numbers mean nothing"
-
-
-def _say(console: Console, text: str, *, style: str = "") -> None:
-    console.print(Text(text, style=style), soft_wrap=True)

@@ -4,70 +4,55 @@ Each file is what `compare.py parity --json FILE` wrote: a certificate, or with 
 recorded already, a climb of the same preset and variant or the bugs, stays unless a file of it is named.
 """
 
-import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.commands.dispatch import report_errors
-from common.errors import UserError
 from comparison.parity.certificate import worst_of_each_rung
 from comparison.parity.ladder import RUNGS
+from comparison.publish.page import RESULTS, part, read_result, replace_parts, run_publisher
 from comparison.report.parity import parity_rows
-from comparison.text import tolerance
+from comparison.text import markdown, tolerance
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results" / "parity.md"
-SUMMARY_HEAD = (
-    "| preset | variant | parameters (G / D) | batch | ladder | measurements | verdict |",
-    "| --- | --- | --- | --- | --- | --- | --- |",
-)
+PAGE = RESULTS / "parity.md"
+SUMMARY_HEAD = ("preset", "variant", "parameters (G / D)", "batch", "ladder", "measurements", "verdict")
 BUGS_HEAD = "## Planted bugs"
-START, END = "<!-- recorded: made by python -m comparison.publish.parity, do not edit -->", "<!-- end of recorded -->"
 
 
 class Climb(NamedTuple):
     """One certificate on the page: its line in the summary, and its section."""
 
-    summary: str
+    summary: tuple[str, ...]
     section: str
 
 
-def main() -> int:
+def publish(paths: list[Path]) -> None:
     """Replace the recorded part of the page; what is written around it by hand stays."""
-    if len(sys.argv) < 2:
-        raise UserError(f"name the files: {(__doc__ or '').split(':')[0]}")
-    files = [json.loads(Path(argument).read_text(encoding="utf-8")) for argument in sys.argv[1:]]
+    files = [read_result(path, "name what compare.py parity --json wrote") for path in paths]
     bugs = next((found for found in files if "detections" in found), None)
     certificates = [found for found in files if "rungs" in found]
-    page = RESULTS.read_text(encoding="utf-8")
-    before, rest = page.split(START)
-    old, after = rest.split(END)
+    old = part(PAGE.read_text(encoding="utf-8"), "recorded")[2]
     climbs = old_climbs(old) | {_title(found): Climb(summary(found), climb(found)) for found in certificates}
-    head = "\n".join([*SUMMARY_HEAD, *(found.summary for found in climbs.values())])
-    bugs_section = matrix(bugs) if bugs else old[old.index(BUGS_HEAD) :].strip()
-    recorded = "\n\n".join([head, *(found.section for found in climbs.values()), bugs_section])
-    RESULTS.write_text(f"{before}{START}\n\n{recorded}\n\n{END}{after}", encoding="utf-8")
-    return 0
+    head = markdown([SUMMARY_HEAD, *(found.summary for found in climbs.values())])
+    bugs_section = matrix(bugs) if bugs else old[old.index(BUGS_HEAD) :]
+    replace_parts(PAGE, {"recorded": "\n\n".join([head, *(c.section for c in climbs.values()), bugs_section])})
 
 
 def old_climbs(recorded: str) -> dict[str, Climb]:
     """What the page has, by its headings."""
-    summaries = {
-        ", ".join(line.split(" | ")[:2]).removeprefix("| "): line
-        for line in recorded.splitlines()
-        if line.startswith("| ") and line.count(" | ") == SUMMARY_HEAD[0].count(" | ") and line not in SUMMARY_HEAD
-    }
-    sections = re.findall(r"^### (.+?)\n\n(.+?)(?=\n\n#)", recorded, re.MULTILINE | re.DOTALL)
-    return {title: Climb(summaries[title], f"### {title}\n\n{text}") for title, text in sections}
+    table = recorded.strip().split("\n\n")[0].splitlines()[2:]
+    rows = [tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in table]
+    sections = re.findall(r"^(### .+?\n\n.+?)(?=\n\n#)", recorded, re.MULTILINE | re.DOTALL)
+    return {f"{row[0]}, {row[1]}": Climb(row, section) for row, section in zip(rows, sections, strict=True)}
 
 
-def summary(found: Mapping[str, Any]) -> str:
+def summary(found: Mapping[str, Any]) -> tuple[str, ...]:
     """A certificate in one line."""
     config, counts = found["config"], found["num_parameters"]
     failed = sum(not rung["holds"] for rung in found["rungs"])
-    cells = [
+    return (
         config["preset"],
         config["variant"],
         f"{counts['generator']:,} / {counts['discriminator']:,}",
@@ -75,8 +60,7 @@ def summary(found: Mapping[str, Any]) -> str:
         "quick" if found["quick"] else "whole",
         str(len(found["rungs"])),
         "every rung holds" if not failed else f"**{failed} do not hold**",
-    ]
-    return f"| {' | '.join(cells)} |"
+    )
 
 
 def climb(found: Mapping[str, Any]) -> str:
@@ -84,40 +68,34 @@ def climb(found: Mapping[str, Any]) -> str:
     rows = parity_rows(worst_of_each_rung(found["rungs"]))
     threads = f"{found['num_threads']} thread{'s' if found['num_threads'] > 1 else ''}"
     made = f"Ladder {found['ladder_hash'][:12]}, sources {found['source_hash'][:12]}, {threads}."
-    lines = [f"### {_title(found)}", "", made, "", "| rung | float64 | float32 |", "| --- | --- | --- |"]
-    return "\n".join([*lines, *(f"| {row.label} | {' | '.join(row.cells)} |" for row in rows)])
+    table = markdown([("rung", "float64", "float32"), *((row.label, *row.cells) for row in rows)])
+    return f"### {_title(found)}\n\n{made}\n\n{table}"
 
 
 def matrix(bugs: Mapping[str, Any]) -> str:
     """Bugs down, rungs across, and the edit that plants each."""
     caught = sum(detection["rung"] is not None for detection in bugs["detections"])
-    numbers = " | ".join(map(str, range(len(RUNGS))))
-    lines = [
-        BUGS_HEAD,
-        "",
-        f"{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches each. "
-        "Where there is no number, shapes no longer fit each other.",
-        "",
-        f"| bug | planted in | {numbers} | measured |",
-        f"| --- | --- | {' | '.join('---' for _ in RUNGS)} | --- |",
-    ]
+    rungs = range(len(RUNGS))
+    rows, edits = [("bug", "planted in", *map(str, rungs), "measured")], []
     for found in bugs["detections"]:
-        marks = " | ".join("x" if found["rung"] == rung else "" for rung in range(len(RUNGS)))
+        marks = ("x" if found["rung"] == rung else "" for rung in rungs)
         measured = (
             "no number" if found["measured"] is None else f"{found['measured']:.1e} of {tolerance(found['tolerance'])}"
         )
-        lines.append(f"| {found['bug']} | {found['file']} | {marks} | {measured} |")
-    lines += ["", "What each edit is:", ""]
-    for found in bugs["detections"]:
-        edits = "; ".join(
-            f"`{_one_line(edit['before'])}` becomes `{_one_line(edit['after'])}`"
-            if edit["after"]
-            else f"`{_one_line(edit['before'])}` is removed"
-            for edit in found["edits"]
-        )
+        rows.append((found["bug"], found["file"], *marks, measured))
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"
-        lines.append(f"- {found['bug']}: {edits}{config if found['config'] else ''}")
-    return "\n".join(lines)
+        made = "; ".join(map(_edit, found["edits"]))
+        edits.append(f"- {found['bug']}: {made}{config if found['config'] else ''}")
+    return (
+        f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches "
+        "each. Where there is no number, shapes no longer fit each other.\n\n"
+        f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
+    )
+
+
+def _edit(edit: Mapping[str, str]) -> str:
+    becomes = f"becomes `{_one_line(edit['after'])}`" if edit["after"] else "is removed"
+    return f"`{_one_line(edit['before'])}` {becomes}"
 
 
 def _title(found: Mapping[str, Any]) -> str:
@@ -129,4 +107,4 @@ def _one_line(code: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(report_errors("python -m comparison.publish.parity", main))
+    sys.exit(run_publisher(__doc__, publish, num_paths=range(1, 100)))

@@ -5,48 +5,32 @@ the one of the author's step from docs/results/author_step.json, which scripts/t
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
-from common.commands.dispatch import report_errors
 from common.errors import UserError
 from common.networks.presets import PRESETS
-from common.records.folder import FRAMEWORK_NAMES
+from common.records.folder import FRAMEWORK_NAMES, read_json, write_atomically
 from comparison.publish import systems_tables
+from comparison.publish.page import RESULTS, ROOT, replace_parts, run_publisher
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE, RECORDS = DOCS / "systems.md", DOCS / "results" / "systems.json"
-AUTHOR_STEP = DOCS / "results" / "author_step.json"
+RECORDS, AUTHOR_STEP = RESULTS / "systems.json", RESULTS / "author_step.json"
 PRESET_NAMES = [name for name in PRESETS if name.startswith("seed") or name == "paper64-rgb"]
 WATCHED = ["seed001", "seed001-no-batchnorm", "seed004", "seed004-ttur", "seed004-mlp", "seed004-mlp-ttur"]
 
 
-def main() -> int:
-    """Replace what stands between each pair of markers; the words around them stay."""
-    if sys.argv[1:] in (["-h"], ["--help"]):
-        print(__doc__)
-        return 0
-    if len(sys.argv) > 2:
-        raise UserError(f"name one folder, or none: {(__doc__ or '').split(':')[0]}")
-    if len(sys.argv) == 2:
-        collect(Path(sys.argv[1]))
-    records = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
-    text = PAGE.read_text(encoding="utf-8")
-    for name, table in tables(records).items():
-        block = re.compile(rf"(<!-- {name}: .*?-->\n).*?(\n<!-- end of {name} -->)", re.DOTALL)
-        assert block.search(text), f"docs/systems.md has lost its markers of {name}"
-        text = block.sub(lambda match, table=table: f"{match[1]}{table}{match[2]}", text)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+def publish(folders: list[Path]) -> None:
+    """Replace the page's tables, with the records of the folder if one is named."""
+    for folder in folders:
+        collect(folder)
+    replace_parts(ROOT / "docs" / "systems.md", tables(read_json(RECORDS)))
 
 
 def tables(records: systems_tables.Records) -> dict[str, str]:
     """Marker to Markdown."""
     unmeasured = ("results", "author's step", "GAN against DCGAN", "epochs", "first steps")
     found = dict.fromkeys(unmeasured, "Not measured yet.") | {"networks": systems_tables.networks_table(PRESET_NAMES)}
-    if AUTHOR_STEP.exists():
-        step = json.loads(AUTHOR_STEP.read_text(encoding="utf-8"))
+    if step := read_json(AUTHOR_STEP):
         found["author's step"] = systems_tables.author_step_table(step)
     if not records:
         return found
@@ -60,21 +44,16 @@ def tables(records: systems_tables.Records) -> dict[str, str]:
 
 def collect(folder: Path) -> None:
     """Add the folder's records to those that are kept."""
-    records = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
+    records = read_json(RECORDS)
     if not any(folder.glob("*/*/record.json")):
         raise UserError(f"{folder} holds no record.json: name what train_systems.py had as --output")
     for preset in PRESET_NAMES:
-        found = {framework: folder / preset / framework / "record.json" for framework in FRAMEWORK_NAMES}
-        runs = {
-            framework: json.loads(path.read_text(encoding="utf-8"))
-            for framework, path in found.items()
-            if path.exists()
-        }
-        if runs:
+        found = {framework: read_json(folder / preset / framework / "record.json") for framework in FRAMEWORK_NAMES}
+        if runs := {framework: record for framework, record in found.items() if record}:
             records[preset] = records.get(preset, {}) | runs
     ordered = {preset: records[preset] for preset in PRESET_NAMES if preset in records}
-    RECORDS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+    write_atomically(RECORDS, (json.dumps(ordered, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
-    sys.exit(report_errors("python -m comparison.publish.systems", main))
+    sys.exit(run_publisher(__doc__, publish, num_paths=range(2)))

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.errors import UserError
+from common.evaluation.catalogue import HEADLINE_METRICS, METRICS
 from common.networks.build import build_architecture, count_parameters
 from common.networks.layers import (
     Architecture,
@@ -27,12 +28,6 @@ from comparison.text import NOTHING, markdown, number
 Record = Mapping[str, Any]
 Value = Callable[[Record], float | None]
 Records = Mapping[str, Mapping[str, Record]]  # preset -> framework -> record
-RESULT_METRICS = {
-    "frechet_distance": "Fréchet distance",
-    "coverage": "coverage",
-    "mnist_score": "score",
-    "class_kl": "KL",
-}
 # What each document says came out; one that shows pictures alone claims no number.
 AUTHORS_REPORT = {
     "seed000": "25 s an epoch on an M1, 46 s at batch 64; digits with variation, some not perfect",
@@ -72,16 +67,14 @@ def networks_table(presets: Sequence[str]) -> str:
     rows = [("preset", "generator", "discriminator", "parameters (G / D)")]
     for preset in presets:
         architecture = architecture_of_preset(preset)
-        counts = count_parameters(architecture)
-        rows.append(
-            (
-                f"`{preset}`",
-                layers(architecture.generator),
-                layers(architecture.discriminator),
-                f"{counts['generator']:,} / {counts['discriminator']:,}",
-            )
-        )
+        networks = (layers(architecture.generator), layers(architecture.discriminator))
+        rows.append((f"`{preset}`", *networks, num_parameters(architecture)))
     return markdown(rows)
+
+
+def num_parameters(architecture: Architecture) -> str:
+    """`generator's / discriminator's`."""
+    return " / ".join(f"{count:,}" for count in count_parameters(architecture).values())
 
 
 def recipe(config: TrainConfig) -> str:
@@ -99,22 +92,15 @@ def results_table(records: Records) -> str:
 
     Raises UserError where the two frameworks were not trained alike.
     """
-    heads = [f"{title} (PyTorch / JAX)" for title in ("seconds an epoch", *RESULT_METRICS.values())]
-    rows: list[Sequence[str]] = [("preset", "recipe", "its author reports", "trained", *heads)]
+    titles = ("seconds an epoch", *(METRICS[name].title for name in HEADLINE_METRICS))
+    rows = [("preset", "recipe", "its author reports", "trained", *(f"{title} (PyTorch / JAX)" for title in titles))]
     for preset, runs in records.items():
-        rows.append(
-            (
-                f"`{preset}`",
-                recipe(PRESETS[preset].recipe),
-                AUTHORS_REPORT.get(preset, NOTHING),
-                trained(preset, runs),
-                pair(runs, seconds_per_epoch),
-                *(pair(runs, lambda run, name=name: run["metrics"][name]["value"]) for name in RESULT_METRICS),
-            )
-        )
+        how = (recipe(PRESETS[preset].recipe), AUTHORS_REPORT.get(preset, NOTHING), trained(preset, runs))
+        measured = (pair(runs, value) for value in (seconds_per_epoch, *map(metric, HEADLINE_METRICS)))
+        rows.append((f"`{preset}`", *how, *measured))
     floors = {run["config"]["image_size"]: run["metrics"] for runs in records.values() for run in runs.values()}
     for size, metrics in sorted(floors.items()):
-        values = (number(metrics[name]["floor"]) for name in RESULT_METRICS)
+        values = (number(metrics[name]["floor"]) for name in HEADLINE_METRICS)
         rows.append((f"real digits, {size} px", "", "", "", "", *values))
     return markdown(rows)
 
@@ -142,25 +128,28 @@ def pair(runs: Mapping[str, Record], value: Value) -> str:
     return " / ".join(number(value(runs[name]) if name in runs else None) for name in FRAMEWORK_NAMES)
 
 
+def metric(name: str) -> Value:
+    """What the evaluator found at the end."""
+    return lambda run: run["metrics"][name]["value"]
+
+
 def trajectory_table(records: Records, presets: Sequence[str]) -> str:
     """By epoch: the generator's mean loss, D(G(z)), and the Fréchet distance of 2,000 samples (PyTorch / JAX).
 
     The first five epochs, then every fourth and the last.
     """
-    rows: list[Sequence[str]] = [
-        ("preset", "epoch", "generator loss", "discriminator loss", "D(G(z))", "Fréchet distance, N = 2,000")
-    ]
+    losses = {"generator_loss": "generator loss", "discriminator_loss": "discriminator loss", "fake_score": "D(G(z))"}
+    rows: list[Sequence[str]] = [("preset", "epoch", *losses.values(), "Fréchet distance, N = 2,000")]
     for preset in presets:
         runs = records.get(preset, {})
         num_epochs = min((len(run["quick_quality"]) for run in runs.values()), default=0)
-        shown = [epoch for epoch in range(1, num_epochs + 1) if epoch <= 5 or epoch % 4 == 0 or epoch == num_epochs]
-        for index in (epoch - 1 for epoch in shown):
-            cells = [
-                pair(runs, lambda run, name=name, index=index: run["epochs"][index][name])
-                for name in ("generator_loss", "discriminator_loss", "fake_score")
-            ]
-            distance = pair(runs, lambda run, index=index: run["quick_quality"][index].get("frechet_distance"))
-            rows.append((f"`{preset}`" if index == 0 else "", str(index + 1), *cells, distance))
+        for epoch in range(1, num_epochs + 1):
+            if epoch <= 5 or epoch % 4 == 0 or epoch == num_epochs:
+                found = {
+                    name: {**run["epochs"][epoch - 1], **run["quick_quality"][epoch - 1]} for name, run in runs.items()
+                }
+                measured = (pair(found, lambda run, name=name: run.get(name)) for name in (*losses, "frechet_distance"))
+                rows.append((f"`{preset}`" if epoch == 1 else "", str(epoch), *measured))
     return markdown(rows)
 
 
@@ -169,31 +158,29 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
     presets = (gan, dcgan)
     architectures = [architecture_of_preset(preset) for preset in presets]
     runs = [records.get(preset, {}) for preset in presets]
-    counts = [count_parameters(architecture) for architecture in architectures]
-
-    def measured(title: str, value: Value) -> tuple[str, ...]:
-        return (title, *(pair(found, value) for found in runs))
-
-    metric = {"coverage": "coverage", "precision": "precision", "smallest_class": "share of the rarest digit",
-              "frechet_distance": "Fréchet distance", "mnist_score": "MNIST score"}  # fmt: skip
-    rows = [
-        ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
-        ("generator", *(layers(architecture.generator) for architecture in architectures)),
-        ("discriminator", *(layers(architecture.discriminator) for architecture in architectures)),
-        ("upsampling", *(upsampling(architecture.generator) for architecture in architectures)),
-        ("parameters (G / D)", *(f"{count['generator']:,} / {count['discriminator']:,}" for count in counts)),
-        ("normalisation (G / D)", *(normalisation(architecture) for architecture in architectures)),
-        ("trained", *(trained(preset, found) for preset, found in zip(presets, runs, strict=True))),
-        measured("seconds an epoch", seconds_per_epoch),
-        measured("generator loss, last epoch", lambda run: run["epochs"][-1]["generator_loss"]),
-        measured("stability: its change from the epoch before", last_change),
-        measured("stability: Fréchet distance, worst relapse over the best epoch before", worst_relapse),
-        *(
-            measured(f"quality: {title}", lambda run, name=name: run["metrics"][name]["value"])
-            for name, title in metric.items()
-        ),
-    ]
-    return markdown(rows)
+    shown = ("coverage", "precision", "smallest_class", "frechet_distance", "mnist_score")
+    by_architecture: dict[str, Callable[[Architecture], str]] = {
+        "generator": lambda architecture: layers(architecture.generator),
+        "discriminator": lambda architecture: layers(architecture.discriminator),
+        "upsampling": lambda architecture: upsampling(architecture.generator),
+        "parameters (G / D)": num_parameters,
+        "normalisation (G / D)": normalisation,
+    }
+    by_run: dict[str, Value] = {
+        "seconds an epoch": seconds_per_epoch,
+        "generator loss, last epoch": lambda run: run["epochs"][-1]["generator_loss"],
+        "stability: its change from the epoch before": last_change,
+        "stability: Fréchet distance, worst relapse over the best epoch before": worst_relapse,
+        **{f"quality: {METRICS[name].title}": metric(name) for name in shown},
+    }
+    return markdown(
+        [
+            ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
+            *((title, *map(of, architectures)) for title, of in by_architecture.items()),
+            ("trained", *map(trained, presets, runs)),
+            *((title, *(pair(found, value) for found in runs)) for title, value in by_run.items()),
+        ]
+    )
 
 
 def last_change(run: Record) -> float | None:

@@ -1,6 +1,5 @@
 """The benchmark's figures."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.pictures.drawing import figure_png
 from comparison.report.figures import COLOURS, STYLE
 from comparison.text import number
 
@@ -34,12 +34,7 @@ def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
             figures["batch_sizes.png"] = _batch_sizes_figure(result)
         if result["quality"]:
             figures["quality.png"] = _quality_figure(result)
-        found = {}
-        for name, figure in figures.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", facecolor="white")
-            found[name] = buffer.getvalue()
-        return found
+        return {name: figure_png(figure) for name, figure in figures.items()}
 
 
 def _phases_figure(result: Mapping[str, Any]) -> Figure:

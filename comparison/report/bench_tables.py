@@ -1,12 +1,14 @@
 """The benchmark's tables, as rows of cells: a heading, then one row an arm, a ratio, an epoch, a batch size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from comparison.bench.verdicts import CACHES
 from comparison.report.bench_figures import PHASES
 from comparison.text import NOTHING, duration, memory, number, percentage
 
+Result = Mapping[str, Any]
+Table = list[Sequence[str]]
 # Which ratios are shown, if both arms are there: every one is in the JSON.
 SHOWN_RATIOS = (
     ("torch", "torch-idiomatic"),
@@ -20,74 +22,40 @@ SHOWN_RATIOS = (
 )
 
 
-def tables(result: Mapping[str, Any]) -> list[list[Sequence[str]]]:
+def tables(result: Result) -> list[Table]:
     """Those that have rows."""
     kinds = (arm_rows, ratio_rows, phase_rows, compilation_rows, batch_size_rows, quality_rows)
     return [rows for kind in kinds if len(rows := kind(result)) > 1]
 
 
-def arm_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
-    """Heading and one row an arm."""
-    rows: list[Sequence[str]] = [
-        (
-            "arm",
-            "ms a step (quartiles)",
-            "images/s",
-            "s an epoch",
-            "of the roof",
-            "first block",
-            "peak memory",
-        )
-    ]
-    batch_size = result["config"]["batch_size"]
-    images = result["num_images"] // batch_size * batch_size
-    for arm in result["arms"].values():
-        step = arm["milliseconds_per_step"]
-        rows.append(
-            (
-                arm["title"],
-                f"{number(step['median'])} ({number(step['low'])} to {number(step['high'])})",
-                number(arm["images_per_second"]),
-                number(images / arm["images_per_second"]),
-                percentage(arm["fraction_of_roof"]),
-                duration(arm["first_block_extra_seconds"]),
-                memory(arm["peak_memory_bytes"]),
-            )
-        )
-    return rows
+def arm_rows(result: Result) -> Table:
+    """What a step of each arm takes."""
+    columns = {
+        "ms a step (quartiles)": lambda arm: _quartiles(arm["milliseconds_per_step"]),
+        "images/s": lambda arm: number(arm["images_per_second"]),
+        "s an epoch": lambda arm: number(_images(result, result["config"]["batch_size"]) / arm["images_per_second"]),
+        "of the best matrix multiply": lambda arm: percentage(arm["fraction_of_roof"]),
+        "first block": lambda arm: duration(arm["first_block_extra_seconds"]),
+        "peak memory": lambda arm: memory(arm["peak_memory_bytes"]),
+    }
+    return _by_arm(result, columns, result["arms"])
 
 
-def phase_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+def phase_rows(result: Result) -> Table:
     """What comes before the steady state, and what is beside it."""
-    rows: list[Sequence[str]] = [
-        (
-            "arm",
-            *PHASES.values(),
-            "trace + compile in the first block",
-            "warm-up",
-            "gathering data, a step (not in ms a step)",
-            "generating, an image",
-        )
-    ]
-    for arm in result["arms"].values():
-        rows.append(
-            (
-                arm["title"],
-                *(duration(arm[name]) for name in PHASES),
-                duration(arm["compile_seconds"]),
-                duration(arm["warm_up_seconds"]),
-                duration(arm["data_seconds_per_step"]),
-                duration(arm["generate_seconds_per_image"]),
-            )
-        )
-    return rows
+    fields = {title: name for name, title in PHASES.items()} | {
+        "trace + compile in the first block": "compile_seconds",
+        "warm-up": "warm_up_seconds",
+        "gathering data, a step (not in ms a step)": "data_seconds_per_step",
+        "generating, an image": "generate_seconds_per_image",
+    }
+    columns = {title: lambda arm, name=name: duration(arm[name]) for title, name in fields.items()}
+    return _by_arm(result, columns, result["arms"])
 
 
-def ratio_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+def ratio_rows(result: Result) -> Table:
     """Of step times, and from which step on the slower start has paid."""
-    rows: list[Sequence[str]] = [
-        ("step time of", "relative to", "ratio (95 % interval)", "sameness rests on", "repaid at step")
-    ]
+    rows: Table = [("step time of", "relative to", "ratio (95 % interval)", "sameness rests on", "repaid at step")]
     for first, second in SHOWN_RATIOS:
         found = result["ratios"].get(f"{first}/{second}")
         if found is not None:
@@ -98,81 +66,70 @@ def ratio_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
     return rows
 
 
-def _repaid(result: Mapping[str, Any], first: str, second: str) -> str:
-    pair = "/".join(sorted((first, second)))
-    if pair not in result["break_even_steps"]:
-        return NOTHING
-    step = result["break_even_steps"][pair]
-    return "never" if step is None else f"{step:,}"
-
-
-def quality_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+def quality_rows(result: Result) -> Table:
     """After each epoch: seconds of training so far, and the quick score."""
-    rows: list[Sequence[str]] = [
-        (
-            "batch size",
-            "arm",
-            "epoch",
-            "s of training so far",
-            "+ compilation",
-            "Fréchet distance, N = 2,000",
-            "of real digits",
-        )
-    ]
+    rows: Table = [
+        ("batch size", "arm", "epoch", "s of training so far", "+ compilation", "Fréchet distance, N = 2,000",
+         "of real digits")
+    ]  # fmt: skip
     for entry in sorted(result["quality"], key=lambda entry: entry["batch_size"]):
         total = 0.0
         for epoch in entry["epochs"]:
             total += epoch["training_seconds"]
-            rows.append(
-                (
-                    str(entry["batch_size"]),
-                    result["arms"][entry["arm"]]["title"],
-                    str(epoch["epoch"]),
-                    number(total),
-                    number(total + entry["compile_seconds"]),
-                    number(epoch["frechet_distance"]),
-                    number(entry["floor"]),
-                )
-            )
+            measured = (total, total + entry["compile_seconds"], epoch["frechet_distance"], entry["floor"])
+            title = result["arms"][entry["arm"]]["title"]
+            rows.append((str(entry["batch_size"]), title, str(epoch["epoch"]), *map(number, measured)))
     return rows
 
 
-def compilation_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+def compilation_rows(result: Result) -> Table:
     """JAX's persistent cache: what it saves, and what the step that comes from it takes. One process each."""
-    rows: list[Sequence[str]] = [
-        (
-            "arm",
-            "trace + compile, empty cache",
-            "trace + compile, full cache",
-            "first block, empty cache",
-            "first block, full cache",
-            "ms a step, compiled",
-            "ms a step, from the cache",
-        )
-    ]
-    for name, found in result["compilation"].items():
-        rows.append(
-            (
-                result["arms"][name]["title"],
-                *(duration(found[f"{cache}_compile_seconds"]) for cache in CACHES),
-                *(duration(found[f"{cache}_first_block_extra_seconds"]) for cache in CACHES),
-                *(number(found[f"{cache}_milliseconds_per_step"]) for cache in CACHES),
-            )
-        )
-    return rows
+    empty, full = CACHES
+    columns = {
+        "trace + compile, empty cache": lambda found: duration(found[f"{empty}_compile_seconds"]),
+        "trace + compile, full cache": lambda found: duration(found[f"{full}_compile_seconds"]),
+        "first block, empty cache": lambda found: duration(found[f"{empty}_first_block_extra_seconds"]),
+        "first block, full cache": lambda found: duration(found[f"{full}_first_block_extra_seconds"]),
+        "ms a step, compiled": lambda found: number(found[f"{empty}_milliseconds_per_step"]),
+        "ms a step, from the cache": lambda found: number(found[f"{full}_milliseconds_per_step"]),
+    }
+    return _by_arm(result, columns, result["compilation"])
 
 
-def batch_size_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+def batch_size_rows(result: Result) -> Table:
     """No ratios: each size would need a certificate of its own."""
-    rows: list[Sequence[str]] = [("batch size", "arm", "ms a step", "images/s", "s an epoch")]
+    rows: Table = [("batch size", "arm", "ms a step", "images/s", "s an epoch")]
     for entry in result["batch_sizes"]:
         size, speed = entry["batch_size"], entry["images_per_second"]
-        step = number(entry["milliseconds_per_step"]["median"])
-        seconds = number(result["num_images"] // size * size / speed)
-        rows.append((str(size), result["arms"][entry["arm"]]["title"], step, number(speed), seconds))
+        measured = (entry["milliseconds_per_step"]["median"], speed, _images(result, size) / speed)
+        rows.append((str(size), result["arms"][entry["arm"]]["title"], *map(number, measured)))
     return rows
 
 
 def interval_text(found: Mapping[str, float]) -> str:
     """`0.67 (0.64 to 0.70)`."""
     return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def _by_arm(result: Result, columns: Mapping[str, Callable[[Any], str]], measured: Mapping[str, Any]) -> Table:
+    """One row for each arm that was measured, under its title."""
+    titles = {name: result["arms"][name]["title"] for name in measured}
+    body = [(titles[name], *(cell(found) for cell in columns.values())) for name, found in measured.items()]
+    return [("arm", *columns), *body]
+
+
+def _images(result: Result, batch_size: int) -> int:
+    """Of an epoch, in whole batches."""
+    return result["num_images"] // batch_size * batch_size
+
+
+def _quartiles(step: Mapping[str, float]) -> str:
+    return f"{number(step['median'])} ({number(step['low'])} to {number(step['high'])})"
+
+
+def _repaid(result: Result, first: str, second: str) -> str:
+    pair = "/".join(sorted((first, second)))
+    if pair not in result["break_even_steps"]:
+        return NOTHING
+    step = result["break_even_steps"][pair]
+    return "never" if step is None else f"{step:,}"

@@ -1,25 +1,29 @@
-"""The benchmark in words: headlines, what must be read with the numbers, and speed.md with its tables."""
+"""The benchmark in words: headlines, what must be read with the numbers; speed.md, and a section of the report."""
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from common.records.folder import FRAMEWORK_NAMES, write_atomically
+from common.errors import UserError
+from common.records.folder import FRAMEWORK_NAMES, read_json, write_atomically
+from common.records.recorded_run import Runs
 from comparison.report.bench_figures import FIGURES, draw
 from comparison.report.bench_tables import interval_text, tables
-from comparison.text import SHOWN_CPU_FLAGS, markdown, memory, number, percentage
+from comparison.text import SHOWN_CPU_FLAGS, Row, markdown, memory, number, percentage
 
 RESULT_FILE = "bench.json"
 ROOF_DRIFT = 0.05
+# What decides how fast a step is: a benchmark that differs from the runs in one of these says so.
+COMPARED = ("preset", "dataset", "image_size", "latent_dim", "batch_size", "generator_updates", "precision")
 SHOWN_PACKAGES = ("torch", "jax", "jaxlib", "flax", "optax")
 # What the columns mean; wherever the tables go, so do these.
 DEFINITIONS = {
     "ms a step": "the median over processes of each process's median block, and quartiles over processes. A block is "
     "the steps of one `train_chunk`, from images and latents that lie ready in memory to the one wait for all results",
-    "of the roof": "the layers' arithmetic, that of direct convolutions for both frameworks, over the best "
-    "matrix multiplication that any measured framework reaches in the same run, with as many threads and the same "
+    "of the best matrix multiply": "the layers' arithmetic, that of direct convolutions for both frameworks, over the "
+    "best that any measured framework reaches in a matrix multiply of the same run, with as many threads and the same "
     "precision. Where JAX's tuned form computes a convolution in Winograd's form (docs/decisions/0013) it does 9 of 16 "
     "multiplications: its share says how fast the step is, not how busy the processor, and may pass 100 %",
     "first block": "what the first block takes beyond a later one: trace + compile, and whatever else happens once, "
@@ -69,7 +73,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
 
 
 def notices(result: Mapping[str, Any]) -> list[str]:
-    """What must be read with the numbers: the control, the certificate, the roof, and who got no ratio."""
+    """What must be read with the numbers: the control, the certificate, the best multiply, and who got no ratio."""
     control, roof = result["control"], result["roof"]
     interval = interval_text({"median": control["ratio"], "low": control["low"], "high": control["high"]})
     found = [f"Control: {control['arm']} against itself {interval}"]
@@ -82,16 +86,15 @@ def notices(result: Mapping[str, Any]) -> list[str]:
     found += [f"That {name} does the same rests on {text}" for name, text in result["weaker_evidence"].items()]
     found += [f"Not measured: {text}" for text in result["failed"]]
     best = [f"{number(roof[f'{name}_gflops_per_second'])} GFLOP/s in {name}" for name in ("float32", "bfloat16")]
-    found.append(f"Roof, the best matrix multiplication of the measured frameworks: {' and '.join(best)}")
+    found.append(f"Best matrix multiply of the measured frameworks: {' and '.join(best)}")
     if result["quality"]:
         found.append(
             f"Quality is of one run each (seed {result['config']['seed']}), PyTorch's epochs before JAX's, "
             "with one learning rate at every batch size"
         )
     if roof["drift"] > ROOF_DRIFT:
-        found.append(
-            f"The roof moved by {percentage(roof['drift'])} from start to end: read shares of it with that in mind"
-        )
+        drift = percentage(roof["drift"])
+        found.append(f"The best multiply moved by {drift} from start to end: read shares of it with that in mind")
     return found
 
 
@@ -109,6 +112,64 @@ def write_report(folder: Path, result: Mapping[str, Any]) -> None:
         write_atomically(folder / "figures" / name, content)
     text = f"{definitions()}\n\n{page(result, [f'figures/{name}' for name in figures])}"
     write_atomically(folder / "speed.md", text.encode())
+
+
+class Section(NamedTuple):
+    """What both templates show; `figures` are file name to caption and PNG."""
+
+    headlines: Sequence[str]
+    conditions: str
+    notices: Sequence[str]
+    definitions: Mapping[str, str]
+    tables: Sequence["Rows"]
+    figures: Mapping[str, tuple[str, bytes]]
+
+
+class Rows(NamedTuple):
+    """One table."""
+
+    corner: str
+    headings: Sequence[str]
+    rows: Sequence[Row]
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Any]]) -> "Rows":
+        """The first row is its heading, the first column its labels."""
+        (corner, *headings), *body = rows
+        return cls(corner, headings, [Row(label, "", cells) for label, *cells in body])
+
+
+def read_section(folder: Path, runs: Runs) -> Section | None:
+    """None if the folder holds no benchmark; a file that `bench` cannot have written raises UserError."""
+    result = read_json(folder / RESULT_FILE)
+    if not result:
+        return None
+    try:
+        return Section(
+            headlines=headlines(result),
+            conditions=f"{title(result)}: {conditions(result)}",
+            notices=[*differences(result, runs), *notices(result)],
+            definitions=DEFINITIONS,
+            tables=[Rows.of(rows) for rows in tables(result)],
+            figures={name: (FIGURES[name], png) for name, png in draw(result).items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        raise UserError(
+            f"{folder / RESULT_FILE} is not what `compare.py bench` writes ({type(error).__name__}: {error}): "
+            f"delete it, or measure again with --output {folder}"
+        ) from None
+
+
+def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:
+    """What the benchmark and the runs do not have in common, though it decides how fast a step is."""
+    found = []
+    for run in runs.values():
+        names = [name for name in COMPARED if result["config"][name] != run.config.get(name)]
+        if names:
+            found.append(f"Another {', '.join(names)} was benchmarked than {run.name} was trained with")
+        if result["machine"]["source_hash"] != run.environment.get("source_hash"):
+            found.append(f"Other source files were benchmarked than {run.name} was trained with")
+    return found
 
 
 def page(result: Mapping[str, Any], figures: Sequence[str]) -> str:

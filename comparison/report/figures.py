@@ -1,6 +1,5 @@
 """The figures of the report, each as PNG bytes; a framework has one colour in all of them."""
 
-import io
 from typing import Any
 
 import matplotlib
@@ -10,10 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from common.data.datasets import load_dataset
+from common.pictures.drawing import DPI, figure_png
 from common.pictures.loss_curves import COLOURS as LOSS_COLOURS
-from common.pictures.loss_curves import smoothing_window
+from common.pictures.loss_curves import STYLE as LOSS_STYLE
+from common.pictures.loss_curves import plot_smoothed
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
-from comparison.report.image_panels import DPI, classes_figure, neighbours_figure, progress_figure, samples_figure
+from comparison.report.image_panels import classes_figure, neighbours_figure, progress_figure, samples_figure
 from comparison.report.summary import LOSS_COLUMNS, PARTED_AT, first_step_above, relative_difference
 
 COLOURS = {"torch": "#d1491a", "jax": "#1f5fbf", "real": "#8a8f98"}
@@ -24,24 +25,16 @@ TRACE_TITLES = {
     "real_score": "D(x): mean score of real images",
     "fake_score": "D(G(z)): mean score of generated images",
 }
-STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = LOSS_STYLE | {
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.edgecolor": "#9aa0a8",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e6ea",
     "grid.linewidth": 0.7,
     "xtick.color": "#4a505a",
     "ytick.color": "#4a505a",
-    "legend.frameon": False,
     "legend.fontsize": 10.5,
     "figure.dpi": DPI,
-    "savefig.dpi": DPI,
 }
 
 
@@ -66,7 +59,7 @@ def draw_figures(runs: Runs, real_images: np.ndarray) -> dict[str, bytes]:
             figures["neighbours.png"] = neighbours_figure(with_neighbours, load_dataset("mnist").train_images)
         if timed:
             figures["step_time.png"] = _step_time_figure(timed)
-        return {name: _to_png(figure) for name, figure in figures.items()}
+        return {name: figure_png(figure) for name, figure in figures.items()}
 
 
 def _showing(runs: Runs, field: str) -> dict[str, RecordedRun]:
@@ -88,14 +81,8 @@ def _legend(axes: Axes) -> None:
 def _trace_figure(runs: Runs, column: str) -> Figure:
     figure, axes = _plot(TRACE_TITLES[column])
     for framework, run in runs.items():
-        steps, values = run.losses["step"], run.losses[column]
-        axes.plot(steps, values, color=COLOURS[framework], linewidth=0.4, alpha=0.22)
-    for framework, run in runs.items():
-        window = smoothing_window(run.num_steps)
-        kernel = np.ones(window) / window
-        steps, values = (np.convolve(run.losses[name], kernel, mode="valid") for name in ("step", column))
-        style = {"color": COLOURS[framework], "linestyle": LINE_STYLES[framework]}
-        axes.plot(steps, values, **style, linewidth=1.6, label=run.name)
+        style = {"color": COLOURS[framework], "linestyle": LINE_STYLES[framework], "label": run.name}
+        plot_smoothed(axes, run.losses["step"], run.losses[column], **style)
     if column in LOSS_COLUMNS:
         values = np.concatenate([run.losses[column] for run in runs.values()])
         low, high = np.nanpercentile(values, [0.5, 99.5])
@@ -161,15 +148,8 @@ def _step_time_figure(runs: Runs) -> Figure:
     for framework, run in runs.items():
         steps = [chunk["step"] for chunk in run.steady_chunks]
         times = [1e3 * chunk["seconds"] / chunk["num_steps"] for chunk in run.steady_chunks]
-        axes.plot(
-            steps,
-            times,
-            "o",
-            color=COLOURS[framework],
-            markersize=2.6 if len(steps) > 60 else 6,
-            alpha=0.7,
-            markeredgewidth=0,
-        )
+        size = 2.6 if len(steps) > 60 else 6
+        axes.plot(steps, times, "o", color=COLOURS[framework], markersize=size, alpha=0.7, markeredgewidth=0)
         median = float(np.median(times))
         label = f"{run.name}: median {median:.3g} ms"
         axes.axhline(median, color=COLOURS[framework], linestyle=LINE_STYLES[framework], label=label)
@@ -178,9 +158,3 @@ def _step_time_figure(runs: Runs) -> Figure:
     axes.set_ylabel("milliseconds")
     _legend(axes)
     return figure
-
-
-def _to_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
-    return buffer.getvalue()

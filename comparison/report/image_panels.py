@@ -6,11 +6,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.data.datasets import restore_images
+from common.pictures.compose import WHITE, image_grid
+from common.pictures.drawing import DARK, Drawing
 from common.records.recorded_run import RecordedRun, Runs
 from common.records.schema import MAX_SHOWN
 from comparison.report.summary import distance_ratio
 
-DPI = 200
 FONT_SIZE = 8
 GAP = 2  # pixels between two digits
 SCALE = 2  # printed pixels per pixel of a digit
@@ -67,13 +68,8 @@ def neighbours_figure(runs: Runs, training_digits: np.ndarray) -> Figure:
 
 
 def tile(images: np.ndarray, *, num_columns: int) -> np.ndarray:
-    """uint8 (n, S, S[, 3]), n a multiple of num_columns, row by row in one picture with white gaps."""
-    channels = images.shape[3:]
-    gaps = [(0, 0), (0, GAP), (0, GAP), *((0, 0) for _ in channels)]
-    framed = np.pad(images, gaps, constant_values=255)
-    height, width = framed.shape[1:3]
-    grid = framed.reshape(-1, num_columns, height, width, *channels).swapaxes(1, 2)
-    return grid.reshape(-1, num_columns * width, *channels)[:-GAP, :-GAP]
+    """uint8 (n, S, S[, 3]) row by row in one picture with white gaps and no border."""
+    return image_grid(images, num_columns=num_columns, gap=GAP, level=WHITE)[GAP:-GAP, GAP:-GAP]
 
 
 def _row_of_cells(run: RecordedRun, indices: Sequence[int]) -> np.ndarray:
@@ -94,27 +90,21 @@ def _panel_figure(
 
     Captions stand below the columns of a panel, MAX_SHOWN at most.
     """
-    dpi, space, title_height = DPI, 36, 50
+    space, title_height = 36, 50
     left = 32 + 15 * max(map(len, row_labels)) if row_labels else 0
     bottom = 40 if captions else 0
-    height, panel_width = (SCALE * size for size in next(iter(panels.values())).shape[:2])
-    total_width = left + len(panels) * panel_width + (len(panels) - 1) * space
-    total_height = bottom + height + title_height
-    figure = Figure(figsize=(total_width / dpi, total_height / dpi))
+    height, width = (SCALE * size for size in next(iter(panels.values())).shape[:2])
+    sheet = Drawing(left + len(panels) * (width + space) - space, title_height + height + bottom)
     for index, (title, image) in enumerate(panels.items()):
-        x = left + index * (panel_width + space)
-        box = (x / total_width, bottom / total_height, panel_width / total_width, height / total_height)
-        axes = figure.add_axes(box)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
-        axes.set_axis_off()
-        figure.text((x + panel_width / 2) / total_width, 1 - 0.45 * title_height / total_height, title,
-                    ha="center", va="center", weight="bold",
-            fontsize=FONT_SIZE + 1, color="#23272e")  # fmt: skip
+        x = left + index * (width + space)
+        sheet.image(image.repeat(SCALE, axis=0).repeat(SCALE, axis=1), x, title_height)
+        sheet.words(
+            title, x + width / 2, 0.45 * title_height, size=FONT_SIZE + 1, bold=True, color=DARK, align="center"
+        )
         for column, caption in enumerate((captions or {}).get(title, ())):
-            at = (x + (column + 0.5) * panel_width / MAX_SHOWN) / total_width
-            figure.text(at, 0.5 * bottom / total_height, caption, ha="center", va="center", fontsize=FONT_SIZE,
-                color="#4a505a")  # fmt: skip
+            at = x + (column + 0.5) * width / MAX_SHOWN
+            sheet.words(caption, at, sheet.height - bottom / 2, size=FONT_SIZE, align="center")
     for row, label in enumerate(row_labels):
-        y = (bottom + height * (1 - (row + 0.5) / len(row_labels))) / total_height
-        figure.text((left - 24) / total_width, y, label, ha="right", va="center", fontsize=FONT_SIZE, color="#4a505a")
-    return figure
+        y = title_height + height * (row + 0.5) / len(row_labels)
+        sheet.words(label, left - 24, y, size=FONT_SIZE, align="right")
+    return sheet.figure

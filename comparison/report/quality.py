@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.evaluation.calibration import CALIBRATED_METRICS, stored_calibration
-from common.evaluation.catalogue import METRICS, OTHER, RELATIONS, Metric
+from common.evaluation.calibration import stored_calibration
+from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS, OTHER, Metric
 from common.evaluation.feature_network import committed_sha256
 from common.records.recorded_run import FRAMEWORK_NAMES
 from comparison.report.summary import differing_fields
@@ -12,7 +12,6 @@ from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
 TIMES_FLOOR = "\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}floor"
-HEADLINE_METRICS = ("frechet_distance", "coverage", "mnist_score", "class_kl")
 
 
 def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
@@ -24,12 +23,12 @@ def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = No
 
 def quality_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
     """The rows under their headings, in the order of METRICS; those of a newer evaluator stand at the end."""
-    groups = dict.fromkeys(metric.group for metric in METRICS.values())
-    members = {group: [name for name, metric in METRICS.items() if metric.group == group] for group in groups}
     scored = {name for framework in frameworks.values() for name in framework["quality"] or {}}
-    members[OTHER] = sorted(scored - set(METRICS))
-    rows = {g: [row for name in names for row in quality_rows(frameworks, [name])] for g, names in members.items()}
-    return {group: rows for group, rows in rows.items() if rows}
+    groups: dict[str, list[Row]] = {}
+    for name in (*METRICS, *sorted(scored - METRICS.keys())):
+        if name in scored:
+            groups.setdefault(_metric(name).group, []).extend(quality_rows(frameworks, [name]))
+    return groups
 
 
 def measured(value: float, spread: float | None) -> str:
@@ -55,15 +54,23 @@ def relation_to_floor(relation: str, value: float, floor: float | None) -> str:
     return ""
 
 
+def _metric(name: str) -> Metric:
+    """One of a newer evaluator is not in the catalogue."""
+    return METRICS.get(name, Metric(name, OTHER, "", "", ""))
+
+
+def _label(metric: Metric) -> str:
+    return f"{metric.title}{ARROWS.get(metric.better, '')}"
+
+
 def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
-    metric = METRICS.get(name, Metric(name, OTHER, "", ""))
+    metric = _metric(name)
     with_floor = next(value for value in values if value is not None)
     low, high = with_floor.get("floor_low"), with_floor.get("floor_high")
     floor_range = [] if low is None or high is None else [f"{number(low)} to {number(high)}"]
     cells = [NOTHING if value is None else measured(value["value"], value.get("spread")) for value in values]
-    below = [[] if value is None else _small_print(RELATIONS.get(name, ""), value) for value in values]
-    label = f"{metric.title}{ARROWS.get(metric.better, '')}"
-    return Row(label, metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
+    below = [[] if value is None else _small_print(metric.relation, value) for value in values]
+    return Row(_label(metric), metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
 
 
 def _small_print(relation: str, metric: Mapping[str, Any]) -> list[str]:
@@ -111,9 +118,10 @@ def calibration_table(
     values = {"real digits (the floor)": {name: first.get(name, {}).get("floor") for name in names}}
     for framework, scores in scored.items():
         values[FRAMEWORK_NAMES[framework]] = {n: scores["quality"].get(n, {}).get("value") for n in names}
-    headings = [f"{METRICS[name].title}{ARROWS.get(METRICS[name].better, '')}" for name in names]
     rows = {**values, **stored}
-    return headings, [Row(label, "", [number(row.get(name)) for name in names]) for label, row in rows.items()]
+    return [_label(METRICS[name]) for name in names], [
+        Row(label, "", [number(row.get(name)) for name in names]) for label, row in rows.items()
+    ]
 
 
 def discriminator_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:

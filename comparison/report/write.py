@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.errors import UserError
+from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import ANIMATION_FILE, animate, shared_epochs
 from common.pictures.loss_curves import smoothing_window
 from common.records.folder import write_atomically
@@ -26,9 +27,9 @@ from common.records.series import Progress
 from common.safe_read import printable
 from comparison.parity.certificate import parity_of
 from comparison.report import parity, training
-from comparison.report.bench_section import read_section
+from comparison.report.bench_words import read_section
 from comparison.report.figures import COLOURS, draw_figures
-from comparison.report.quality import HEADLINE_METRICS, not_comparable, quality_context, quality_rows
+from comparison.report.quality import not_comparable, quality_context, quality_rows
 from comparison.report.summary import differing_fields, summarise
 
 

@@ -31,12 +31,13 @@ from common.evaluation import (
 )
 from common.evaluation.__main__ import main
 from common.evaluation.calibration import stored_calibration
+from common.evaluation.catalogue import METRICS, metrics_with_floor
 from common.evaluation.classes import mnist_score
 from common.evaluation.feature_network import ASSETS, DESCRIPTION_PATH, NETWORK_PATH
-from common.evaluation.floors import load_floors
+from common.evaluation.floors import floor_in_words, load_floors
 from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.kernel_distance import kernel_distance
-from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, nearest_of
+from common.evaluation.metrics import all_scores, full_scores, make_draw, quick_scores
 from common.evaluation.plausibility import warnings_about
 from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.samples import round_trip, some_of
@@ -103,9 +104,22 @@ def reference(mnist: Dataset, network: FeatureNetwork) -> Reference:
 
 
 def values(images: np.ndarray, reference: Reference) -> dict[str, float]:
-    draw = make_draw(images, reference)
-    memorisation = memorisation_scores(draw, nearest_of(draw, reference), reference)
-    return full_scores(draw, reference).values | memorisation
+    return all_scores(make_draw(images, reference), reference).values
+
+
+def test_every_metric_is_in_the_catalogue_and_what_is_in_the_catalogue_is_computed(reference: Reference):
+    of_samples = values(reference.images, reference).keys()
+    assert of_samples == set(metrics_with_floor(quick=False))
+    assert METRICS.keys() - of_samples == {"path_length"}  # of the generator, not of its samples
+    quick = quick_scores(make_draw(reference.images, reference), reference).values
+    assert quick.keys() == set(metrics_with_floor(quick=True))
+
+
+def test_the_words_for_the_floor_name_the_metrics_that_have_another_one():
+    assert floor_in_words("test", quick=True).endswith("; the real digits themselves for MNIST score")
+    whole = floor_in_words("train", quick=False)
+    assert "for MNIST score, Smallest class, Missing classes, Mean confidence;" in whole
+    assert whole.endswith("; the test digits for Memorised, Copying statistic C_T")
 
 
 @pytest.mark.slow
@@ -354,7 +368,7 @@ def test_damaged_floors_in_the_cache_are_computed_again(
     content: str, reference: Reference, tmp_path: Path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    computed = {name: floors.Floor(0.5, 0.25, 1.0) for name in floors.QUICK_METRICS}
+    computed = {name: floors.Floor(0.5, 0.25, 1.0) for name in metrics_with_floor(quick=True)}
     monkeypatch.setattr(floors, "compute_floors", lambda *_, **__: computed)
     assert load_floors(reference, quick=True) == computed
     (path,) = tmp_path.rglob("quick_floors_*.json")

@@ -1,11 +1,16 @@
 """The seed documents' systems: their networks, their initial weights, and what is particular about each."""
 
+from dataclasses import replace
+
 import pytest
 
+from common.config import TrainConfig
 from common.data.initial_weights import initial_weights
-from common.networks.build import build_architecture, count_parameters
-from common.networks.layers import BatchNorm
-from common.networks.presets import PRESETS
+from common.networks import families
+from common.networks.build import architecture_of, build_architecture, count_parameters
+from common.networks.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, Linear
+from common.networks.presets import PRESETS, Preset
+from common.options import parse_options
 from comparison.publish.systems_tables import architecture_of_preset
 
 # Of the generator and the discriminator, as the documents or their published code print them, or imply; paper64-rgb's
@@ -31,11 +36,38 @@ def test_a_document_s_networks_have_as_many_parameters_as_it_says(preset):
     assert (counts["generator"], counts["discriminator"]) == DOCUMENTED_COUNTS[preset]
 
 
+def output_size(specs: tuple[LayerSpec, ...], size: int) -> int:
+    """The side of the last map, of a square one of `size`."""
+    for spec in specs:
+        match spec:
+            case Conv():
+                size = (size + 2 * spec.padding - spec.kernel_size) // spec.stride + 1
+            case ConvTranspose():
+                size = (size - 1) * spec.stride - 2 * spec.padding + spec.kernel_size
+            case Linear():
+                assert spec.in_size == size
+                size = spec.out_size
+    return size
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_named_as_it_is_called_and_its_networks_fit_its_images(preset):
     config = PRESETS[preset].recipe
     assert config.preset == preset
-    assert build_architecture(config).image_size == config.image_size
+    architecture = build_architecture(config)
+    assert output_size(architecture.generator, 1) == config.image_size
+    assert output_size(architecture.discriminator, config.image_size) == 1
+
+
+def test_a_preset_needs_one_entry_and_nothing_else(monkeypatch):
+    mine = Preset(families.dcgan28, 8, TrainConfig(preset="mine", image_size=28, batch_size=16))
+    monkeypatch.setitem(PRESETS, "mine", mine)
+    options = parse_options(["--preset", "mine", "--epochs", "3"], program="", description="")
+    assert options.config == replace(mine.recipe, epochs=3)
+    architecture = build_architecture(options.config)
+    assert architecture.image_size == 28
+    weights = initial_weights(options.config, architecture)
+    assert architecture_of(options.config, weights) == architecture
 
 
 def test_without_batch_norm_only_batch_norm_is_missing():

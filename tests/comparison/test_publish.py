@@ -1,5 +1,6 @@
-"""The README's table is the published run's, and only a finished comparison is published."""
+"""Every table in README and docs is of recorded results, and only a finished comparison is published."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from comparison.publish.default_run import publish, read_results, with_results
+from common.records.folder import read_json
+from comparison.publish import parity, systems
+from comparison.publish.default_run import publish, read_results, results_block
+from comparison.publish.page import part, run_publisher, with_part
+from comparison.report.bench_figures import FIGURES
+from comparison.report.bench_words import definitions, page
 from comparison.report.write import write_report
 from tests.synthetic_runs import real_digits, write_comparison
 
@@ -18,7 +24,7 @@ README = "# title\n<!-- results: made by hand -->\nold\n<!-- end of results -->\
 
 def test_the_readme_shows_the_numbers_of_the_published_run():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_results(readme, read_results(PUBLISHED)) == readme
+    assert with_part(readme, "results", results_block(read_results(PUBLISHED))) == readme
 
 
 def test_the_published_run_is_the_default_preset_for_ten_epochs():
@@ -47,9 +53,49 @@ def test_publishing_replaces_the_old_report_and_the_readmes_table_alone(tmp_path
 def test_an_unfinished_comparison_is_not_published(tmp_path):
     folder = write_comparison(tmp_path / "run")
     shutil.rmtree(folder / "jax")
-    with pytest.raises(UserError, match="holds no report"):
+    with pytest.raises(UserError, match=r"comparison\.json is missing: run `python compare\.py report"):
         publish(folder, tmp_path / "docs", tmp_path / "README.md")
     write_report(folder, real_digits(64))
     with pytest.raises(UserError, match="is not finished"):
         publish(folder, tmp_path / "docs", tmp_path / "README.md")
     assert not (tmp_path / "docs").exists()
+
+
+def test_a_part_of_a_page_is_replaced_and_the_words_around_it_stay():
+    page = "<!-- a: x -->\nold\n\n<!-- end of a -->\nbetween\n<!-- b: y -->\nkept\n<!-- end of b -->\n"
+    assert with_part(page, "a", "\nnew `\\1`\n") == page.replace("old\n", "new `\\1`")
+    with pytest.raises(AssertionError, match="lost its markers of c"):
+        with_part(page, "c", "")
+
+
+def test_the_parity_page_keeps_every_climb_and_bug_that_no_new_file_replaces(tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "PAGE", tmp_path / "parity.md")
+    recorded = (ROOT / "docs" / "results" / "parity.md").read_text(encoding="utf-8")
+    parity.PAGE.write_text(recorded, encoding="utf-8")
+    parity.publish([])
+    assert parity.PAGE.read_text(encoding="utf-8") == recorded
+
+
+def test_the_systems_page_has_the_tables_of_the_kept_records():
+    page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
+    for name, table in systems.tables(read_json(systems.RECORDS)).items():
+        assert part(page, name)[2] == table
+
+
+def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
+    measured = part((ROOT / "docs" / "results" / "speed.md").read_text(encoding="utf-8"), "measured")[2]
+    assert measured.startswith(definitions())
+    for path in (ROOT / "docs" / "results" / "speed").glob("*.json"):
+        if "arms" in (result := read_json(path)):
+            figures = [f"speed/{path.stem}_{name}" for name in FIGURES if f"{path.stem}_{name}" in measured]
+            assert page(result, figures).strip() in measured
+
+
+@pytest.mark.parametrize("module", ["default_run", "parity", "seeds", "speed", "systems"])
+def test_a_publisher_called_without_what_it_needs_says_how_to_call_it(module, monkeypatch, capsys):
+    publisher = importlib.import_module(f"comparison.publish.{module}")
+    monkeypatch.setattr("sys.argv", [module, *map(str, range(100))])
+    assert run_publisher(publisher.__doc__, lambda paths: None, num_paths=range(2)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"python -m comparison.publish.{module}: wrong number of paths: python -m")
+    assert error.count("\n") == 1

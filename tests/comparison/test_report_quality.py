@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from common.data.datasets import load_dataset
@@ -18,7 +19,7 @@ from common.evaluation import calibration
 from common.evaluation.catalogue import METRICS, OTHER
 from common.records.recorded_run import RecordedRun, read_run
 from comparison.report import quality
-from comparison.report.image_panels import EMPTY, GAP, classes_figure, neighbours_figure
+from comparison.report.image_panels import EMPTY, GAP, SCALE, classes_figure, neighbours_figure
 from comparison.report.quality import TIMES_FLOOR, calibration_table, measured, quality_groups, relation_to_floor
 from comparison.report.write import print_summary, write_report
 from tests import synthetic_runs
@@ -245,6 +246,11 @@ def test_accuracies_on_discriminator_features_stand_under_the_number_of_labels(t
 # The figures
 
 
+def shown(figure: Figure) -> np.ndarray:
+    """The picture of the first panel, an image's pixel as one again."""
+    return np.asarray(figure.images[0].get_array())[::SCALE, ::SCALE, 0]
+
+
 def cell(picture: np.ndarray, row: int, column: int, *, size: int) -> np.ndarray:
     """One image of a tiled picture."""
     top, left = row * (size + GAP), column * (size + GAP)
@@ -257,7 +263,7 @@ def test_the_strip_shows_each_named_sample_and_empty_cells_for_a_missing_class(t
     examples[4] = []
     change_metrics(tmp_path, "jax", class_examples=examples)
     figure = classes_figure({"jax": recorded(tmp_path / "jax", "jax")})
-    picture = np.asarray(figure.axes[0].images[0].get_array())
+    picture = shown(figure)
     digits = real_digits(NUM_SAMPLES)
     np.testing.assert_array_equal(cell(picture, 7, 3, size=32)[2:-2, 2:-2], digits[examples[7][3]])
     assert all((cell(picture, 4, column, size=32) == EMPTY).all() for column in range(10))
@@ -271,7 +277,7 @@ def test_a_neighbour_stands_below_its_sample_with_the_ratio_of_distances(tmp_pat
     change_metrics(tmp_path, "torch", nearest_neighbours=[pair])
     training_digits = load_dataset("mnist").train_images
     figure = neighbours_figure({"torch": recorded(tmp_path / "torch")}, training_digits)
-    picture = np.asarray(figure.axes[0].images[0].get_array())
+    picture = shown(figure)
     np.testing.assert_array_equal(cell(picture, 0, 0, size=28), real_digits(8)[7])
     np.testing.assert_array_equal(cell(picture, 1, 0, size=28), training_digits[59_999])
     assert (cell(picture, 1, 1, size=28) == EMPTY).all()
