@@ -19,7 +19,7 @@ from common.networks.layers import Architecture
 from common.records.checkpoint import AVERAGE_PREFIX, find_checkpoint, load_checkpoint
 from common.records.environment import default_num_threads
 from common.records.folder import FRAMEWORK_NAMES
-from common.training.run import PACKAGES
+from common.training.prepare import PACKAGES
 from comparison.parity.divergence import Link, accumulation, errors, first_divergence, relative_l2, sequence
 from comparison.parity.probes.protocol import Probe
 from comparison.report.summary import differing_fields
