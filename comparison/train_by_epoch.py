@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.records.folder import METRICS_FILE, TIMING_FILE
+from common.records.folder import CONFIG_FILE, METRICS_FILE, TIMING_FILE
 
 
 class Epoch(NamedTuple):
-    """One epoch: its training without compilation, the compilation of its process, and the quick score after it."""
+    """One epoch: its training without what the first chunk took beyond a later one, that extra, and the quick score."""
 
     epoch: int
     training_seconds: float
-    compile_seconds: float
+    first_chunk_extra_seconds: float
     images_per_second: float
     quality: dict[str, float]  # of 2,000 samples; empty if they could not be scored
     floor: dict[str, float]  # what real digits score
@@ -39,19 +39,19 @@ def train_epochwise(
         run([sys.executable, "-m", f"{framework}_impl", *start, *device_flags, f"--epochs={epoch}", "--quick-scoring"])
         timing = _read(folder / TIMING_FILE)
         speed = timing["steady_images_per_second"]["median"]
-        compile_seconds = compilation(timing, batch_size=_read(folder / "config.json")["batch_size"])
+        first_chunk_extra_seconds = first_chunk_extra(timing, batch_size=_read(folder / CONFIG_FILE)["batch_size"])
         metrics = _read(folder / METRICS_FILE)["metrics"] if (folder / METRICS_FILE).exists() else {}
         yield Epoch(
             epoch=epoch,
-            training_seconds=timing["training_seconds"] - compile_seconds,
-            compile_seconds=compile_seconds,
+            training_seconds=timing["training_seconds"] - first_chunk_extra_seconds,
+            first_chunk_extra_seconds=first_chunk_extra_seconds,
             images_per_second=speed,
             quality={name: metric["value"] for name, metric in metrics.items()},
             floor={name: metric["floor"] for name, metric in metrics.items()},
         )
 
 
-def compilation(timing: dict[str, Any], *, batch_size: int) -> float:
+def first_chunk_extra(timing: dict[str, Any], *, batch_size: int) -> float:
     """What a process's first chunk took beyond a later one of as many steps."""
     first = timing["chunks"][0]
     usual = first["num_steps"] * batch_size / timing["steady_images_per_second"]["median"]

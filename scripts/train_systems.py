@@ -8,12 +8,10 @@ comparison/publish/systems.py makes the tables of docs/systems.md. Run it alone:
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
 
 from common.config import to_dict
@@ -26,6 +24,7 @@ from common.records.folder import (
     ENVIRONMENT_FILE,
     EPOCHS_FILE,
     LOSSES_FILE,
+    SAMPLES_FILE,
     read_json,
     write_atomically,
 )
@@ -90,27 +89,19 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     flags = [f"--preset={options.preset}", f"--train-size={options.train_size}", f"--precision={options.precision}"]
     passed = list(train_epochwise(framework, flags, folder, num_epochs=options.epochs, run=call))
     scored = folder / "scored.json"
-    call([sys.executable, "-m", "common.evaluation", str(folder / "samples.npz"), f"--json={scored}"])
+    call([sys.executable, "-m", "common.evaluation", str(folder / SAMPLES_FILE), f"--json={scored}"])
     environment = read_json(folder / ENVIRONMENT_FILE)
     # The beginning of the first epoch, where the discriminator is said to learn before the generator.
-    first_steps = [row for row in rows_of(read_losses(folder / LOSSES_FILE)) if row["step"] in FIRST_STEPS]
+    first_steps = [row._asdict() for row in read_losses(folder / LOSSES_FILE) if row.step in FIRST_STEPS]
     return {
         "config": read_json(folder / CONFIG_FILE),
         "images_per_second": [epoch.images_per_second for epoch in passed],
-        "epochs": rows_of(read_epochs(folder / EPOCHS_FILE)),
+        "epochs": [row._asdict() for row in read_epochs(folder / EPOCHS_FILE)],
         "quick_quality": [epoch.quality for epoch in passed],
         "metrics": read_json(scored)["metrics"],
         "first_steps": first_steps,
         **{name: environment[name] for name in ("num_parameters", "num_threads", "packages", "cpu_flags")},
     }
-
-
-def rows_of(columns: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
-    """One dictionary a row, as JSON has them."""
-    return [
-        dict(zip(columns, row, strict=True))
-        for row in zip(*(column.tolist() for column in columns.values()), strict=True)
-    ]
 
 
 def call(command: list[str]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from common.records.series import EPOCHS_HEADER
+
 CONFIG: dict[str, Any] = {
     "preset": "dcgan32",
     "dataset": "mnist",
@@ -103,7 +105,9 @@ def write_run(folder: Path, framework: str, *, steps_per_epoch: int = 40, **conf
     write_json(folder / "status.json", _status(num_steps, config["epochs"]))
     write_json(folder / "metrics.json", metrics(framework))
     np.savez_compressed(folder / "samples.npz", images=np.pad(real_digits(NUM_SAMPLES), ((0, 0), (2, 2), (2, 2))))
-    write_losses(folder / "losses.csv", _losses(framework, num_steps), steps_per_epoch)
+    losses = _losses(framework, num_steps)
+    write_losses(folder / "losses.csv", losses, steps_per_epoch)
+    _write_epochs(folder / "epochs.csv", losses, config, steps_per_epoch)
     _write_timing(folder, framework, config, steps_per_epoch)
     _write_progress(folder, framework, config["epochs"])
 
@@ -237,7 +241,6 @@ def _write_timing(folder: Path, framework: str, config: dict[str, Any], steps_pe
     chunks[0]["seconds"] += 0.4 if framework == "torch" else 3.1
     rates = [config["batch_size"] * chunk["num_steps"] / chunk["seconds"] for chunk in chunks[1:]]
     training_seconds = sum(chunk["seconds"] for chunk in chunks)
-    num_images = steps_per_epoch * config["batch_size"]
     epoch_seconds = training_seconds / config["epochs"]
     data_seconds, evaluation_seconds = 0.004 * epoch_seconds, 0.08
     write_json(
@@ -249,7 +252,7 @@ def _write_timing(folder: Path, framework: str, config: dict[str, Any], steps_pe
             "first_chunk_seconds": chunks[0]["seconds"],
             "chunk_size": chunk_size,
             "chunks": chunks,
-            "steady_images_per_second": {"median": np.median(rates), "low": min(rates), "high": max(rates)},
+            "steady_images_per_second": {"median": float(np.median(rates)), "low": min(rates), "high": max(rates)},
             "seconds_per_epoch": epoch_seconds,
             "training_seconds": training_seconds,
             "data_seconds": data_seconds * config["epochs"],
@@ -261,20 +264,16 @@ def _write_timing(folder: Path, framework: str, config: dict[str, Any], steps_pe
             "total_seconds": training_seconds + 9.4,
         },
     )
-    header = [
-        "epoch",
-        "num_images",
-        "training_seconds",
-        "data_seconds",
-        "evaluation_seconds",
-        "images_per_second",
+
+
+def _write_epochs(path: Path, columns: dict[str, np.ndarray], config: dict[str, Any], steps_per_epoch: int) -> None:
+    means = [column.reshape(-1, steps_per_epoch).mean(axis=1) for column in columns.values()]
+    rows = [
+        [epoch, epoch * steps_per_epoch, steps_per_epoch * config["batch_size"], *values]
+        for epoch, values in enumerate(zip(*means, strict=True), start=1)
     ]
-    with (folder / "epochs.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for epoch in range(1, config["epochs"] + 1):
-            rate = num_images / epoch_seconds
-            writer.writerow([epoch, num_images, epoch_seconds, data_seconds, evaluation_seconds, rate])
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([EPOCHS_HEADER, *rows])
 
 
 def _write_progress(folder: Path, framework: str, epochs: int) -> None:

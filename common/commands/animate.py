@@ -9,6 +9,7 @@ import tyro
 from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, write_out
 from common.errors import UserError
+from common.records.folder import ANIMATION_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ def main(options: AnimateOptions, twin: Twin) -> int:
     if options.out is not None:
         check_out(options.out, ".gif")
 
-    from common.pictures.animation import ANIMATION_FILE, animate, find_progress
+    from common.pictures.animation import animate, find_progress
 
     write_out(options.out or options.run / ANIMATION_FILE, animate(find_progress(options.run)))
     return 0

@@ -11,7 +11,6 @@ from common.records.folder import FRAMEWORK_NAMES, PROGRESS_FILE
 from common.records.series import Progress, read_progress
 from common.safe_read import one_line, unreadable_is_named
 
-ANIMATION_FILE = "progress.gif"
 FRAME_MILLISECONDS, LAST_MILLISECONDS = 500, 3000
 MAX_FRAMES = 200
 NUM_COLUMNS = 8

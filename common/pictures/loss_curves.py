@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from common.pictures.drawing import figure_png
-from common.records.folder import LOSSES_HEADER
+from common.records.series import LOSSES_HEADER
 
 DPI = 150
 COLOURS = {"discriminator_loss": "#3d4451", "generator_loss": "#128a63"}

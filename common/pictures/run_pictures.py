@@ -6,10 +6,10 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.data.randomness import stream
-from common.pictures.animation import ANIMATION_FILE, animate
+from common.pictures.animation import animate
 from common.pictures.compose import GRID_PIXELS, enlarged, framed, image_grid, labelled_grids, png
 from common.pictures.loss_curves import draw_losses
-from common.records.folder import FRAMEWORK_NAMES, PROGRESS_FILE, RunFolder, write_atomically
+from common.records.folder import ANIMATION_FILE, FRAMEWORK_NAMES, PROGRESS_FILE, RunFolder, write_atomically
 from common.records.series import read_progress
 
 NUM_BESIDE = 64  # real images, and as many generated

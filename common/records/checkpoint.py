@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -15,15 +14,13 @@ from common.contract import Weights
 from common.errors import UserError
 from common.records.environment import package_versions
 from common.records.folder import CHECKPOINTS, write_atomically
-from common.safe_read import one_line, open_bounded, parse_json
+from common.safe_read import one_line, parse_json, read_bounded
 
 FORMAT_VERSION = 2
 AVERAGE_PREFIX = "average."
 METADATA_KEY = "checkpoint"  # one key: safetensors writes several in any order, and equal runs leave equal bytes
 UNSIGNED = "0" * 64
 LENGTH_BYTES = 8
-MAX_HEADER_BYTES = 2**20  # fifty times any preset's; as JSON it takes up to 20 times its size in memory
-HASHED_AT_ONCE = 2**20
 
 
 class Checkpoint(NamedTuple):
@@ -44,54 +41,30 @@ def serialise(weights: Weights, average: Weights, header: Mapping[str, Any]) -> 
     return b"".join((unsigned[:end].replace(UNSIGNED.encode(), checksum, 1), memoryview(unsigned)[end:]))
 
 
-def deserialise(file: BinaryIO) -> Checkpoint:
-    """The inverse; a file with any byte changed raises ValueError or SafetensorError.
-
-    What the header claims is held against the file's size, and the checksum against its bytes, before it is loaded.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = _read_head(file)
-    header = _read_header(parse_json(head[LENGTH_BYTES:]), num_tensor_bytes=size - len(head))
+def deserialise(content: bytes) -> Checkpoint:
+    """The inverse; a file with any byte changed raises ValueError, LookupError or SafetensorError."""
+    end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    if not LENGTH_BYTES < end <= len(content):
+        raise ValueError("it is truncated, or no safetensors file")
+    head = content[:end]
+    metadata = parse_json(head[LENGTH_BYTES:]).get("__metadata__")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
+        raise ValueError("its header is not that of a checkpoint of this project")
+    header = parse_json(metadata[METADATA_KEY].encode())
     if header.get("format_version") != FORMAT_VERSION:
         raise ValueError(f"its format version is {header.get('format_version')!r}, not {FORMAT_VERSION}")
-    checksum = header.pop("sha256", "")
-    if not isinstance(checksum, str) or len(checksum) != len(UNSIGNED):
-        raise ValueError("its header holds no checksum")
+    checksum = str(header.pop("sha256", ""))
     digest = hashlib.sha256(head.replace(checksum.encode(), UNSIGNED.encode(), 1))
-    while part := file.read(HASHED_AT_ONCE):
-        digest.update(part)
+    digest.update(memoryview(content)[end:])
     if digest.hexdigest() != checksum:
         raise ValueError("its checksum does not match: it is damaged")
-    file.seek(0)
-    tensors = dict(sorted(load(file.read()).items()))  # safetensors lists them in any order
+    tensors = dict(sorted(load(content).items()))  # safetensors lists them in any order
     average = {name: array for name, array in tensors.items() if name.startswith(AVERAGE_PREFIX)}
     return Checkpoint(
         weights={name: array for name, array in tensors.items() if name not in average},
         average={name.removeprefix(AVERAGE_PREFIX): array for name, array in average.items()},
         header=header,
     )
-
-
-def _read_head(file: BinaryIO) -> bytes:
-    """What comes before the tensors: 8 bytes of length, then JSON."""
-    length_bytes = file.read(LENGTH_BYTES)
-    length = int.from_bytes(length_bytes, "little")
-    text = file.read(length) if 0 < length <= MAX_HEADER_BYTES else b""
-    if not text or len(text) < length:
-        raise ValueError("it is truncated, or no safetensors file")
-    return length_bytes + text
-
-
-def _read_header(tensors: dict[str, Any], *, num_tensor_bytes: int) -> dict[str, Any]:
-    """Our part of safetensors' header, its `__metadata__`; the rest says where in the file each tensor ends."""
-    metadata = tensors.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
-        raise ValueError("its header is not that of a checkpoint of this project")
-    claimed = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-    if claimed != num_tensor_bytes:
-        raise ValueError(f"it is damaged: its header promises {claimed} bytes of tensors, there are {num_tensor_bytes}")
-    return parse_json(metadata[METADATA_KEY].encode())
 
 
 NUM_KEPT = 2
@@ -128,8 +101,7 @@ def checkpoint_header(config: TrainConfig, *, framework: str, epoch: int) -> dic
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint back; a damaged or foreign file raises UserError."""
     try:
-        with open_bounded(path, limit=MAX_BYTES) as file:
-            return deserialise(file)
+        return deserialise(read_bounded(path, limit=MAX_BYTES))
     except UserError:
         raise
     except (SafetensorError, ValueError, LookupError, TypeError) as error:

@@ -15,27 +15,65 @@ from PIL import Image
 from common.errors import UserError
 from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded
 
+FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}  # run folders are named by the keys
+CONFIG_FILE, ENVIRONMENT_FILE, TIMING_FILE = "config.json", "environment.json", "timing.json"
+METRICS_FILE, STATUS_FILE = "metrics.json", "status.json"
+LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE, SAMPLES_FILE = "losses.csv", "epochs.csv", "progress.npz", "samples.npz"
+ANIMATION_FILE, ERROR_FILE = "progress.gif", "error.txt"
+CHECKPOINTS, SAMPLES, LOCK_FILE = "checkpoints", "samples", ".lock"
+# Beside the runs of a comparison.
+PARITY_FILE, BENCH_FILE, COMPARISON_FILE = "parity.json", "bench.json", "comparison.json"
+FILES = {  # pattern in a comparison's folder: what it holds
+    COMPARISON_FILE: "every number of this report",
+    PARITY_FILE: "the parity certificate",
+    BENCH_FILE: "the benchmark",
+    "speed.md": "the benchmark with every table",
+    "report.html": "this report in one file",
+    "report.md": "this report for a repository page",
+    "figures": "the figures as PNG",
+    ANIMATION_FILE: "the sample grids of every epoch as an animation, side by side",
+    f"*/{CONFIG_FILE}": "the configuration of a run",
+    f"*/{ENVIRONMENT_FILE}": "versions, device, threads, flags, command",
+    f"*/{LOSSES_FILE}": "losses and scores, one row a step",
+    f"*/{EPOCHS_FILE}": "mean losses and scores, one row an epoch",
+    f"*/{TIMING_FILE}": "every timed chunk and phase",
+    f"*/{SAMPLES}": "grids from fixed latents, one an epoch",
+    f"*/{PROGRESS_FILE}": "the same grids as arrays",
+    f"*/{ANIMATION_FILE}": "the same as an animation",
+    f"*/{SAMPLES_FILE}": "the generated digits that were scored",
+    "*/samples_100.png": "the first hundred of them",
+    "*/real_and_generated.png": "64 of them beside as many training images",
+    "*/losses.png": "both losses of a run over its steps",
+    f"*/{CHECKPOINTS}": "weights and optimizer state, framework-neutral",
+    f"*/{METRICS_FILE}": "quality metrics with protocol, spread and floor",
+    f"*/{ERROR_FILE}": "the traceback of a run that failed",
+    f"*/{STATUS_FILE}": "how the run ended",
+}
+
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the file, or an empty one if there is no such file; anything else raises UserError."""
+    """The object in the file, or an empty one if there is none; what `schema` does not allow there raises UserError."""
+    from common.records import schema  # --help need not wait for thirty models
+
     if not path.exists():
         return {}
     try:
-        return parse_json(read_bounded(path, limit=MAX_JSON_BYTES))
+        content = parse_json(read_bounded(path, limit=MAX_JSON_BYTES))
+        if content:
+            schema.check(path.name, content)
+        return content
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{one_line(path)} is damaged ({one_line(error)})") from None
+        raise UserError(f"{one_line(path)} is damaged ({one_line(error)}): mend it, or remove it") from None
 
 
-FRAMEWORK_NAMES = {"torch": "PyTorch", "jax": "JAX / Flax NNX"}  # run folders are named by the keys
-LOSSES_HEADER = ("step", "epoch", "discriminator_loss", "generator_loss", "real_score", "fake_score")
-EPOCHS_HEADER = ("epoch", "step", "num_images", "discriminator_loss", "generator_loss", "real_score", "fake_score")
-CONFIG_FILE, ENVIRONMENT_FILE, TIMING_FILE = "config.json", "environment.json", "timing.json"
-METRICS_FILE = "metrics.json"
-LOSSES_FILE, EPOCHS_FILE, PROGRESS_FILE = "losses.csv", "epochs.csv", "progress.npz"
-CHECKPOINTS, SAMPLES, LOCK_FILE = "checkpoints", "samples", ".lock"
-NUM_PICTURES = 64  # in a sample grid
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON; NaN, infinity and what `schema` does not declare for a file of this name raise ValueError."""
+    from common.records import schema
+
+    schema.check(path.name, content, complete=True)
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -117,9 +155,8 @@ class RunFolder:
         os.close(self._lock)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write NAME as JSON; NaN and infinity are refused, since no other reader would take them."""
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        write_atomically(self.path / name, text.encode())
+        """Write NAME as JSON, like `common.records.folder.write_json`."""
+        write_json(self.path / name, content)
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Write NAME with one header line; floats keep every digit."""
@@ -143,7 +180,7 @@ class RunFolder:
 
     def write_status(self, status: str, *, message: str, step: int, epoch: int) -> None:
         """`running`, `finished`, `interrupted` or `failed`: only `finished` runs are compared without a warning."""
-        self.write_json("status.json", {"status": status, "message": message, "step": step, "epoch": epoch})
+        self.write_json(STATUS_FILE, {"status": status, "message": message, "step": step, "epoch": epoch})
 
 
 def is_blank(path: Path) -> bool:
@@ -159,10 +196,4 @@ def is_blank(path: Path) -> bool:
 
 def read_status(path: Path) -> dict[str, Any]:
     """What status.json of a run folder says; a run that never came to write it has done nothing."""
-    status = {"status": "failed", "message": "", "step": 0, "epoch": 0}
-    if not (path / "status.json").exists():
-        return status
-    try:
-        return status | parse_json(read_bounded(path / "status.json", limit=MAX_JSON_BYTES))
-    except ValueError as error:
-        raise UserError(f"{path}/status.json is damaged ({one_line(error)})") from None
+    return {"status": "failed", "message": "", "step": 0, "epoch": 0} | read_json(path / STATUS_FILE)

@@ -6,8 +6,8 @@ from pathlib import Path
 from common.config import TrainConfig, differing_fields
 from common.errors import UserError
 from common.records.checkpoint import load_checkpoint
-from common.records.folder import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, is_blank
-from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded, unreadable_is_named
+from common.records.folder import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, is_blank, read_json
+from common.safe_read import one_line, unreadable_is_named
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,7 @@ def _framework_of(run: Path) -> str:
     """As environment.json says; a run killed before it was written has trained nothing: its folder's name will do."""
     if not (run / ENVIRONMENT_FILE).exists():
         return run.resolve().name
-    try:
-        return str(parse_json(read_bounded(run / ENVIRONMENT_FILE, limit=MAX_JSON_BYTES)).get("framework"))
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"{run / ENVIRONMENT_FILE} is damaged ({one_line(error)}): name a checkpoint") from None
+    return str(read_json(run / ENVIRONMENT_FILE).get("framework"))
 
 
 def config_of(header: dict, path: Path) -> TrainConfig:

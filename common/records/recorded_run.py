@@ -1,41 +1,35 @@
 """One framework's run folder, read back for the report; whatever an unfinished run did not write is empty."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from common.config import MAX_IMAGE_SIZE
 from common.errors import UserError
+from common.records import folder as names
+from common.records import series
+from common.records.bounds import MAX_MAGNITUDE
 from common.records.folder import FRAMEWORK_NAMES, read_json
-from common.records.schema import (
-    ENVIRONMENT,
-    METRICS,
-    OPTIONAL_METRICS,
-    STATUS,
-    check_config,
-    check_fields,
-    check_timing,
-)
-from common.records.series import read_epochs, read_losses, read_progress
+from common.records.schema import check_config
 from common.safe_read import one_line, read_npz
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The records of one run; `losses` and `epochs` hold one array per column of their CSV file."""
+    """The records of one run."""
 
     framework: str  # a key of FRAMEWORK_NAMES
     config: dict[str, Any]
     environment: dict[str, Any]
     status: dict[str, Any]
     timing: dict[str, Any]
-    losses: dict[str, np.ndarray]
-    epochs: dict[str, np.ndarray]
-    progress_epochs: np.ndarray  # (P,)
-    progress_images: np.ndarray  # uint8 (P, 64, S, S[, 3])
+    losses: dict[str, np.ndarray]  # by column of losses.csv
+    epochs: list[series.EpochsRow]
+    progress: series.Progress
     evaluation: dict[str, Any]  # metrics.json
     shown_samples: dict[int, np.ndarray]  # uint8 (S, S), by index: those of samples.npz that the evaluation names
 
@@ -50,16 +44,18 @@ class RecordedRun:
         return len(self.losses.get("step", ()))
 
     @property
-    def steady_chunks(self) -> list[dict[str, Any]]:
-        """The chunks that count for the speed: without the first, which compiles, and without short last ones."""
-        chunks = self.timing.get("chunks", [])[1:]
-        return [chunk for chunk in chunks if chunk["num_steps"] == self.timing["chunk_size"]] or chunks
+    def steady_chunks(self) -> Sequence[series.Chunk]:
+        """The chunks that count for the speed."""
+        chunks = TypeAdapter(list[series.Chunk]).validate_python(self.timing.get("chunks", []))
+        return series.steady_chunks(chunks, self.timing.get("chunk_size", 0))
 
 
 def read_run(folder: Path, framework: str) -> RecordedRun | None:
     """None if the run ended before it had recorded what it was going to do; damaged records raise UserError."""
     try:
         return _read_run(folder, framework)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(
             f"{one_line(folder)} holds damaged records ({one_line(error)}): train this half again"
@@ -67,30 +63,33 @@ def read_run(folder: Path, framework: str) -> RecordedRun | None:
 
 
 def _read_run(folder: Path, framework: str) -> RecordedRun | None:
-    config, environment = read_json(folder / "config.json"), read_json(folder / "environment.json")
-    if status := read_json(folder / "status.json"):
-        check_fields(status, "status.json", STATUS)
+    config, environment, status = (
+        read_json(folder / name) for name in (names.CONFIG_FILE, names.ENVIRONMENT_FILE, names.STATUS_FILE)
+    )
     if not config or not environment:
         return None
     check_config(config)
-    check_fields(environment, "environment.json", ENVIRONMENT)
-    check_timing(timing := read_json(folder / "timing.json"))
-    if evaluation := read_json(folder / "metrics.json"):
-        check_fields(evaluation, "metrics.json", METRICS, OPTIONAL_METRICS)
-    progress = read_progress(folder / "progress.npz")
+    evaluation = read_json(folder / names.METRICS_FILE)
     return RecordedRun(
         framework=framework,
         config=config,
         environment=environment,
         status=status,
-        timing=timing,
-        losses=read_losses(folder / "losses.csv"),
-        epochs=read_epochs(folder / "epochs.csv"),
-        progress_epochs=progress.epochs,
-        progress_images=progress.images,
+        timing=read_json(folder / names.TIMING_FILE),
+        losses=losses_by_column(series.read_losses(folder / names.LOSSES_FILE)),
+        epochs=series.read_epochs(folder / names.EPOCHS_FILE),
+        progress=series.read_progress(folder / names.PROGRESS_FILE),
         evaluation=evaluation,
-        shown_samples=read_shown_samples(folder / "samples.npz", evaluation),
+        shown_samples=read_shown_samples(folder / names.SAMPLES_FILE, evaluation),
     )
+
+
+def losses_by_column(rows: Sequence[series.LossesRow]) -> dict[str, np.ndarray]:
+    """What can be drawn: a loss beyond 1e15 is NaN, and a run that was lost at its first step has nothing."""
+    values = np.array(rows, np.float64).reshape(-1, len(series.LOSSES_HEADER))
+    columns = dict(zip(series.LOSSES_HEADER, values.T, strict=True))
+    drawn = {name: np.where(np.abs(column) <= MAX_MAGNITUDE, column, np.nan) for name, column in columns.items()}
+    return {} if any(np.isnan(column).all() for column in drawn.values()) else drawn
 
 
 def read_shown_samples(path: Path, evaluation: Mapping[str, Any]) -> dict[int, np.ndarray]:

@@ -1,239 +1,459 @@
-"""What the report relies on in a run's records and in a certificate; any other field may hold anything."""
+"""Every JSON file of numbers, field by field: what writes one and what reads one both ask here.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+Of a run's folder, and of the certificate, the benchmark and the comparison that stand beside it; config.json is a
+TrainConfig, and the CSV files are in `series`. It is one file, however long, because a field is looked up here and
+nowhere else. What is None was not measured. A field that nobody declared may be read, since a newer run may have more,
+but is never written.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.config import TrainConfig, to_dict
-from common.safe_read import one_line
+from common.errors import UserError
+from common.records.bounds import Amount, Flag, NonNegative, Positive, Seconds, Share, Text, Whole
+from common.records.series import Chunk, EpochTiming
+from common.safe_read import explain
 
-MAX_MAGNITUDE = 1e15  # of seconds, counts and scores; a quotient of two is finite
-Check = Callable[[Any], bool]
-LIMITED_TEXT = 10_000
-
-
-def text(value: Any) -> bool:
-    """A string of a length one can show."""
-    return isinstance(value, str) and len(value) <= LIMITED_TEXT
+NUM_CLASSES = 10
+MAX_SHOWN = 10  # samples of a class, and pairs of a sample and a training digit
+NUM_TRAINING_IMAGES = 60_000
 
 
-def whole(value: Any) -> bool:
-    """A count: 0 or more."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_MAGNITUDE
+class Record(BaseModel):
+    """An object in JSON."""
+
+    model_config = ConfigDict(allow_inf_nan=False, extra="allow", defer_build=True)
 
 
-def amount(value: Any) -> bool:
-    """A number one can calculate with."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_MAGNITUDE
+# The JSON of a run's folder.
 
 
-def positive(value: Any) -> bool:
-    """A number one can divide by."""
-    return amount(value) and value >= 1 / MAX_MAGNITUDE
+class Environment(Record):
+    """environment.json: what a run stood on."""
+
+    framework: Text | None = None
+    framework_name: Text | None = None
+    device: Text
+    device_flags: dict[str, Any] = {}
+    num_threads: Whole
+    num_parameters: dict[str, Whole]
+    resumed_from: Text | None = None
+    resumed_at_step: Whole = 0
+    python: Text
+    platform: Text | None = None
+    source_hash: Text | None = None
+    packages: dict[str, Text | None]
+    num_cpus: Whole
+    cpu_flags: list[Text]
+    memory_bytes: Whole | None
+    environment_variables: dict[str, Text] = {}
+    command: list[Text]
+    started_at: Text | None = None
 
 
-def non_negative(value: Any) -> bool:
-    """An amount, 0 or more."""
-    return amount(value) and value >= 0
+class Status(Record):
+    """status.json: `running`, `finished`, `interrupted` or `failed`; only `finished` is compared without a warning."""
+
+    status: Text
+    message: Text
+    step: Whole
+    epoch: Whole
 
 
-def flag(value: Any) -> bool:
-    """True or false."""
-    return isinstance(value, bool)
+class Interval(Record):
+    """A median and the range or the quartiles around it."""
+
+    median: Positive
+    low: Positive
+    high: Positive
 
 
-def one_of(*values: str) -> Check:
-    """One of these words."""
-    return lambda value: isinstance(value, str) and value in values
+class Timings(Record):
+    """What timing.json and comparison.json both say; a field with a title is a row of the report's table of phases."""
+
+    steady_images_per_second: Interval | None = None
+    seconds_per_epoch: Seconds = None
+    chunk_size: Whole | None = None
+    loop_overhead_fraction: Amount | None = None
+    peak_memory_bytes: Whole | None = None
+    import_seconds: Annotated[Seconds, Field(title="Import", description="of the framework")] = None
+    data_loading_seconds: Annotated[Seconds, Field(title="Load the dataset", description="once")] = None
+    build_seconds: Annotated[Seconds, Field(title="Build the networks", description="and load the initial weights")] = (
+        None
+    )
+    first_chunk_seconds: Annotated[Seconds, Field(title="First chunk", description="part of training")] = None
+    training_seconds: Annotated[Seconds, Field(title="Training", description="all chunks")] = None
+    data_seconds: Annotated[Seconds, Field(title="Preparing data", description="batches and latents")] = None
+    evaluation_seconds: Annotated[
+        Seconds, Field(title="After each epoch", description="sample grids, checkpoints, files")
+    ] = None
+    generate_seconds: Annotated[Seconds, Field(title="Generate for scoring", description="after training")] = None
+    drawing_seconds: Annotated[Seconds, Field(title="Drawing", description="the pictures of the run folder")] = None
+    scoring_seconds: Annotated[Seconds, Field(title="Scoring", description="after training")] = None
+    total_seconds: Annotated[Seconds, Field(title="Total", description="from loading the dataset to scoring")] = None
 
 
-def or_none(check: Check) -> Check:
-    """What the check takes, or null."""
-    return lambda value: value is None or check(value)
+class Timing(Timings):
+    """timing.json: of the last process that trained."""
+
+    resumed_at_step: Whole = 0
+    chunks: list[Chunk] = []
+    checkpoint_seconds: Seconds = None
+    checkpoint_fraction: Amount | None = None
+    epochs: list[EpochTiming] = []
+
+    @model_validator(mode="after")
+    def _speed_is_of_chunks(self) -> Self:
+        if self.chunks and self.chunk_size is None:
+            raise ValueError("it has chunks of no size")
+        if len(self.chunks) > 1 and self.steady_images_per_second is None:
+            raise ValueError("it has chunks, but no speed")
+        return self
 
 
-def list_of(check: Check, *, length: int | None = None) -> Check:
-    """A list, of this length if one is given."""
-    return lambda value: isinstance(value, list) and length in (None, len(value)) and all(map(check, value))
+class Metric(Record):
+    """The mean over draws, and what it can be held against."""
+
+    value: Amount
+    spread: Amount | None = None
+    floor: Amount | None = None
+    floor_low: Amount | None = None
+    floor_high: Amount | None = None
+    standard_error: Amount | None = None
 
 
-def dict_of(check: Check) -> Check:
-    """An object with any names."""
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+class KernelDistance(Record):
+    """How KID was estimated."""
+
+    num_subsets: Whole
+    subset_size: Whole
+    seed: Whole
 
 
-def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """An object that has the required fields, and takes others."""
-    return lambda value: isinstance(value, dict) and wrong_field(value, required, optional) is None
+class Protocol(Record):
+    """Everything that scores depend on."""
+
+    num_generated: Whole
+    num_real: Whole
+    network_sha256: Text
+    comparable: Flag = True
+    num_draws: Whole = 1
+    reference: Text = ""
+    floor: Text = ""
+    image_size: Whole = 0
+    num_features: Whole = 0
+    k: Whole = 0
+    kid: KernelDistance | None = None
+    batch_norm: Text | None = None
+    weights: Text | None = None
+    checkpoint: Text | None = None
+    warnings: list[Text] = []
 
 
-def wrong_field(
-    value: Mapping[str, Any], required: Mapping[str, Check], optional: Mapping[str, Check] | None = None
-) -> str | None:
-    """The first field that is missing or not what it must be."""
-    for name, check in {**required, **(optional or {})}.items():
-        if name in value and not check(value[name]):
-            return name
-        if name not in value and name in required:
-            return name
-    return None
+def _not_all_zero(counts: list[int]) -> list[int]:
+    assert sum(counts) > 0, "they must not all be 0"
+    return counts
 
 
-SPEED = fields({"median": positive, "low": positive, "high": positive})
-CHUNK = fields({"step": whole, "num_steps": positive, "seconds": positive})
-MEASUREMENT = fields(
-    {
-        "rung": whole,
-        "kind": text,
-        "name": text,
-        "precision": one_of("float64", "float32"),
-        "measured": or_none(non_negative),
-        "tolerance": non_negative,
-        "where": text,
-        "holds": flag,
-    }
-)
-ENVIRONMENT: dict[str, Check] = {
-    "python": text,
-    "device": text,
-    "num_threads": whole,
-    "num_cpus": whole,
-    "memory_bytes": or_none(whole),
-    "packages": dict_of(or_none(text)),
-    "cpu_flags": list_of(text),
-    "command": list_of(text),
-    "num_parameters": dict_of(whole),
+Histogram = Annotated[list[Whole], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES), AfterValidator(_not_all_zero)]
+
+
+class ClassHistogram(Record):
+    """How many images were taken for each digit."""
+
+    generated: Histogram
+    real: Histogram
+
+
+class Neighbour(Record):
+    """A sample, the training digit closest to it, and how far that digit is from its own closest."""
+
+    sample: Whole
+    training_image: Annotated[int, Field(strict=True, ge=0, lt=NUM_TRAINING_IMAGES)]
+    distance: NonNegative
+    own_distance: NonNegative
+
+
+Neighbours = Annotated[list[Neighbour], Field(max_length=MAX_SHOWN)]
+FEATURES = ("discriminator", "untrained discriminator", "pixels")
+
+
+class DiscriminatorFeatures(Record):
+    """Accuracies of a linear classifier, by kind of feature, for each number of labels."""
+
+    labels: Annotated[list[Whole], Field(min_length=1, max_length=2)]  # a small training set has no 10,000
+    accuracy: dict[str, list[Share]]
+
+    @model_validator(mode="after")
+    def _one_accuracy_a_number(self) -> Self:
+        if {len(self.accuracy.get(kind, ())) for kind in FEATURES} != {len(self.labels)}:
+            raise ValueError("discriminator_features has not as many accuracies as numbers of labels")
+        return self
+
+
+class Metrics(Record):
+    """metrics.json: the scores of a run's samples."""
+
+    metrics: dict[str, Metric]
+    protocol: Protocol
+    class_histogram: ClassHistogram
+    nearest_neighbours: Neighbours = []
+    discriminator_features: DiscriminatorFeatures | None = None
+    class_examples: Annotated[
+        list[Annotated[list[Whole], Field(max_length=MAX_SHOWN)]], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)
+    ] = [[]] * NUM_CLASSES
+
+
+# What stands beside two runs.
+
+
+class Rung(Record):
+    """One measurement of the ladder; `measured` is None where there was a NaN or a tensor was missing."""
+
+    rung: Whole
+    kind: Text
+    name: Text
+    precision: Literal["float64", "float32"]
+    measured: NonNegative | None
+    tolerance: NonNegative
+    where: Text
+    holds: Flag
+
+    @model_validator(mode="after")
+    def _holds_by_a_number(self) -> Self:
+        if self.holds and self.measured is None:
+            raise ValueError("a rung holds without a number")
+        return self
+
+
+class Parity(Record):
+    """parity.json: the certificate, of which the rest says what it is about."""
+
+    holds: Flag = False
+    quick: Flag
+    rungs: list[Rung]
+    config: dict[str, Any] = {}
+    num_parameters: dict[str, Whole] = {}
+    packages: dict[str, Text | None] | None = None
+    devices: dict[str, Text] | None = None
+
+
+class Verdict(Record):
+    """Whether a certificate holds, None without one, and why or why not."""
+
+    holds: Flag | None
+    reason: Text
+
+
+class ParitySummary(Verdict):
+    """What a comparison says of its certificate, with the worst measurement of every rung."""
+
+    certificate: Text | None
+    quick: Flag | None
+    rungs: list[Rung]
+
+
+class FrameworkResult(Timings):
+    """One half of a comparison: its times, its speed, where its losses ended, and its scores."""
+
+    status: Status | dict[str, Any]
+    num_steps: Whole
+    num_steady_chunks: Whole
+    last_epoch_means: dict[str, Amount | None] | None
+    quality: dict[str, Metric] | None
+    quality_protocol: Protocol | None
+    class_histogram: ClassHistogram | None
+    nearest_neighbours: Neighbours | None
+    discriminator_features: DiscriminatorFeatures | None
+
+
+class LossAgreement(Record):
+    """How far one loss of a run is from the other run's, relatively, from equal weights on."""
+
+    num_steps: Whole
+    first_step: Amount | None
+    largest_of_first_10_steps: Amount | None
+    first_step_above_1_percent: Whole | None
+    at_step: dict[str, Amount | None]
+
+
+class Comparison(Record):
+    """comparison.json: every number of a report."""
+
+    config: dict[str, Any]
+    environment: dict[str, Environment]
+    parity: ParitySummary
+    frameworks: dict[str, FrameworkResult | None]
+    loss_agreement: dict[str, LossAgreement] | None
+    images_per_second_ratio: dict[str, Interval] | None
+    why_no_ratio: Text | None
+
+
+class BenchPhases(Record):
+    """What a process of the benchmark timed, beside its blocks."""
+
+    import_seconds: NonNegative
+    data_loading_seconds: NonNegative
+    build_seconds: NonNegative
+    compile_seconds: NonNegative  # the framework's own clock, of tracing, lowering and compiling the step
+    first_block_seconds: NonNegative
+    warm_up_seconds: NonNegative
+    data_seconds_per_step: NonNegative
+    generate_seconds_per_image: NonNegative
+
+
+class BenchArm(BenchPhases):
+    """One form of one framework; phases are medians over repetitions."""
+
+    title: Text
+    framework: Text
+    variant: Text
+    precision: Text
+    num_repetitions: Whole
+    milliseconds_per_step: Interval
+    images_per_second: Positive
+    gflops_per_second: Positive
+    fraction_of_roof: Amount | None
+    first_block_extra_seconds: NonNegative  # beyond a later block, by our clock
+    peak_memory_bytes: Whole
+    seconds_per_step_by_repetition: list[Positive]
+    block_seconds_per_step_by_repetition: list[list[Positive]]
+
+
+class BenchRoof(Record):
+    """The best matrix multiplication, and what was measured before and after everything else."""
+
+    float32_gflops_per_second: Positive
+    bfloat16_gflops_per_second: Positive
+    drift: NonNegative
+    before: dict[str, dict[str, dict[str, Positive]]]  # by framework, precision and size
+    after: dict[str, dict[str, dict[str, Positive]]]
+
+
+class BenchControl(Record):
+    """The first arm against itself."""
+
+    arm: Text
+    ratio: Positive
+    low: Positive
+    high: Positive
+    holds: Flag
+
+
+class BenchBatchSize(Record):
+    """One arm at another batch size."""
+
+    batch_size: Whole
+    arm: Text
+    milliseconds_per_step: Interval
+    images_per_second: Positive
+
+
+class BenchEpoch(Record):
+    """The quick score after an epoch."""
+
+    epoch: Whole
+    training_seconds: Amount
+    frechet_distance: Amount | None
+    kid: Amount | None
+    mnist_score: Amount | None
+
+
+class BenchQuality(Record):
+    """One arm trained and scored epoch by epoch."""
+
+    arm: Text
+    batch_size: Whole
+    first_chunk_extra_seconds: NonNegative  # beyond a later chunk, by our clock: most of it compiles
+    floor: Amount | None
+    epochs: list[BenchEpoch]
+
+
+class BenchProtocol(Record):
+    """How it was measured."""
+
+    command: list[Text]
+    started_at: Text
+    num_warm_up_blocks: Whole
+    repetitions: Whole
+    steps_per_block: Whole
+    num_blocks: Whole
+    quality_epochs: Whole
+
+
+class BenchMachine(Record):
+    """What was measured on, with what."""
+
+    num_threads: Whole
+    devices: dict[str, Text]
+    device_flags: dict[str, dict[str, Any]]
+    python: Text
+    platform: Text
+    packages: dict[str, Text]
+    num_cpus: Whole
+    cpu_flags: list[Text]
+    memory_bytes: Whole
+    environment_variables: dict[str, Text]
+    source_hashes: dict[str, Text]
+
+
+class Bench(Record):
+    """bench.json: every number of a benchmark."""
+
+    config: dict[str, Any]
+    num_parameters: dict[str, Whole]
+    num_images: Whole
+    num_transposed_convolutions: Whole
+    protocol: BenchProtocol
+    machine: BenchMachine
+    flops_per_step: Whole
+    roof: BenchRoof
+    control: BenchControl
+    parity: Verdict
+    arms: dict[str, BenchArm]
+    first_step_differences: dict[str, Amount | None]
+    first_loss_differences: dict[str, Amount | None]
+    refused: dict[str, Text]
+    weaker_evidence: dict[str, Text]
+    ratios: dict[str, Interval]
+    break_even_steps: dict[str, Whole | None]
+    batch_sizes: list[BenchBatchSize]
+    quality: list[BenchQuality]
+    failed: list[Text]
+    compilation: dict[str, dict[str, NonNegative]]
+
+
+RECORDS: dict[str, type[Record]] = {
+    "environment.json": Environment,
+    "status.json": Status,
+    "timing.json": Timing,
+    "metrics.json": Metrics,
+    "parity.json": Parity,
+    "comparison.json": Comparison,
+    "bench.json": Bench,
 }
-STATUS: dict[str, Check] = {"status": text, "message": text, "step": whole, "epoch": whole}
-OPTIONAL_TIMING: dict[str, Check] = {
-    "steady_images_per_second": or_none(SPEED),
-    "seconds_per_epoch": or_none(non_negative),
-    "first_chunk_seconds": or_none(non_negative),
-    "chunk_size": or_none(whole),
-    "chunks": list_of(CHUNK),
-    "loop_overhead_fraction": or_none(amount),
-    "peak_memory_bytes": or_none(whole),
-    "import_seconds": or_none(non_negative),
-    "data_loading_seconds": or_none(non_negative),
-    "build_seconds": or_none(non_negative),
-    "training_seconds": or_none(non_negative),
-    "data_seconds": or_none(non_negative),
-    "evaluation_seconds": or_none(non_negative),
-    "generate_seconds": or_none(non_negative),
-    "drawing_seconds": or_none(non_negative),
-    "scoring_seconds": or_none(non_negative),
-    "total_seconds": or_none(non_negative),
-}
-CERTIFICATE: dict[str, Check] = {"quick": flag, "rungs": list_of(MEASUREMENT)}
-OPTIONAL_CERTIFICATE: dict[str, Check] = {
-    "config": dict_of(lambda value: True),
-    "num_parameters": dict_of(whole),
-    "packages": or_none(dict_of(or_none(text))),
-    "devices": or_none(dict_of(text)),
-}
+
+
+def check(name: str, content: Mapping[str, Any], *, complete: bool = False) -> None:
+    """Raise ValueError unless `content` may stand in the file `name`; `complete`: with no field but those declared."""
+    if name not in RECORDS:
+        return
+    try:
+        record = RECORDS[name].model_validate(content)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+    if complete and record.model_extra:
+        undeclared = ", ".join(record.model_extra)
+        raise ValueError(f"{undeclared} of {name} is declared nowhere in common/records/schema.py")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError unless every field of a TrainConfig is there and valid; a newer run may have more."""
     names = to_dict(TrainConfig())
-    TrainConfig.from_fields({name: value for name, value in config.items() if name in names})
-
-
-def check_fields(
-    record: Mapping[str, Any],
-    name: str,
-    required: Mapping[str, Check],
-    optional: Mapping[str, Check] | None = None,
-) -> None:
-    """Raise ValueError naming the first field that is missing or wrong."""
-    wrong = wrong_field(record, required, optional)
-    if wrong is not None:
-        raise ValueError(f"{wrong} of {name} is {one_line(ascii(record.get(wrong, 'missing')))}")
-
-
-def check_timing(timing: Mapping[str, Any]) -> None:
-    """Raise ValueError unless chunks, their size and the speed taken from them agree on being there."""
-    check_fields(timing, "timing.json", {}, OPTIONAL_TIMING)
-    chunks = timing.get("chunks", [])
-    if chunks and timing.get("chunk_size") is None:
-        raise ValueError("timing.json has chunks of no size")
-    if len(chunks) > 1 and timing.get("steady_images_per_second") is None:
-        raise ValueError("timing.json has chunks, but no speed")
-
-
-def check_certificate(certificate: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the report can tell what it says; a rung that holds has a number."""
-    check_fields(certificate, "the certificate", CERTIFICATE, OPTIONAL_CERTIFICATE)
-    if any(rung["holds"] and rung["measured"] is None for rung in certificate["rungs"]):
-        raise ValueError("a rung holds without a number")
-
-
-NUM_CLASSES = 10
-MAX_SHOWN = 10  # samples of a class, and pairs of a sample and a training digit
-NUM_TRAINING_IMAGES = 60_000
-NUM_LABEL_COUNTS = (1, 2)  # a small training set has no 10,000 labels
-
-
-def share(value: Any) -> bool:
-    """From 0 to 1."""
-    return amount(value) and 0 <= value <= 1
-
-
-def training_image(value: Any) -> bool:
-    """An index into the training images of MNIST."""
-    return whole(value) and value < NUM_TRAINING_IMAGES
-
-
-def few(check: Check) -> Check:
-    """A list of no more than a figure has room for."""
-    return lambda value: list_of(check)(value) and len(value) <= MAX_SHOWN
-
-
-def has_images(value: Any) -> bool:
-    """Counts of the ten digits, not all of them 0."""
-    return list_of(whole, length=NUM_CLASSES)(value) and sum(value) > 0
-
-
-def discriminator_features(value: Any) -> bool:
-    """Numbers of labels, and as many accuracies of each kind of feature."""
-    if not fields({"labels": list_of(whole), "accuracy": fields(ACCURACIES)})(value):
-        return False
-    lengths = {len(value["labels"]), *(len(value["accuracy"][name]) for name in ACCURACIES)}
-    return len(lengths) == 1 and lengths.pop() in NUM_LABEL_COUNTS
-
-
-METRIC = fields(
-    {"value": amount},
-    dict.fromkeys(("spread", "floor", "floor_low", "floor_high", "standard_error"), or_none(amount)),
-)
-KID = fields({"num_subsets": whole, "subset_size": whole, "seed": whole})
-NEIGHBOUR = fields(
-    {"sample": whole, "training_image": training_image, "distance": non_negative, "own_distance": non_negative}
-)
-ACCURACIES: dict[str, Check] = dict.fromkeys(("discriminator", "untrained discriminator", "pixels"), list_of(share))
-PROTOCOL = fields(
-    {"num_generated": whole, "num_real": whole, "network_sha256": text},
-    {
-        "comparable": flag,
-        "num_draws": whole,
-        "reference": text,
-        "floor": text,
-        "image_size": whole,
-        "num_features": whole,
-        "k": whole,
-        "kid": or_none(KID),
-        "batch_norm": or_none(text),
-        "weights": or_none(text),
-        "checkpoint": or_none(text),
-        "warnings": list_of(text),
-    },
-)
-METRICS: dict[str, Check] = {
-    "metrics": dict_of(METRIC),
-    "protocol": PROTOCOL,
-    "class_histogram": fields({"generated": has_images, "real": has_images}),
-}
-OPTIONAL_METRICS: dict[str, Check] = {
-    "class_examples": list_of(few(whole), length=NUM_CLASSES),
-    "nearest_neighbours": few(NEIGHBOUR),
-    "discriminator_features": or_none(discriminator_features),
-}
+    try:
+        TrainConfig.from_fields({name: value for name, value in config.items() if name in names})
+    except UserError as error:
+        raise ValueError(f"config.json: {error}") from None

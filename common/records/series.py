@@ -1,89 +1,142 @@
-"""The series of a run, read back: losses step by step, means and sample grids epoch by epoch."""
+"""The series of a run, and the one reader of each: losses by the step, means and sample grids by the epoch, chunks."""
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from common.config import MAX_IMAGE_SIZE
-from common.records.folder import LOSSES_HEADER, NUM_PICTURES
-from common.records.schema import (
-    MAX_MAGNITUDE,
-)
+from common.contract import StepMetrics
+from common.records.bounds import Count, NonNegative
 from common.safe_read import one_line, read_bounded, read_npz
 
 MAX_CSV_BYTES = 2**28  # of 3 million steps
-MAX_COUNT = 2**53
+NUM_PICTURES = 64  # in a sample grid
+Number = Annotated[int, Field(ge=1)]
+Row = TypeVar("Row", bound=NamedTuple)
 
 
-def read_losses(path: Path) -> dict[str, np.ndarray]:
-    """One array a column of losses.csv, a loss beyond 1e15 as NaN; damage raises ValueError.
+class LossesRow(NamedTuple):
+    """A step of losses.csv; a loss beyond all numbers is NaN or infinite."""
 
-    Empty if a column has no number at all: a run that was lost at its first step has nothing to draw.
-    """
-    columns = _read_columns(path)
-    if not columns:
-        return {}
-    if tuple(columns) != LOSSES_HEADER:
-        raise ValueError(f"{path.name} has the columns {one_line(', '.join(columns))}")
-    steps, epochs = columns["step"], columns["epoch"]
-    are_counts = _are_counts(steps) and _are_counts(epochs)
-    if not are_counts or (np.diff(steps) != 1).any() or (np.diff(epochs) < 0).any():
-        raise ValueError(f"{path.name} does not count its steps one by one")
-    measured = {name: np.where(np.abs(column) <= MAX_MAGNITUDE, column, np.nan) for name, column in columns.items()}
-    if any(np.isnan(column).all() for column in measured.values()):
-        return {}
-    return {**measured, "step": steps, "epoch": epochs}
+    step: Number
+    epoch: Number
+    discriminator_loss: float
+    generator_loss: float
+    real_score: float
+    fake_score: float
 
 
-def read_epochs(path: Path) -> dict[str, np.ndarray]:
-    """One array a column of epochs.csv, of which the report needs `num_images`; damage raises ValueError."""
-    columns = _read_columns(path)
-    if columns and not ("num_images" in columns and _are_counts(columns["num_images"])):
-        raise ValueError(f"{path.name} has no column num_images, or no counts in it")
-    return columns
+class EpochsRow(NamedTuple):
+    """An epoch of epochs.csv: its last step on record, the images of its steps, and the means over them."""
+
+    epoch: Number
+    step: Number
+    num_images: Number
+    discriminator_loss: float
+    generator_loss: float
+    real_score: float
+    fake_score: float
 
 
-def _read_columns(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
-    content = read_bounded(path, limit=MAX_CSV_BYTES).decode("utf-8")
-    try:
-        header, *rows = csv.reader(io.StringIO(content, newline=""))
-    except csv.Error as error:
-        raise ValueError(f"{path.name} is no CSV file ({error})") from None
-    if not header or len(set(header)) != len(header):
-        raise ValueError(f"{path.name} has no header, or a column twice")
-    if any(len(row) != len(header) for row in rows):
-        raise ValueError(f"{path.name} has lines of different lengths")
-    values = np.array(rows, dtype=np.float64).reshape(-1, len(header))
-    return dict(zip(header, values.T, strict=True))
+LOSSES_HEADER, EPOCHS_HEADER = LossesRow._fields, EpochsRow._fields
+assert LOSSES_HEADER[2:] == EPOCHS_HEADER[3:] == StepMetrics._fields
 
 
-def _are_counts(values: np.ndarray) -> bool:
-    """Whole numbers from 1 that float64 can tell apart; NaN is none."""
-    return bool(((values >= 1) & (values <= MAX_COUNT) & (values == np.floor(values))).all())
+@dataclass(frozen=True)
+class Chunk:
+    """How long one `train_chunk` took, from the call until the device was idle."""
+
+    step: Count  # its first step, counted from 1
+    num_steps: Count
+    seconds: NonNegative
+
+
+@dataclass(frozen=True)
+class EpochTiming:
+    """How an epoch's time was spent; only of epochs that this process finished."""
+
+    epoch: Count
+    training_seconds: NonNegative
+    data_seconds: NonNegative
+    evaluation_seconds: NonNegative
+    images_per_second: NonNegative
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The grids that a run recorded."""
+    """The sample grids that a run recorded, of one epoch after the other."""
 
     epochs: np.ndarray  # (P,)
     images: np.ndarray  # uint8 (P, 64, S, S[, 3])
+
+    def up_to(self, epoch: int, *, image_shape: tuple[int, ...]) -> list[np.ndarray]:
+        """The images of each grid until this epoch; ValueError unless that of the epoch itself is there."""
+        if not len(self.epochs):
+            return []
+        is_there = self.epochs[0] - 1 <= epoch <= self.epochs[-1]
+        if not is_there or self.images.shape[2:] != image_shape:
+            held = f"epochs {self.epochs[0]} to {self.epochs[-1]} and images of {self.images.shape[2:]}"
+            raise ValueError(
+                f"the sample grids cannot be read up to epoch {epoch}: there are {held}, not {image_shape}"
+            )
+        return list(self.images[self.epochs <= epoch])
+
+
+def steady_chunks(chunks: Sequence[Chunk], chunk_size: int) -> Sequence[Chunk]:
+    """The chunks that count for the speed: without the first, which compiles, and without short last ones."""
+    return [chunk for chunk in chunks[1:] if chunk.num_steps == chunk_size] or chunks[1:]
+
+
+def read_losses(path: Path) -> list[LossesRow]:
+    """The steps on record, counted one by one, or none if there is no such file; damage raises ValueError."""
+    rows = _read_rows(path, LossesRow)
+    for row, following in pairwise(rows):
+        if following.step != row.step + 1 or following.epoch < row.epoch:
+            raise ValueError(f"{path.name} cannot be read (step {following.step} follows step {row.step})")
+    if any(row.epoch > row.step for row in rows):
+        raise ValueError(f"{path.name} cannot be read (it has more epochs than steps)")
+    return rows
+
+
+def read_epochs(path: Path) -> list[EpochsRow]:
+    """The epochs on record, or none if there is no such file; damage raises ValueError."""
+    return _read_rows(path, EpochsRow)
 
 
 def read_progress(path: Path) -> Progress:
     """What progress.npz holds, S at most 256, and nothing if there is none; damage raises ValueError."""
     if not path.exists():
         return Progress(np.zeros(0, np.int64), np.zeros((0, NUM_PICTURES, 1, 1), np.uint8))
-    arrays = read_npz(path, {"epochs": np.integer, "images": np.uint8})
-    epochs, images = arrays["epochs"], arrays["images"]
+    try:
+        epochs, images = read_npz(path, {"epochs": np.integer, "images": np.uint8}).values()
+    except ValueError as error:
+        raise ValueError(f"{path.name} cannot be read ({one_line(error)})") from None
     side = images.shape[2:3]
     shapes = ((NUM_PICTURES, *side, *side), (NUM_PICTURES, *side, *side, 3))
     is_picture = images.shape[1:] in shapes and 1 <= side[0] <= MAX_IMAGE_SIZE
-    if epochs.shape != images.shape[:1] or not is_picture:
-        raise ValueError(f"{path.name} has epochs {epochs.shape} and images {images.shape}")
+    if epochs.shape != images.shape[:1] or not is_picture or (np.diff(epochs) != 1).any():
+        raise ValueError(f"{path.name} cannot be read (it has epochs {epochs.shape} and images {images.shape})")
     return Progress(epochs, images)
+
+
+def _read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    if not path.exists():
+        return []
+    try:
+        text = read_bounded(path, limit=MAX_CSV_BYTES).decode("ascii")
+        header, *rows = csv.reader(io.StringIO(text, newline="")) if text else [[]]
+        if tuple(header) != kind._fields:
+            raise ValueError(f"its columns are {', '.join(header)}")
+        return TypeAdapter(list[kind]).validate_python(rows)
+    except ValidationError as error:
+        line, held = 2 + int(error.errors()[0]["loc"][0]), error.errors()[0]["input"]
+        raise ValueError(f"{path.name} cannot be read (its line {line} holds {one_line(ascii(held))})") from None
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path.name} cannot be read ({one_line(error)})") from None

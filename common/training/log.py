@@ -11,6 +11,7 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.contract import StepMetrics
+from common.records.series import Chunk, EpochTiming, steady_chunks
 
 
 class PhaseTimes(dict[str, Any]):
@@ -22,26 +23,6 @@ class PhaseTimes(dict[str, Any]):
         started = time.perf_counter()
         yield
         self[name] = time.perf_counter() - started
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """How long one `train_chunk` took, from the call until the device was idle."""
-
-    step: int  # its first step, counted from 1
-    num_steps: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class EpochTiming:
-    """How an epoch's time was spent; only of epochs that this process finished."""
-
-    epoch: int
-    training_seconds: float
-    data_seconds: float
-    evaluation_seconds: float
-    images_per_second: float
 
 
 @dataclass
@@ -96,8 +77,8 @@ CHUNK_STEPS = 16
 
 
 def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: int) -> dict[str, Any]:
-    """What timing.json says of the loop; steady state is every full chunk after the first, which compiles."""
-    steady = [chunk for chunk in log.chunks[1:] if chunk.num_steps == CHUNK_STEPS] or log.chunks[1:]
+    """What timing.json says of the loop; speeds are of the steady chunks alone."""
+    steady = steady_chunks(log.chunks, CHUNK_STEPS)
     speeds = sorted(chunk.num_steps * config.batch_size / chunk.seconds for chunk in steady)
     summary: dict[str, Any] = {
         "resumed_at_step": log.resumed_at_step,

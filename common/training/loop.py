@@ -14,14 +14,12 @@ from common.records.checkpoint import checkpoint_header, list_checkpoints, save_
 from common.records.folder import (
     CHECKPOINTS,
     EPOCHS_FILE,
-    EPOCHS_HEADER,
     LOSSES_FILE,
-    LOSSES_HEADER,
-    NUM_PICTURES,
     PROGRESS_FILE,
     SAMPLES,
     RunFolder,
 )
+from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES
 from common.training.averaging import GeneratorAverage
 from common.training.log import CHUNK_STEPS, Chunk, EpochTiming, TrainingLog, epoch_rows
 from common.training.progress import ProgressReporter

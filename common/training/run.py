@@ -18,15 +18,18 @@ from common.networks.build import build_architecture, count_parameters
 from common.options import RunOptions
 from common.records.environment import describe_environment, source_hash
 from common.records.folder import (
+    CONFIG_FILE,
     ENVIRONMENT_FILE,
+    ERROR_FILE,
     FRAMEWORK_NAMES,
     LOSSES_FILE,
-    LOSSES_HEADER,
     METRICS_FILE,
+    SAMPLES_FILE,
     TIMING_FILE,
     RunFolder,
     write_atomically,
 )
+from common.records.series import LOSSES_HEADER
 from common.training.averaging import GeneratorAverage
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
@@ -88,10 +91,10 @@ def _carry_out(run: "Run", started: float) -> int:
                 run.close("failed", message)
             raise RunFailedError(f"{run.name}: {message}; make room, then go on with {run.resume_command}") from None
         except Exception as error:
-            write_atomically(run.folder.path / "error.txt", traceback.format_exc().encode("utf-8", "replace"))
+            write_atomically(run.folder.path / ERROR_FILE, traceback.format_exc().encode("utf-8", "replace"))
             message = (str(error) or type(error).__name__).splitlines()[0]
             run.close("failed", message)
-            raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path}/error.txt)") from None
+            raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path / ERROR_FILE})") from None
 
 
 class Trained(NamedTuple):
@@ -137,7 +140,7 @@ class Run:
 
     def record_start(self) -> None:
         """Write down what is about to happen."""
-        self.folder.write_json("config.json", to_dict(self.config))
+        self.folder.write_json(CONFIG_FILE, to_dict(self.config))
         step = self.plan.start.step
         # The two belong to the process that trained; one that only scores again leaves both alone.
         if step < self.num_steps or not (self.folder.path / ENVIRONMENT_FILE).exists():
@@ -163,7 +166,7 @@ class Run:
         """Generate the images that are scored, in eval mode."""
         with trained.average.applied(trained.trainer), self.times.measure("generate_seconds"):
             samples = sample(trained.trainer, self.config)
-        self.folder.write_npz("samples.npz", **samples._asdict())
+        self.folder.write_npz(SAMPLES_FILE, **samples._asdict())
         return samples
 
     def draw(self, samples: Samples) -> None:

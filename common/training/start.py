@@ -1,6 +1,7 @@
 """Where a run begins: at its initial weights, or where a checkpoint of either framework left off."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from common.records.folder import (
     PROGRESS_FILE,
 )
 from common.records.origin import Origin
-from common.records.resumed import read_losses, read_progress
+from common.records.series import LossesRow, read_losses, read_progress
 from common.safe_read import one_line
 
 
@@ -55,10 +56,22 @@ def _start_from(
     try:
         check_tensors(checkpoint.weights, checkpoint.average, architecture, config)
         step = checked_step(checkpoint, config, steps_per_epoch=steps_per_epoch)
+        if origin.run is None:
+            return Start(checkpoint.weights, checkpoint.average, step)
+        # What comes after the checkpoint is made anew.
+        losses = _losses_up_to(step, origin.run / LOSSES_FILE)
+        channels = (architecture.image_channels,) if architecture.image_channels > 1 else ()
+        progress = read_progress(origin.run / PROGRESS_FILE).up_to(
+            step // steps_per_epoch, image_shape=(architecture.image_size, architecture.image_size, *channels)
+        )
     except ValueError as error:
         raise UserError(f"{origin.path} cannot be resumed: {one_line(error)}") from None
-    if origin.run is None:
-        return Start(checkpoint.weights, checkpoint.average, step)
-    losses = read_losses(origin.run / LOSSES_FILE, last_step=step)
-    progress = read_progress(origin.run / PROGRESS_FILE, architecture, last_epoch=step // steps_per_epoch)
-    return Start(checkpoint.weights, checkpoint.average, step, losses, progress)
+    return Start(checkpoint.weights, checkpoint.average, step, [*losses], progress)
+
+
+def _losses_up_to(step: int, path: Path) -> list[LossesRow]:
+    """None at all of a run that began there."""
+    losses = read_losses(path)
+    if not path.exists() or (losses and losses[-1].step < step):
+        raise ValueError(f"{path.name} lacks steps up to {step}: name the checkpoint alone, elsewhere")
+    return [row for row in losses if row.step <= step]

@@ -211,7 +211,7 @@ def quality_over_time(
                 {
                     "arm": arm.name,
                     "batch_size": batch_size,
-                    "compile_seconds": epochs[0].compile_seconds,
+                    "first_chunk_extra_seconds": epochs[0].first_chunk_extra_seconds,
                     "floor": epochs[-1].floor.get("frechet_distance"),
                     "epochs": [
                         {

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.commands.measure_step import NUM_COMPARED_STEPS
 from common.config import TrainConfig
+from common.records.schema import BenchPhases
 from comparison.bench.options import Arm
 from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
 from comparison.parity.certificate import Certificate
@@ -19,16 +20,6 @@ Records = Sequence[Mapping[str, Any]]  # of one arm, a record of each repetition
 # steps are of equal size whatever a gradient's, so that rounding decides the direction of the smallest.
 SAME_WORK = {"float64": (1e-9, 1e-9), "float32": (1e-4, 1e-2), "bfloat16": (0.05, 0.05)}
 CACHES = ("empty_cache", "full_cache")  # what the first process finds of compiled programs, and what the second
-PHASES = (
-    "import_seconds",
-    "data_loading_seconds",
-    "build_seconds",
-    "compile_seconds",
-    "first_block_seconds",
-    "warm_up_seconds",
-    "data_seconds_per_step",
-    "generate_seconds_per_image",
-)
 
 
 def still_certified(
@@ -64,7 +55,7 @@ def arm_result(
     seconds = step_seconds(records)
     per_step = quartiles(seconds)
     gflops = flops / per_step.median / 1e9
-    phases = {name: float(np.median([record[name] for record in records])) for name in PHASES}
+    phases = {name: float(np.median([record[name] for record in records])) for name in BenchPhases.model_fields}
     return {
         "title": arm.title,
         "framework": arm.framework,

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.records.folder import write_json
 from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
 from comparison.bench.session import measure
 from comparison.processes import Children
 from comparison.report.bench_tables import arm_rows, ratio_rows
-from comparison.report.bench_words import headlines, notices, write_json, write_report
+from comparison.report.bench_words import headlines, notices, write_report
 
 TABLE_WIDTH = 120
 

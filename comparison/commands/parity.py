@@ -13,7 +13,8 @@ from rich.text import Text
 
 from common.errors import UserError
 from common.options import check_result_file
-from common.records.folder import write_atomically
+from common.records.folder import PARITY_FILE, write_atomically
+from common.records.schema import check
 from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect_all
 from comparison.parity.ladder import RUNGS, climb
@@ -46,6 +47,7 @@ def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, An
         style = "" if measurement.holds else "red"
         console.print(Text(line(measurement), style=style), soft_wrap=True)
     found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads)
+    check(PARITY_FILE, found)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"
     console.print(f"{options.config.preset}, {options.config.variant}: {verdict}", highlight=False)

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.config import TrainConfig, to_dict
-from common.errors import UserError
 from common.networks.build import count_parameters
 from common.networks.layers import Architecture
 from common.records.environment import describe_environment, hash_of_sources, source_hash
-from common.records.folder import FRAMEWORK_NAMES, read_json
+from common.records.folder import FRAMEWORK_NAMES, PARITY_FILE, read_json
 from common.records.recorded_run import RecordedRun, Runs
-from common.records.schema import check_certificate
-from common.safe_read import one_line
 from comparison.parity.ladder import RUNGS
 from comparison.parity.pair import Measurement, Pair
 
-CERTIFICATE = "parity.json"
+CERTIFICATE = PARITY_FILE
 NONE_MADE = "no parity certificate was made for this configuration"
 # What a certificate and a run must have in common for one to speak of the other, and what to call it.
 IDENTITY = {
@@ -118,26 +115,18 @@ def ladder_hash() -> str:
 
 
 def parity_of(comparison_dir: Path, runs: Runs) -> dict[str, Any]:
-    """`holds` (None without a certificate), the file, the reason in words, and the worst of every rung.
-
-    A damaged file raises UserError.
-    """
-    try:
-        certificate = read_json(comparison_dir / CERTIFICATE)
-        if not certificate:
-            return {"holds": None, "certificate": None, "reason": NONE_MADE, "quick": None, "rungs": []}
-        check_certificate(certificate)
-        reason = _why_not(certificate, runs)
-        return {
-            "holds": reason is None,
-            "certificate": CERTIFICATE,
-            "reason": reason or "the certificate holds",
-            "quick": bool(certificate["quick"]),
-            "rungs": worst_of_each_rung(certificate["rungs"]),
-        }
-    except ValueError as error:
-        path = one_line(comparison_dir / CERTIFICATE)
-        raise UserError(f"{path} is no certificate ({one_line(error)}): remove it") from None
+    """`holds` (None without a certificate), the file, the reason in words, and the worst of every rung."""
+    certificate = read_json(comparison_dir / CERTIFICATE)
+    if not certificate:
+        return {"holds": None, "certificate": None, "reason": NONE_MADE, "quick": None, "rungs": []}
+    reason = _why_not(certificate, runs)
+    return {
+        "holds": reason is None,
+        "certificate": CERTIFICATE,
+        "reason": reason or "the certificate holds",
+        "quick": certificate["quick"],
+        "rungs": worst_of_each_rung(certificate["rungs"]),
+    }
 
 
 def _shared_identity(run: RecordedRun) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from typing import Any
 
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
-from common.pictures.animation import ANIMATION_FILE
+from common.records.folder import ANIMATION_FILE, COMPARISON_FILE
 from comparison.publish.page import RESULTS, ROOT, read_result, replace_parts, run_publisher
 from comparison.report import training
 from comparison.report.quality import quality_rows
 from comparison.report.write import present_frameworks
 from comparison.text import markdown
 
-COPIED = ("report.md", "report.html", "comparison.json", "figures", ANIMATION_FILE)
+COPIED = ("report.md", "report.html", COMPARISON_FILE, "figures", ANIMATION_FILE)
 
 
 def publish(folder: Path, docs: Path, readme: Path) -> None:
@@ -36,7 +36,7 @@ def publish(folder: Path, docs: Path, readme: Path) -> None:
 
 def read_results(folder: Path) -> dict[str, Any]:
     """The numbers of a finished comparison; one that is unfinished is not published."""
-    results = read_result(folder / "comparison.json", f"run `python compare.py report {folder}` first")
+    results = read_result(folder / COMPARISON_FILE, f"run `python compare.py report {folder}` first")
     if any(run is None or run["status"]["status"] != "finished" for run in results["frameworks"].values()):
         raise UserError(f"{folder} is not finished: only complete comparisons are published")
     return results

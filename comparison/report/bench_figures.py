@@ -102,7 +102,7 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
         }
         axes.plot(seconds, distances, label=label, **style)
         dotted: dict[str, Any] = {**style, "markersize": 2, "linestyle": ":", "linewidth": 1}
-        axes.plot(seconds + entry["compile_seconds"], distances, **dotted)
+        axes.plot(seconds + entry["first_chunk_extra_seconds"], distances, **dotted)
     floors = [entry["floor"] for entry in result["quality"] if entry["floor"] is not None]
     if floors:
         axes.axhline(floors[0], color="black", linewidth=1, linestyle="--", label="real digits")

@@ -1,19 +1,16 @@
 """The benchmark in words: headlines, what must be read with the numbers; speed.md, and a section of the report."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.errors import UserError
-from common.records.folder import FRAMEWORK_NAMES, read_json, write_atomically
+from common.records.folder import BENCH_FILE, FRAMEWORK_NAMES, read_json, write_atomically, write_json
 from common.records.recorded_run import Runs
 from comparison.report.bench_figures import FIGURES, draw
 from comparison.report.bench_tables import interval_text, tables
 from comparison.text import SHOWN_CPU_FLAGS, Row, markdown, memory, number, percentage, sources
 
-RESULT_FILE = "bench.json"
 ROOF_DRIFT = 0.05
 # What decides how fast a step is: a benchmark that differs from the runs in one of these says so.
 COMPARED = ("preset", "dataset", "image_size", "latent_dim", "batch_size", "generator_updates", "precision")
@@ -98,15 +95,10 @@ def notices(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Every number, those that no table shows among them; a NaN or an infinity raises ValueError."""
-    write_atomically(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-
-
 def write_report(folder: Path, result: Mapping[str, Any]) -> None:
     """bench.json, speed.md and its figures, in a folder that is made if need be; a comparison's report shows them."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULT_FILE, result)
+    write_json(folder / BENCH_FILE, result)
     figures = draw(result)
     for name, content in figures.items():
         write_atomically(folder / "figures" / name, content)
@@ -141,23 +133,17 @@ class Rows(NamedTuple):
 
 def read_section(folder: Path, runs: Runs) -> Section | None:
     """None if the folder holds no benchmark; a file that `bench` cannot have written raises UserError."""
-    result = read_json(folder / RESULT_FILE)
+    result = read_json(folder / BENCH_FILE)
     if not result:
         return None
-    try:
-        return Section(
-            headlines=headlines(result),
-            conditions=f"{title(result)}: {conditions(result)}",
-            notices=[*differences(result, runs), *notices(result)],
-            definitions=DEFINITIONS,
-            tables=[Rows.of(rows) for rows in tables(result)],
-            figures={name: (FIGURES[name], png) for name, png in draw(result).items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
-        raise UserError(
-            f"{folder / RESULT_FILE} is not what `compare.py bench` writes ({type(error).__name__}: {error}): "
-            f"delete it, or measure again with --output {folder}"
-        ) from None
+    return Section(
+        headlines=headlines(result),
+        conditions=f"{title(result)}: {conditions(result)}",
+        notices=[*differences(result, runs), *notices(result)],
+        definitions=DEFINITIONS,
+        tables=[Rows.of(rows) for rows in tables(result)],
+        figures={name: (FIGURES[name], png) for name, png in draw(result).items()},
+    )
 
 
 def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:

@@ -42,7 +42,7 @@ def draw_figures(runs: Runs, real_images: np.ndarray) -> dict[str, bytes]:
     """File name to PNG for every figure there is data for; real_images is uint8 (n >= 64, S, S[, 3])."""
     with matplotlib.rc_context(STYLE):
         trained = {name: run for name, run in runs.items() if run.num_steps}
-        sampled = {name: run for name, run in runs.items() if len(run.progress_epochs)}
+        sampled = {name: run for name, run in runs.items() if len(run.progress.epochs)}
         timed = {name: run for name, run in runs.items() if run.steady_chunks}
         scored = {name: run for name, run in runs.items() if run.evaluation}
         figures = {f"{column}.png": _trace_figure(trained, column) for column in TRACE_TITLES if trained}
@@ -146,8 +146,8 @@ def _class_histogram_figure(runs: Runs) -> Figure:
 def _step_time_figure(runs: Runs) -> Figure:
     figure, axes = _plot("Time of a step, averaged over each chunk", width=6.4)
     for framework, run in runs.items():
-        steps = [chunk["step"] for chunk in run.steady_chunks]
-        times = [1e3 * chunk["seconds"] / chunk["num_steps"] for chunk in run.steady_chunks]
+        steps = [chunk.step for chunk in run.steady_chunks]
+        times = [1e3 * chunk.seconds / chunk.num_steps for chunk in run.steady_chunks]
         size = 2.6 if len(steps) > 60 else 6
         axes.plot(steps, times, "o", color=COLOURS[framework], markersize=size, alpha=0.7, markeredgewidth=0)
         median = float(np.median(times))

@@ -22,22 +22,22 @@ NUM_PROGRESS_COLUMNS = 10
 
 def samples_figure(runs: Runs, real_images: np.ndarray) -> Figure:
     """The same latents at each run's last record beside real images, uint8 (n >= 64, S, S[, 3])."""
-    panels = {run.name: tile(run.progress_images[-1], num_columns=8) for run in runs.values()}
+    panels = {run.name: tile(run.progress.images[-1], num_columns=8) for run in runs.values()}
     return _panel_figure({**panels, "real images": tile(real_images[:64], num_columns=8)})
 
 
 def progress_figure(runs: Runs) -> Figure:
     """One row an epoch (evenly chosen if there are many), one column a latent, one panel a framework."""
-    num_records = min(len(run.progress_epochs) for run in runs.values())
+    num_records = min(len(run.progress.epochs) for run in runs.values())
     rows = np.unique(np.linspace(0, num_records - 1, min(num_records, MAX_PROGRESS_ROWS)).round().astype(int))
     panels = {
         run.name: tile(
-            np.concatenate([run.progress_images[row, :NUM_PROGRESS_COLUMNS] for row in rows]),
+            np.concatenate([run.progress.images[row, :NUM_PROGRESS_COLUMNS] for row in rows]),
             num_columns=NUM_PROGRESS_COLUMNS,
         )
         for run in runs.values()
     }
-    epochs = next(iter(runs.values())).progress_epochs[rows]
+    epochs = next(iter(runs.values())).progress.epochs[rows]
     return _panel_figure(panels, row_labels=[f"epoch {epoch}" for epoch in epochs])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
+from common.records.schema import Timings
 
 LOSS_COLUMNS = ("discriminator_loss", "generator_loss")
 REPORTED_STEPS = (1, 2, 5, 10, 100)
@@ -18,24 +19,6 @@ SAME_HARDWARE_FIELDS = (
     "num_cpus",
     "memory_bytes",
     "cpu_flags",
-)
-COPIED_TIMINGS = (
-    "steady_images_per_second",
-    "seconds_per_epoch",
-    "first_chunk_seconds",
-    "chunk_size",
-    "loop_overhead_fraction",
-    "peak_memory_bytes",
-    "import_seconds",
-    "data_loading_seconds",
-    "build_seconds",
-    "training_seconds",
-    "data_seconds",
-    "evaluation_seconds",
-    "generate_seconds",
-    "drawing_seconds",
-    "scoring_seconds",
-    "total_seconds",
 )
 
 
@@ -134,7 +117,7 @@ def _speeds(runs: Runs) -> dict[str, Mapping[str, float]]:
 
 def _framework(run: RecordedRun) -> dict[str, Any]:
     return {
-        **{name: run.timing.get(name) for name in COPIED_TIMINGS},
+        **{name: run.timing.get(name) for name in Timings.model_fields},
         "status": run.status,
         "num_steps": run.num_steps,
         "num_steady_chunks": len(run.steady_chunks),

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.records.folder import read_json
+from common.records.folder import STATUS_FILE, read_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs
+from common.records.schema import Timings
 from comparison.report.summary import hardware_differences
 from comparison.text import NOTHING, SHOWN_CPU_FLAGS, Row, difference, duration, memory, number, percentage
 
@@ -36,20 +37,11 @@ def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
 
 def phase_rows(frameworks: Mapping[str, Any]) -> list[Row]:
     """Where the whole run's time went."""
-    phases = {
-        "import_seconds": ("Import", "of the framework"),
-        "data_loading_seconds": ("Load the dataset", "once"),
-        "build_seconds": ("Build the networks", "and load the initial weights"),
-        "first_chunk_seconds": ("First chunk", "part of training"),
-        "training_seconds": ("Training", "all chunks"),
-        "data_seconds": ("Preparing data", "batches and latents"),
-        "evaluation_seconds": ("After each epoch", "sample grids, checkpoints, files"),
-        "generate_seconds": ("Generate for scoring", "after training"),
-        "drawing_seconds": ("Drawing", "the pictures of the run folder"),
-        "scoring_seconds": ("Scoring", "after training"),
-        "total_seconds": ("Total", "from loading the dataset to scoring"),
-    }
-    return [_row(frameworks, label, note, _of(name, duration)) for name, (label, note) in phases.items()]
+    return [
+        _row(frameworks, field.title, field.description or "", _of(name, duration))
+        for name, field in Timings.model_fields.items()
+        if field.title
+    ]
 
 
 def last_epoch_rows(frameworks: Mapping[str, Any]) -> list[Row]:
@@ -115,7 +107,7 @@ def notices(runs: Runs, comparison_dir: Path) -> list[str]:
     sentences = []
     for framework, name in FRAMEWORK_NAMES.items():
         run = runs.get(framework)
-        status = run.status if run else read_json(comparison_dir / framework / "status.json")
+        status = run.status if run else read_json(comparison_dir / framework / STATUS_FILE)
         message = f": {status['message']}" if status.get("message") else ""
         if status.get("status") in HOW_IT_ENDED:
             how = HOW_IT_ENDED[status["status"]]
@@ -142,7 +134,7 @@ def title(results: Mapping[str, Any]) -> str:
 def subtitle(results: Mapping[str, Any], runs: Runs) -> str:
     """Sizes of the training set and the networks, and what the two runs share."""
     config = results["config"]
-    num_images = [run.epochs["num_images"][0] for run in runs.values() if len(run.epochs.get("num_images", ()))]
+    num_images = [run.epochs[0].num_images for run in runs.values() if run.epochs]
     size = config["image_size"]
     networks = next(iter(runs.values())).environment["num_parameters"]
     counts = ", ".join(f"{network} {count:,} parameters" for network, count in networks.items())

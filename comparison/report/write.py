@@ -1,7 +1,6 @@
 """Writes the report of a comparison folder: comparison.json, report.html, report.md and figures/."""
 
 import base64
-import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -19,11 +18,10 @@ from rich.text import Text
 
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
-from common.pictures.animation import ANIMATION_FILE, animate, shared_epochs
+from common.pictures.animation import animate, shared_epochs
 from common.pictures.loss_curves import smoothing_window
-from common.records.folder import write_atomically
+from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, FILES, write_atomically, write_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs, read_run
-from common.records.series import Progress
 from common.safe_read import printable
 from comparison.parity.certificate import parity_of
 from comparison.report import parity, training
@@ -66,7 +64,7 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}
     write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
     write_atomically(comparison_dir / "report.md", _render("report.md.jinja", {**context, "figures": linked}))
-    write_atomically(comparison_dir / "comparison.json", json.dumps(results, indent=2, allow_nan=False).encode())
+    write_json(comparison_dir / COMPARISON_FILE, results)
     return comparison
 
 
@@ -91,8 +89,7 @@ def print_summary(comparison: Comparison, console: Console) -> None:
 
 def _write_animation(comparison_dir: Path, runs: Runs) -> dict[str, bytes]:
     """The sample grids of all epochs side by side, as progress.gif beside the report, if there are any."""
-    progress = {run.name: Progress(run.progress_epochs, run.progress_images) for run in runs.values()}
-    progress = {name: recorded for name, recorded in progress.items() if len(recorded.epochs)}
+    progress = {run.name: run.progress for run in runs.values() if len(run.progress.epochs)}
     if not progress or not shared_epochs(progress):
         return {}
     content = animate(progress)
@@ -142,33 +139,7 @@ def _fenced(code: str) -> Markup:
     return Markup(f"{fence}sh\n{code}\n{fence}")
 
 
-FILES = {  # pattern in the comparison folder: what it holds
-    "comparison.json": "every number of this report",
-    "parity.json": "the parity certificate",
-    "bench.json": "the benchmark",
-    "speed.md": "the benchmark with every table",
-    "report.html": "this report in one file",
-    "report.md": "this report for a repository page",
-    "figures": "the figures as PNG",
-    ANIMATION_FILE: "the sample grids of every epoch as an animation, side by side",
-    "*/config.json": "the configuration of a run",
-    "*/environment.json": "versions, device, threads, flags, command",
-    "*/losses.csv": "losses and scores, one row a step",
-    "*/epochs.csv": "mean losses and scores, one row an epoch",
-    "*/timing.json": "every timed chunk and phase",
-    "*/samples": "grids from fixed latents, one an epoch",
-    "*/progress.npz": "the same grids as arrays",
-    f"*/{ANIMATION_FILE}": "the same as an animation",
-    "*/samples.npz": "the generated digits that were scored",
-    "*/samples_100.png": "the first hundred of them",
-    "*/real_and_generated.png": "64 of them beside as many training images",
-    "*/losses.png": "both losses of a run over its steps",
-    "*/checkpoints": "weights and optimizer state, framework-neutral",
-    "*/metrics.json": "quality metrics with protocol, spread and floor",
-    "*/error.txt": "the traceback of a run that failed",
-    "*/status.json": "how the run ended",
-}
-WRITTEN_WITH_THE_REPORT = ("comparison.json", "report.html", "report.md", "figures")
+WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
 
 
 def present_frameworks(results: Mapping[str, Any]) -> dict[str, Any]:

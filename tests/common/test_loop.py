@@ -19,7 +19,8 @@ from common.data.datasets import fit_images
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
 from common.records.checkpoint import load_checkpoint, save_checkpoint
-from common.records.folder import LOSSES_HEADER, RunFolder, write_atomically
+from common.records.folder import RunFolder, write_atomically
+from common.records.series import LOSSES_HEADER
 from common.training.log import CHUNK_STEPS, Chunk, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
 from common.training.start import Start
@@ -263,10 +264,10 @@ def test_a_folder_below_a_file_is_refused(tmp_path):
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
-    folder.write_json("timing.json", {"seconds": 1})
-    with pytest.raises(ValueError, match="nan"):
-        folder.write_json("timing.json", {"seconds": float("nan")})
-    assert json.loads((folder.path / "timing.json").read_text()) == {"seconds": 1}
+    folder.write_json("timing.json", {"total_seconds": 1})
+    with pytest.raises(ValueError, match="total_seconds is nan"):
+        folder.write_json("timing.json", {"total_seconds": float("nan")})
+    assert json.loads((folder.path / "timing.json").read_text()) == {"total_seconds": 1}
     assert [path.name for path in folder.path.glob("*.json")] == ["timing.json"]
 
 
@@ -309,7 +310,8 @@ FILLING_DISK = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from common.records.folder import LOSSES_HEADER, RunFolder, write_atomically
+from common.records.folder import RunFolder, write_atomically
+from common.records.series import LOSSES_HEADER
 
 run = RunFolder.create(Path(sys.argv[1]))
 noise = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 32), dtype=np.uint8)

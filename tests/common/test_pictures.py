@@ -18,8 +18,7 @@ from common.pictures.animation import FRAME_MILLISECONDS, LAST_MILLISECONDS, MAX
 from common.pictures.compose import beside, enlarged, gif, png, stacked, text
 from common.pictures.loss_curves import draw_losses
 from common.records.checkpoint import checkpoint_header, save_checkpoint
-from common.records.folder import NUM_PICTURES
-from common.records.series import Progress
+from common.records.series import NUM_PICTURES, Progress
 from tests.counting import FLAGS, run
 from tests.trainers import small_architecture, small_config
 

@@ -231,7 +231,7 @@ def test_a_damaged_certificate_is_named(content: str, tmp_path: Path) -> None:
         write_certificate(tmp_path, rungs=[1])
     else:
         (tmp_path / "parity.json").write_text(content)
-    with pytest.raises(UserError, match=r"parity\.json is no certificate"):
+    with pytest.raises(UserError, match=r"parity\.json is damaged"):
         write_report(tmp_path, real_digits(64))
 
 
