@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.config import differing_fields
 from common.errors import UserError
 from common.pictures.animation import ANIMATION_FILE, animate, shared_epochs
 from common.pictures.loss_curves import smoothing_window
@@ -29,7 +30,7 @@ from comparison.report import parity, training
 from comparison.report.bench_section import read_section
 from comparison.report.figures import COLOURS, draw_figures
 from comparison.report.quality import HEADLINE_METRICS, not_comparable, quality_context, quality_rows
-from comparison.report.summary import differing_fields, summarise
+from comparison.report.summary import summarise
 
 
 @dataclass(frozen=True)
