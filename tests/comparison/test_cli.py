@@ -1,5 +1,7 @@
 """The commands as a person runs them: subprocesses, their exit codes, their words."""
 
+import dataclasses
+import importlib
 import json
 import os
 import shutil
@@ -11,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from common.commands.dispatch import report_errors, standalone
+from common.commands.dispatch import TWIN_COMMANDS, report_errors, standalone
 from common.contract import Framework
 from common.errors import UserError
-from comparison.commands.dispatch import run_command
+from comparison.commands.dispatch import COMMANDS, run_command
 from comparison.run_both import check_devices
 
 ROOT = Path(__file__).parents[2]
@@ -187,11 +189,47 @@ def test_frameworks_on_unequal_devices_are_no_comparison_and_one_accelerator_may
         check_devices({"torch": "NVIDIA H100", "jax": "cpu"})
 
 
-def test_help_shows_every_field_with_its_meaning():
+def test_help_lists_the_commands_one_a_line():
     result = run("compare.py", "--help")
+    assert result.returncode == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    for name in COMMANDS:
+        assert any(name in words[:3] for words in lines), name
+    assert run("compare.py", "--version").stdout.startswith("dcgan-twins ")
+
+
+def test_help_of_a_command_shows_every_field_with_its_meaning():
+    result = run("compare.py", "run", "--help")
     assert result.returncode == 0
     for words in ("--epochs", "--learning-rate-generator", "Passes over the training images", "--device"):
         assert words in result.stdout
+    assert "FOLDER" in run("compare.py", "report", "--help").stdout
+
+
+@pytest.mark.parametrize("program", [["compare.py"], ["-m", "torch_impl"], ["-m", "jax_impl"]])
+def test_help_imports_nothing_heavy(program):
+    """SciPy, scikit-learn and the frameworks cost seconds before the first line of help."""
+    for words in (["--help"], ["--preset=smoke", "--help"]):
+        result = run("-X", "importtime", *program, *words)
+        assert result.returncode == 0
+        imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+        assert imported.isdisjoint({"torch", "jax", "flax", "scipy", "sklearn", "matplotlib", "onnxruntime"})
+
+
+def test_every_command_s_module_has_its_options_and_a_main():
+    for command in {**COMMANDS, **TWIN_COMMANDS}.values():
+        module = importlib.import_module(command.module)
+        assert dataclasses.is_dataclass(getattr(module, command.options)), command
+        assert callable(module.main), command
+
+
+def test_a_dry_run_checks_both_frameworks_and_neither_reads_data_nor_writes(tmp_path):
+    folder = tmp_path / "new"
+    missing_data = "--data-dir=/no/such/folder"
+    result = run("compare.py", *TINY, missing_data, "--dry-run", "--device=cpu", f"--output={folder}")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["PyTorch: cpu", "JAX / Flax NNX: cpu"]
+    assert not folder.exists()
 
 
 def test_ctrl_c_ends_a_run_cleanly_with_what_was_done_kept(tmp_path):
