@@ -1,14 +1,23 @@
-# `make compare`, `make test`, and `make test-long`. Each makes .venv first if it is not there or pyproject.toml changed.
+# `make compare`, `make check` (a minute), `make test` and `make test-long`. Each makes .venv first if it is not there or
+# pyproject.toml changed.
 PYTHON ?= python3
 ARGS ?= --epochs 10
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: compare test lint types unit test-long clean
+.PHONY: compare check test test-long lint types clean
 
 compare: .venv/installed
 	$(BIN)/python compare.py $(ARGS)
 
-test: lint types unit
+check: lint types  # what needs neither framework
+	$(PYTEST) tests/common
+
+test: check
+	$(PYTEST) --ignore=tests/common
+
+test-long: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -17,12 +26,6 @@ lint: .venv/installed-dev
 
 types: .venv/installed-dev
 	$(BIN)/basedpyright
-
-unit: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-
-test-long: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -92,10 +92,10 @@ class TrainConfig:
         return cls(**fields)
 
 
-def differing_fields(first: TrainConfig, second: TrainConfig) -> list[str]:
-    """Names of the fields in which two configs differ, in the order they are declared."""
-    names = [field.name for field in dataclasses.fields(TrainConfig)]
-    return [name for name in names if getattr(first, name) != getattr(second, name)]
+def differing_fields(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Names of the fields in which two configs, or other records, differ, or that only one of the two has."""
+    names = [*first, *(name for name in second if name not in first)]
+    return [name for name in names if name not in first or name not in second or first[name] != second[name]]
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:

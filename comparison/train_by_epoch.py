@@ -25,18 +25,18 @@ def train_epochwise(
     flags: Sequence[str],
     folder: Path,
     *,
-    place: Sequence[str] = (),
+    device_flags: Sequence[str] = (),
     num_epochs: int,
     run: Callable[[list[str]], None],
 ) -> Iterator[Epoch]:
     """A process an epoch, into `folder`, a run's; `run` starts a command and returns once it has succeeded.
 
-    A run that was resumed is, to the last bit, one that never stopped; `place` says where each of them runs. An epoch
+    A run that was resumed is, to the last bit, one that never stopped. An epoch
     must have more than one chunk, or nothing tells compilation from training.
     """
     for epoch in range(1, num_epochs + 1):
         start = [*flags, f"--output={folder.parent}"] if epoch == 1 else [f"--resume={folder}"]
-        run([sys.executable, "-m", f"{framework}_impl", *start, *place, f"--epochs={epoch}", "--quick-scoring"])
+        run([sys.executable, "-m", f"{framework}_impl", *start, *device_flags, f"--epochs={epoch}", "--quick-scoring"])
         timing = _read(folder / TIMING_FILE)
         speed = timing["steady_images_per_second"]["median"]
         first_chunk_extra_seconds = first_chunk_extra(timing, batch_size=_read(folder / CONFIG_FILE)["batch_size"])

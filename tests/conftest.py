@@ -1,41 +1,35 @@
-"""Settings and fixtures of the whole suite: both frameworks on the CPU, tiny networks, silent broadcasting refused."""
+"""Settings of the whole suite, made before anything imports a framework, which no test here does by being collected."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-# Two workers share two cores (`make unit`): each computes on one, and a thread that waits sleeps instead of spinning.
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# What the evaluator computes of real digits once is found here again by the next test run, as JAX's compilations are.
-os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "home")
-
-import jax
-import numpy as np
 import pytest
 
-import jax_impl.device
-import torch_impl.device
+CACHE = Path(__file__).parents[1] / ".pytest_cache"
+# Tests wait for XLA to compile small networks, not for these to run: five times faster without its optimisations.
+FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+FAST_COMPILATION_JAXLIB = "0.10."  # another version may not know the flags, and an unknown one ends the process
 
-NUM_THREADS = int(os.environ["OMP_NUM_THREADS"])
-# Before anything else touches the frameworks: XLA reads its flags once, torch's threads inherit their modes.
-torch_impl.device.configure(num_threads=NUM_THREADS)
-jax_impl.device.configure(num_threads=NUM_THREADS)
-jax.config.update("jax_numpy_rank_promotion", "raise")
-# Every trainer compiles its own step; equal ones are found here again, also by the next test run.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+# Processes that tests start inherit all of it.
+os.environ["JAX_PLATFORMS"] = "cpu"
+# Two workers share two cores (the Makefile): each computes on one, and a thread that waits sleeps instead of spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# What the evaluator computes of real digits, and what XLA compiles, is found again by every process and the next run.
+os.environ["XDG_CACHE_HOME"] = str(CACHE / "home")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / "jax")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
-@pytest.fixture(autouse=True)
-def _leave_float64_off():
-    """A float64 trainer switches x64 on for its whole process; each test starts without it."""
-    yield
-    jax.config.update("jax_enable_x64", False)
+def pytest_configure(config: pytest.Config) -> None:
+    """The slow tests look at programs as users run them."""
+    if config.option.markexpr != "slow" and version("jaxlib").startswith(FAST_COMPILATION_JAXLIB):
+        os.environ["XLA_FLAGS"] = FAST_COMPILATION
 
 
 @pytest.fixture(scope="session")
-def digits() -> np.ndarray:
+def digits():
     """512 real digits, uint8 (512, 28, 28)."""
     from common.data.datasets import load_dataset
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 import common.commands.measure_step
-import common.training.run
+import common.training.prepare
 import common.training.scoring
 from common.commands.dispatch import standalone
 from common.config import TrainConfig
@@ -78,8 +78,8 @@ def run(
             watch_compilation=lambda: lambda: 0.0,
         )
 
-    real, common.training.run.load_dataset, common.commands.measure_step.load_dataset = (
-        common.training.run.load_dataset,
+    real, common.training.prepare.load_dataset, common.commands.measure_step.load_dataset = (
+        common.training.prepare.load_dataset,
         colours,
         colours,
     )
@@ -87,5 +87,5 @@ def run(
     try:
         return standalone(framework, load, [str(flag) for flag in flags])
     finally:
-        common.training.run.load_dataset = common.commands.measure_step.load_dataset = real
+        common.training.prepare.load_dataset = common.commands.measure_step.load_dataset = real
         common.training.scoring.NUM_STANDARD = real_number

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import common.training.prepare
 import common.training.progress
 import common.training.run
 import common.training.scoring
@@ -23,7 +24,7 @@ from common.commands.dispatch import standalone
 def main(framework: str, moment: str, flags: list[str]) -> int:
     kind, _, rest = moment.partition(":")
     pattern, _, number = rest.partition(":")
-    common.training.run.is_scored = lambda dataset: False
+    common.training.prepare.is_scored = common.training.run.is_scored = lambda dataset: False
     common.training.scoring.NUM_STANDARD = 64
     if kind == "chunk":
         _after_chunk(int(number))

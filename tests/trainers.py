@@ -1,14 +1,10 @@
-"""Small trainers of either framework, and the data one chunk of theirs needs."""
+"""Small trainers of either framework, imported when one is built, and the data one chunk of theirs needs."""
 
+import importlib
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 
-import jax_impl.device
-import jax_impl.trainer
-import torch_impl.device
-import torch_impl.trainer
 from common.config import TrainConfig
 from common.contract import InspectableTrainer
 from common.data.datasets import fit_images
@@ -22,10 +18,6 @@ FRAMEWORKS = ("torch", "jax")
 WIDTH = 4
 # One preset for each kind of network: others differ in width and recipe.
 DISTINCT_PRESETS = list({preset.network: name for name, preset in reversed(PRESETS.items())}.values())[::-1]
-MODULES: dict[str, tuple[ModuleType, ModuleType]] = {
-    "torch": (torch_impl.trainer, torch_impl.device),
-    "jax": (jax_impl.trainer, jax_impl.device),
-}
 
 
 def small_config(preset: str = "dcgan32", **changes: object) -> TrainConfig:
@@ -39,10 +31,14 @@ def small_architecture(config: TrainConfig, *, image_channels: int = 1) -> Archi
 
 
 def build(framework: str, config: TrainConfig, *, image_channels: int = 1) -> InspectableTrainer:
-    """A trainer that holds the config's initial weights."""
-    trainer_module, device_module = MODULES[framework]
-    architecture = small_architecture(config, image_channels=image_channels)
-    trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
+    """A trainer of the small networks that holds the config's initial weights."""
+    return build_networks(framework, config, small_architecture(config, image_channels=image_channels))
+
+
+def build_networks(framework: str, config: TrainConfig, architecture: Architecture) -> InspectableTrainer:
+    """A trainer of any networks that holds the config's initial weights."""
+    trainer, device = (importlib.import_module(f"{framework}_impl.{name}") for name in ("trainer", "device"))
+    trainer = trainer.create_trainer(config, architecture, device.select_device("cpu"))
     trainer.load_weights(initial_weights(config, architecture))
     return trainer
 

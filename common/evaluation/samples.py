@@ -10,6 +10,7 @@ from common.config import MAX_IMAGE_SIZE
 from common.data.datasets import fit_images, resize_images, restore_images
 from common.data.randomness import stream
 from common.errors import UserError
+from common.records.folder import CONFIG_FILE
 from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded, read_npz
 
 MIN_SAMPLES = 1_000  # below, a covariance of 128 features is mostly noise
@@ -94,7 +95,7 @@ def round_trip(digits: np.ndarray, image_size: int, *, resized: bool = False) ->
 def _dataset_beside(path: Path) -> str:
     """What the config.json of a run says; a foreign one, or none, says nothing against MNIST."""
     try:
-        return str(parse_json(read_bounded(path.parent / "config.json", limit=MAX_JSON_BYTES)).get("dataset", "mnist"))
+        return str(parse_json(read_bounded(path.parent / CONFIG_FILE, limit=MAX_JSON_BYTES)).get("dataset", "mnist"))
     except (OSError, ValueError):
         return "mnist"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.config import TrainConfig, differing_fields
+from common.config import TrainConfig, differing_fields, to_dict
 from common.errors import UserError
 from common.records.checkpoint import load_checkpoint
 from common.records.folder import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, is_blank, read_json
@@ -77,7 +77,7 @@ def config_of(header: dict, path: Path) -> TrainConfig:
 
 def check_same_config(asked: TrainConfig, origin: Origin) -> None:
     """Only `epochs` may differ, and only grow; anything else would be another run."""
-    fields = differing_fields(replace(asked, epochs=origin.config.epochs), origin.config)
+    fields = differing_fields(to_dict(replace(asked, epochs=origin.config.epochs)), to_dict(origin.config))
     if fields:
         pairs = ", ".join(f"{name} ({getattr(origin.config, name)} / {getattr(asked, name)})" for name in fields)
         raise UserError(f"{origin.path} was trained with another {pairs}: leave these flags out to resume it")

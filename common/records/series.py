@@ -134,7 +134,7 @@ def _read_rows(path: Path, kind: type[Row]) -> list[Row]:
         header, *rows = csv.reader(io.StringIO(text, newline="")) if text else [[]]
         if tuple(header) != kind._fields:
             raise ValueError(f"its columns are {', '.join(header)}")
-        return TypeAdapter(list[kind]).validate_python(rows)
+        return TypeAdapter(list[kind]).validate_python(rows)  # pyright: ignore[reportInvalidTypeForm]
     except ValidationError as error:
         line, held = 2 + int(error.errors()[0]["loc"][0]), error.errors()[0]["input"]
         raise ValueError(f"{path.name} cannot be read (its line {line} holds {one_line(ascii(held))})") from None

@@ -1,13 +1,28 @@
 """What the training loop measures: losses and scores step by step, pictures epoch by epoch, and where the time went."""
 
 import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from common.config import TrainConfig
+from common.contract import StepMetrics
 from common.records.series import Chunk, EpochTiming, steady_chunks
+
+
+class PhaseTimes(dict[str, Any]):
+    """Seconds of a run's phases outside the loop, by their names in timing.json."""
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Time what is inside; a phase that fails leaves no time."""
+        started = time.perf_counter()
+        yield
+        self[name] = time.perf_counter() - started
 
 
 @dataclass
@@ -23,6 +38,14 @@ class TrainingLog:
     evaluation_seconds: float = 0.0  # sample grids, checkpoints, files: what follows an epoch's last step
     checkpoint_seconds: float = 0.0  # the checkpoints' share of it
     wall_seconds: float = 0.0  # of the whole loop
+
+    def add_chunk(self, chunk: Chunk, metrics: StepMetrics, *, epoch: int) -> None:
+        """Take in how long a chunk took, and a row of losses.csv for each of its steps."""
+        self.chunks.append(chunk)
+        self.losses += [
+            (step, epoch, *map(float, values))
+            for step, values in enumerate(zip(*metrics, strict=True), start=chunk.step)
+        ]
 
     @property
     def num_steps(self) -> int:

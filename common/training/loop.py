@@ -1,6 +1,7 @@
 """The one training loop, for either framework, and the clock around it."""
 
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,106 +27,149 @@ from common.training.start import Start
 from common.training.stop_request import StopRequest
 
 
-def train(
-    trainer: Trainer,
-    config: TrainConfig,
-    train_images: np.ndarray,
-    run: RunFolder,
-    progress: ProgressReporter,
-    stop: StopRequest,
-    log: TrainingLog,
-    start: Start,
-) -> GeneratorAverage:
-    """Run to the end of `config.epochs` epochs, or until told to stop, filling `log`.
+@dataclass
+class TrainingLoop:
+    """One run's training: `run()` goes to the end of `config.epochs` epochs, or until told to stop, and fills `log`.
 
     The trainer holds `start`'s weights. Each epoch is on disk before the next; a checkpoint comes after everything that
     belongs to it, so whatever the moment of a crash, the files beside a checkpoint hold all it needs to go on.
     """
-    started = time.perf_counter()
-    average = GeneratorAverage(config.generator_average, start.average or start.weights)
-    log.resumed_at_step, log.losses, log.progress_images = start.step, [*start.losses], [*start.progress_images]
-    steps_per_epoch = len(train_images) // config.batch_size
-    try:
-        if not log.progress_images and start.step == 0:
-            _show_progress(trainer, average, config, run, log, epoch=0)
-        elif not list_checkpoints(run.path / CHECKPOINTS):
-            _bring_record(trainer, average, config, run, log, epoch=start.step // steps_per_epoch)
-        for epoch in range(start.step // steps_per_epoch + 1, config.epochs + 1):
-            metrics = _run_epoch(trainer, average, config, train_images, log, progress, stop, epoch=epoch)
-            run.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
-            _check_finite(metrics, log)
-            if log.num_steps < epoch * steps_per_epoch:  # told to stop
-                _save(trainer, average, config, run, log, epoch=epoch - 1)
-                break
-            _finish_epoch(trainer, average, config, run, log, epoch=epoch)
-            if stop:
-                break
-            speed = log.epoch_timings[-1].images_per_second
-            progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=speed)
-    finally:
-        log.wall_seconds = time.perf_counter() - started
-    return average
 
+    trainer: Trainer
+    config: TrainConfig
+    train_images: np.ndarray  # uint8 (N, S, S[, 3])
+    start: Start
+    folder: RunFolder
+    progress: ProgressReporter
+    stop: StopRequest = field(default_factory=StopRequest)
+    log: TrainingLog = field(default_factory=TrainingLog)
+    average: GeneratorAverage = field(init=False)
 
-def _run_epoch(
-    trainer: Trainer,
-    average: GeneratorAverage,
-    config: TrainConfig,
-    train_images: np.ndarray,
-    log: TrainingLog,
-    progress: ProgressReporter,
-    stop: StopRequest,
-    *,
-    epoch: int,
-) -> StepMetrics:
-    order = epoch_permutation(config.seed, epoch - 1, len(train_images))
-    num_steps = len(train_images) // config.batch_size  # the last partial batch is dropped
-    measured = []
-    for start in range(log.num_steps - (epoch - 1) * num_steps, num_steps, CHUNK_STEPS):
-        data_started = time.perf_counter()
-        count = min(CHUNK_STEPS, num_steps - start)
-        real_images, latents = chunk_data(config, train_images, order, start, count, first_step=log.num_steps)
-        chunk_started = time.perf_counter()
-        metrics = trainer.train_chunk(real_images, latents)
-        trainer.wait()
-        seconds = time.perf_counter() - chunk_started
-        log.data_seconds += chunk_started - data_started
-        log.chunks.append(Chunk(log.num_steps + 1, count, seconds))
-        log.losses += [
-            (log.num_steps + index + 1, epoch, *map(float, step))
-            for index, step in enumerate(zip(*metrics, strict=True))
-        ]
-        measured.append(metrics)
-        average.update(trainer.export_weights(is_averaged), step=log.num_steps, num_steps=count)
-        progress.chunk_done(
-            epoch=epoch,
-            step=log.num_steps,
-            images_per_second=count * config.batch_size / seconds,
-            metrics=metrics,
+    def __post_init__(self) -> None:
+        start, log = self.start, self.log
+        self.average = GeneratorAverage(self.config.generator_average, start.average or start.weights)
+        log.resumed_at_step, log.losses, log.progress_images = start.step, [*start.losses], [*start.progress_images]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass over the images; the last partial batch is dropped."""
+        return len(self.train_images) // self.config.batch_size
+
+    def run(self) -> GeneratorAverage:
+        """Train, and return the running average of the generator."""
+        started = time.perf_counter()
+        try:
+            self._record_start()
+            for epoch in range(self.start.step // self.steps_per_epoch + 1, self.config.epochs + 1):
+                metrics = self._run_epoch(epoch)
+                self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, self.log.losses)
+                _check_finite(metrics, last_step=self.log.num_steps)
+                if self.log.num_steps < epoch * self.steps_per_epoch:  # told to stop
+                    self._save(last_epoch=epoch - 1)
+                    break
+                self._finish_epoch(epoch)
+                if self.stop:
+                    break
+                speed = self.log.epoch_timings[-1].images_per_second
+                self.progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=speed)
+        finally:
+            self.log.wall_seconds = time.perf_counter() - started
+        return self.average
+
+    def _record_start(self) -> None:
+        """A run that goes on in another folder shows what came before, and can be resumed there at once."""
+        log, last_epoch = self.log, self.start.step // self.steps_per_epoch
+        if not log.progress_images and self.start.step == 0:
+            self._show_progress(epoch=0)
+        elif not list_checkpoints(self.folder.path / CHECKPOINTS):
+            for past, images in enumerate(log.progress_images, start=last_epoch + 1 - len(log.progress_images)):
+                self._write_grid(images, epoch=past)
+            if log.progress_images:
+                self._write_progress(last_epoch=last_epoch)
+            self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
+            self._save(last_epoch=last_epoch)
+
+    def _run_epoch(self, epoch: int) -> StepMetrics:
+        config, log = self.config, self.log
+        order = epoch_permutation(config.seed, epoch - 1, len(self.train_images))
+        measured = []
+        for start in range(log.num_steps - (epoch - 1) * self.steps_per_epoch, self.steps_per_epoch, CHUNK_STEPS):
+            data_started = time.perf_counter()
+            count = min(CHUNK_STEPS, self.steps_per_epoch - start)
+            images, latents = chunk_data(config, self.train_images, order, start, count, first_step=log.num_steps)
+            chunk_started = time.perf_counter()
+            metrics = self.trainer.train_chunk(images, latents)
+            self.trainer.wait()
+            seconds = time.perf_counter() - chunk_started
+            log.add_chunk(Chunk(log.num_steps + 1, count, seconds), metrics, epoch=epoch)
+            log.data_seconds += chunk_started - data_started
+            measured.append(metrics)
+            self.average.update(self.trainer.export_weights(is_averaged), step=log.num_steps, num_steps=count)
+            self.progress.chunk_done(
+                epoch=epoch,
+                step=log.num_steps,
+                images_per_second=count * config.batch_size / seconds,
+                metrics=metrics,
+            )
+            if self.stop or not all(np.isfinite(values).all() for values in metrics):
+                break
+        return StepMetrics(*(np.concatenate(values) for values in zip(*measured, strict=True)))
+
+    def _finish_epoch(self, epoch: int) -> None:
+        log, batch_size = self.log, self.config.batch_size
+        started = time.perf_counter()
+        self._show_progress(epoch=epoch)
+        self.folder.write_csv(EPOCHS_FILE, EPOCHS_HEADER, epoch_rows(log.losses, batch_size))
+        self._save(last_epoch=epoch)
+        evaluation_seconds = time.perf_counter() - started
+        log.evaluation_seconds += evaluation_seconds
+
+        num_images = sum(row[1] == epoch and row[0] > log.resumed_at_step for row in log.losses) * batch_size
+        training_seconds = log.training_seconds - sum(timing.training_seconds for timing in log.epoch_timings)
+        data_seconds = log.data_seconds - sum(timing.data_seconds for timing in log.epoch_timings)
+        log.epoch_timings.append(
+            EpochTiming(epoch, training_seconds, data_seconds, evaluation_seconds, num_images / training_seconds)
         )
-        if stop or not all(np.isfinite(values).all() for values in metrics):
-            break
-    return StepMetrics(*(np.concatenate(values) for values in zip(*measured, strict=True)))
+
+    def _save(self, *, last_epoch: int) -> None:
+        """A checkpoint, and the status that points to it; `last_epoch` is the last complete one."""
+        started = time.perf_counter()
+        header = checkpoint_header(self.config, framework=self.folder.framework, epoch=last_epoch)
+        weights, step = self.trainer.export_weights(), self.log.num_steps
+        save_checkpoint(self.folder.path / CHECKPOINTS, weights, self.average.weights, step=step, header=header)
+        self.folder.write_status("running", message="", step=step, epoch=last_epoch)
+        self.log.checkpoint_seconds += time.perf_counter() - started
+
+    def _show_progress(self, *, epoch: int) -> None:
+        latents = fixed_latents(self.config.seed, num=NUM_PICTURES, latent_dim=self.config.latent_dim)
+        with self.average.applied(self.trainer):
+            images = to_uint8(self.trainer.generate(latents))
+        self.log.progress_images.append(images)
+        self._write_grid(images, epoch=epoch)
+        self._write_progress(last_epoch=epoch)
+
+    def _write_grid(self, images: np.ndarray, *, epoch: int) -> None:
+        self.folder.write_png(f"{SAMPLES}/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
+
+    def _write_progress(self, *, last_epoch: int) -> None:
+        grids = self.log.progress_images
+        epochs = np.arange(last_epoch + 1 - len(grids), last_epoch + 1)
+        self.folder.write_npz(PROGRESS_FILE, images=np.stack(grids), epochs=epochs)
 
 
 def chunk_data(
-    config: TrainConfig,
-    train_images: np.ndarray,
-    order: np.ndarray,
-    start: int,
-    count: int,
-    *,
-    first_step: int,
+    config: TrainConfig, train_images: np.ndarray, order: np.ndarray, start: int, count: int, *, first_step: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images (K, B, S, S[, 3]) of steps `start`.. of this epoch, and their latents (K, L, B, Z)."""
-    chosen = order[start * config.batch_size : (start + count) * config.batch_size]
-    real_images = train_images[chosen].reshape(count, config.batch_size, *train_images.shape[1:])
+    batch_size = config.batch_size
+    chosen = order[start * batch_size : (start + count) * batch_size]
+    real_images = train_images[chosen].reshape(count, batch_size, *train_images.shape[1:])
     latents = [
         training_latents(
             config.seed,
             step,
             num_batches=config.latent_batches,
-            batch_size=config.batch_size,
+            batch_size=batch_size,
             latent_dim=config.latent_dim,
         )
         for step in range(first_step, first_step + count)
@@ -133,76 +177,9 @@ def chunk_data(
     return real_images, np.stack(latents)
 
 
-def _bring_record(
-    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
-) -> None:
-    """A run that goes on in another folder can be resumed there from its first moment, and shows what came before."""
-    for past, images in enumerate(log.progress_images, start=epoch + 1 - len(log.progress_images)):
-        _write_grid(run, images, epoch=past)
-    if log.progress_images:
-        _write_progress(run, log, epoch=epoch)
-    run.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
-    _save(trainer, average, config, run, log, epoch=epoch)
-
-
-def _finish_epoch(
-    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
-) -> None:
-    started = time.perf_counter()
-    _show_progress(trainer, average, config, run, log, epoch=epoch)
-    run.write_csv(EPOCHS_FILE, EPOCHS_HEADER, epoch_rows(log.losses, config.batch_size))
-    _save(trainer, average, config, run, log, epoch=epoch)
-    evaluation_seconds = time.perf_counter() - started
-    log.evaluation_seconds += evaluation_seconds
-
-    num_images = sum(row[1] == epoch and row[0] > log.resumed_at_step for row in log.losses) * config.batch_size
-    training_seconds = log.training_seconds - sum(timing.training_seconds for timing in log.epoch_timings)
-    data_seconds = log.data_seconds - sum(timing.data_seconds for timing in log.epoch_timings)
-    log.epoch_timings.append(
-        EpochTiming(epoch, training_seconds, data_seconds, evaluation_seconds, num_images / training_seconds)
-    )
-
-
-def _save(
-    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
-) -> None:
-    """A checkpoint, and the status that points to it; `epoch` is the last complete one."""
-    started = time.perf_counter()
-    header = checkpoint_header(config, framework=run.framework, epoch=epoch)
-    save_checkpoint(
-        run.path / CHECKPOINTS, trainer.export_weights(), average.weights, step=log.num_steps, header=header
-    )
-    run.write_status("running", message="", step=log.num_steps, epoch=epoch)
-    log.checkpoint_seconds += time.perf_counter() - started
-
-
-def _show_progress(
-    trainer: Trainer, average: GeneratorAverage, config: TrainConfig, run: RunFolder, log: TrainingLog, *, epoch: int
-) -> None:
-    latents = fixed_latents(config.seed, num=NUM_PICTURES, latent_dim=config.latent_dim)
-    with average.applied(trainer):
-        images = to_uint8(trainer.generate(latents))
-    log.progress_images.append(images)
-    _write_grid(run, images, epoch=epoch)
-    _write_progress(run, log, epoch=epoch)
-
-
-def _write_grid(run: RunFolder, images: np.ndarray, *, epoch: int) -> None:
-    run.write_png(f"{SAMPLES}/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
-
-
-def _write_progress(run: RunFolder, log: TrainingLog, *, epoch: int) -> None:
-    """All grids' images so far; the last is of `epoch`."""
-    run.write_npz(
-        PROGRESS_FILE,
-        images=np.stack(log.progress_images),
-        epochs=np.arange(epoch + 1 - len(log.progress_images), epoch + 1),
-    )
-
-
-def _check_finite(metrics: StepMetrics, log: TrainingLog) -> None:
+def _check_finite(metrics: StepMetrics, *, last_step: int) -> None:
     """Raise RunFailedError for the earliest step with a NaN or an infinity, naming what went first."""
-    first_step = log.num_steps - len(metrics.discriminator_loss) + 1
+    first_step = last_step - len(metrics.discriminator_loss) + 1
     for offset, values in enumerate(zip(*metrics, strict=True)):
         for name, value in zip(StepMetrics._fields, values, strict=True):
             if not np.isfinite(value):

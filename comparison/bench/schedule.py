@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from common.config import TrainConfig
 from common.errors import RunFailedError, UserError
-from comparison.bench.options import Arm
+from comparison.bench.options import Arm, BenchOptions
 from comparison.processes import USER_ERROR, Children, config_flags, last_words
 from comparison.train_by_epoch import Epoch, train_epochwise
 
@@ -34,13 +34,11 @@ def turns(items: Sequence[Item], num_repetitions: int) -> Iterator[tuple[int, It
 
 
 class Bench:
-    """Starts the measuring processes; `place` says where they run and on what data, `length` how long."""
+    """Starts the measuring processes, where and for as long as the options say."""
 
-    def __init__(self, children: Children, *, num_threads: int, place: Sequence[str], length: Sequence[str]) -> None:
+    def __init__(self, children: Children, options: BenchOptions) -> None:
         self._children = children
-        self._num_threads = num_threads
-        self._place = place
-        self._length = length
+        self._options = options
 
     def step(self, arm: Arm, config: TrainConfig, *, cache: Path | None = None) -> dict[str, Any]:
         """One repetition of one arm; `cache` is a folder for JAX's compiled programs, by default there is none."""
@@ -55,12 +53,15 @@ class Bench:
         """Train one arm from the start, a process an epoch, each scored quickly."""
         flags = [flag for flag in config_flags(config) if not flag.startswith("--epochs=")]
         half = folder / arm.framework
-        yield from train_epochwise(arm.framework, flags, half, place=self._place, num_epochs=num_epochs, run=self._run)
+        device_flags = self._options.device_flags
+        yield from train_epochwise(
+            arm.framework, flags, half, device_flags=device_flags, num_epochs=num_epochs, run=self._run
+        )
 
     def _run(self, command: list[str]) -> None:
         process = self._children.start(
             command,
-            self._num_threads,
+            self._options.num_threads,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             extra_environment=CACHE_OFF,
@@ -82,10 +83,10 @@ class Bench:
                     "measure",
                     f"--json={result}",
                     *flags,
-                    *self._place,
-                    *self._length,
+                    *self._options.device_flags,
+                    *self._options.duration_flags,
                 ],
-                self._num_threads,
+                self._options.num_threads,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 # What torch.compile leaves in the folder for temporary files would be found by the next process.

@@ -35,7 +35,7 @@ def measure(
 ) -> dict[str, Any]:
     """Everything, one process at a time: roof, certificate, control, arms, what is beside them, the roof again."""
     config, count, architecture = options.config, options.repetitions, subject.architecture
-    bench = Bench(children, num_threads=options.num_threads, place=options.device_flags, length=options.duration_flags)
+    bench = Bench(children, options)
     frameworks = list(dict.fromkeys(arm.framework for arm in arms))
     roofs = {framework: bench.roof(framework) for framework in frameworks}
     environment = roofs[frameworks[0]]["environment"]

@@ -16,7 +16,7 @@ from common.networks.layers import Architecture
 from common.records.checkpoint import AVERAGE_PREFIX, Checkpoint, load_checkpoint, save_checkpoint
 from common.records.checkpoint_check import check_tensors
 from common.safe_read import one_line
-from common.training.run import PACKAGES
+from common.training.prepare import PACKAGES
 from comparison.checkpoints.diff import architecture_of, load_side, runnable_config
 
 REQUIRED = {"pytorch-state-dict": PACKAGES["torch"], "orbax": f"{PACKAGES['jax']} orbax-checkpoint"}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.config import TrainConfig
+from common.config import TrainConfig, differing_fields
 from common.contract import Weights, WeightsError
 from common.errors import UserError
 from common.networks import build
@@ -19,10 +19,9 @@ from common.networks.layers import Architecture
 from common.records.checkpoint import AVERAGE_PREFIX, find_checkpoint, load_checkpoint
 from common.records.environment import default_num_threads
 from common.records.folder import FRAMEWORK_NAMES
-from common.training.run import PACKAGES
+from common.training.prepare import PACKAGES
 from comparison.parity.divergence import Link, accumulation, errors, first_divergence, relative_l2, sequence
 from comparison.parity.probes.protocol import Probe
-from comparison.report.summary import differing_fields
 
 # What rounding alone makes of one layer or one step (relative L2); bfloat16 keeps 8 bits.
 ROUNDING = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 1e-2}

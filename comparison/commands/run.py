@@ -36,7 +36,7 @@ def main(options: CompareOptions) -> int:
                 console.print(f"{FRAMEWORK_NAMES[framework]}: {device}", highlight=False, markup=False)
         return 0
 
-    from common.training.run import load_training_data
+    from common.training.prepare import load_training_data
     from comparison.parity.find_certificate import certify_runs
 
     dataset = load_training_data(options)

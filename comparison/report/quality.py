@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.config import differing_fields
 from common.evaluation.calibration import stored_calibration
 from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS, OTHER, Metric
 from common.evaluation.feature_network import committed_sha256
 from common.records.recorded_run import FRAMEWORK_NAMES
-from comparison.report.summary import differing_fields
 from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from common.config import differing_fields
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
 from common.records.schema import Timings
 
@@ -20,12 +21,6 @@ SAME_HARDWARE_FIELDS = (
     "memory_bytes",
     "cpu_flags",
 )
-
-
-def differing_fields(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Names of the fields that differ or that only one of the two has."""
-    names = [*first, *(name for name in second if name not in first)]
-    return [name for name in names if name not in first or name not in second or first[name] != second[name]]
 
 
 def relative_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:

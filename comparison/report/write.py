@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.config import differing_fields
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import animate, shared_epochs
@@ -28,7 +29,7 @@ from comparison.report import parity, training
 from comparison.report.bench_words import read_section
 from comparison.report.figures import COLOURS, draw_figures
 from comparison.report.quality import not_comparable, quality_context, quality_rows
-from comparison.report.summary import differing_fields, summarise
+from comparison.report.summary import summarise
 
 
 @dataclass(frozen=True)

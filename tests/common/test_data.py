@@ -5,15 +5,11 @@ import shutil
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from common.data.datasets import (
-    MNIST_SHA256,
     Dataset,
     fit_images,
     load_dataset,
@@ -47,19 +43,6 @@ def test_bundled_mnist_has_all_images_and_labels(mnist):
     assert mnist.train_images.dtype == np.uint8
     assert np.bincount(mnist.train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(mnist.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-
-
-@pytest.mark.parametrize(("train", "split"), [(True, "train"), (False, "test")])
-def test_torchvision_reads_the_bundled_files_to_the_same_tensors(mnist, train, split, tmp_path):
-    from torchvision.datasets import MNIST
-
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in MNIST_SHA256:
-        (raw / name).write_bytes(gzip.decompress((BUNDLED / f"{name}.gz").read_bytes()))
-    reference = MNIST(tmp_path, train=train, download=False)
-    assert torch.equal(reference.data, torch.tensor(getattr(mnist, f"{split}_images")))
-    assert torch.equal(reference.targets, torch.tensor(getattr(mnist, f"{split}_labels")))
 
 
 @needs_prepared_tfds
@@ -98,18 +81,6 @@ def test_a_missing_data_dir_is_refused(tmp_path):
 def test_an_unprepared_dataset_says_what_to_run(tmp_path):
     with pytest.raises(UserError, match="tfds build mnist"):
         load_dataset("mnist", tmp_path)
-
-
-@pytest.mark.parametrize("image_size", [40, 64, 20])
-def test_resizing_is_torchvisions_bilinear_resize(digits, image_size):
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.functional import resize
-
-    resized = fit_images(digits[:16], image_size)
-    for image, ours in zip(digits, resized, strict=False):
-        # torchvision resizes PIL images too, but annotates only tensors.
-        reference: Any = resize(Image.fromarray(image), [image_size, image_size], InterpolationMode.BILINEAR)  # pyright: ignore[reportArgumentType]
-        np.testing.assert_array_equal(ours, np.asarray(reference))
 
 
 def test_28_px_digits_get_a_black_border_at_32_px_and_come_back_unchanged(digits):

@@ -1,14 +1,10 @@
 """Checkpoints hold everything and show every damage; a run goes on from them in either framework, or says why not."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
-from hypothesis import strategies
 
 from common.config import TrainConfig, to_dict
 from common.contract import Weights, expected_shapes, is_averaged
@@ -16,12 +12,9 @@ from common.data.datasets import fit_images
 from common.errors import UserError
 from common.networks.build import build_architecture
 from common.networks.layers import Architecture
-from common.networks.presets import PRESETS
 from common.options import RunOptions, parse
 from common.records.checkpoint import (
     checkpoint_header,
-    deserialise,
-    list_checkpoints,
     load_checkpoint,
     load_newest,
     save_checkpoint,
@@ -31,13 +24,10 @@ from common.records.checkpoint_check import NEVER_NEGATIVE
 from common.records.folder import RunFolder
 from common.records.origin import check_same_config, find_origin
 from common.records.series import LOSSES_HEADER, read_losses, read_progress
-from common.training.log import TrainingLog
-from common.training.loop import train
+from common.training.loop import TrainingLoop
 from common.training.start import Start, start_of
-from common.training.stop_request import StopRequest
-from comparison.parity.divergence import relative_l2
-from tests.common.test_loop import Recorder, Silent
-from tests.trainers import FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
+from tests.common.test_loop import Constant, Silent
+from tests.trainers import small_architecture, small_config
 
 STEPS_PER_EPOCH = 20
 
@@ -60,93 +50,6 @@ def start(path: Path, config: TrainConfig, architecture: Architecture | None = N
     """Where a run of small networks begins that resumes what is at `path`."""
     architecture = architecture or small_architecture(config)
     return start_of(find_origin(path), config, architecture, steps_per_epoch=STEPS_PER_EPOCH)
-
-
-@hypothesis.given(
-    preset=strategies.sampled_from(list(PRESETS)),
-    width=strategies.integers(1, 5),
-    latent_dim=strategies.integers(1, 9),
-    image_channels=strategies.sampled_from([1, 3]),
-    first=strategies.sampled_from(FRAMEWORKS),
-    seed=strategies.integers(0, 2**32 - 1),
-)
-@hypothesis.settings(max_examples=8, deadline=None, derandomize=True)
-def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
-    preset, width, latent_dim, image_channels, first, seed
-):
-    config = replace(PRESETS[preset].recipe, latent_dim=latent_dim)
-    architecture = build_architecture(config, width=width, image_channels=image_channels)
-    weights = given = drawn_weights(expected_shapes(architecture), seed)
-    average = given_average = average_of(weights)
-    for framework in (first, *(name for name in FRAMEWORKS if name != first), first):
-        trainer_module, device_module = MODULES[framework]
-        trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
-        trainer.load_weights(weights)
-        weights, average, _ = deserialise(serialise(trainer.export_weights(), average, {}))
-    assert weights.keys() == given.keys()
-    for name, array in given.items():
-        assert weights[name].dtype == array.dtype
-        assert weights[name].tobytes() == array.tobytes(), name
-    assert {name: array.tobytes() for name, array in average.items()} == {
-        name: array.tobytes() for name, array in given_average.items()
-    }
-
-
-@pytest.mark.parametrize("preset", ["dcgan32", "dcgan28"])
-def test_handing_over_in_float64_is_as_good_as_never_stopping(preset, digits):
-    config = small_config(preset, precision="float64")
-    images, latents = chunk_of(config, digits, num_steps=4)
-    uninterrupted = {}
-    for framework in FRAMEWORKS:
-        trainer = build(framework, config)
-        trainer.train_chunk(images, latents)
-        uninterrupted[framework] = trainer.export_weights()
-    for first, second in (FRAMEWORKS, FRAMEWORKS[::-1]):
-        begun, ended = build(first, config), build(second, config)
-        begun.train_chunk(images[:2], latents[:2])
-        ended.load_weights(begun.export_weights())
-        ended.train_chunk(images[2:], latents[2:])
-        for weights in uninterrupted.values():
-            for name, array in ended.export_weights().items():
-                assert relative_l2(array, weights[name]) < 1e-12, name
-
-
-def interrupted_run(
-    folder: Path, framework: str, config: TrainConfig, images: np.ndarray, *, after_chunks: int | None
-) -> RunFolder:
-    """A run that is told to stop after so many chunks, or resumed to its end."""
-    stop, log = StopRequest(), TrainingLog()
-    chunks: Iterator[int] = iter(range(1, 1000))
-
-    def on_chunk() -> None:
-        if next(chunks) == after_chunks:
-            stop.signal_number = 2
-
-    run = RunFolder.reopen(folder) if folder.exists() else RunFolder.create(folder)
-    run.write_json("config.json", to_dict(config))
-    architecture = small_architecture(config)
-    origin = find_origin(folder) if list_checkpoints(folder / "checkpoints") else None
-    start, _ = start_of(origin, config, architecture, steps_per_epoch=len(images) // config.batch_size)
-    trainer = build(framework, config)
-    trainer.load_weights(start.weights)
-    recorder: Any = Recorder(trainer, on_chunk=on_chunk)
-    train(recorder, config, images, run, Silent(), stop, log, start)
-    run.unlock()
-    return run
-
-
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_run_stopped_twice_and_resumed_leaves_the_bytes_of_one_that_was_not(framework, digits, tmp_path):
-    config = small_config(batch_size=8, epochs=3)
-    images = fit_images(digits[: 8 * 20], config.image_size)  # chunks of 16 and 4 steps
-    whole, parts = tmp_path / "whole" / framework, tmp_path / "parts" / framework
-    interrupted_run(whole, framework, config, images, after_chunks=None)
-    for after_chunks in (1, 2, None):
-        interrupted_run(parts, framework, config, images, after_chunks=after_chunks)
-    names = ["losses.csv", "epochs.csv", "progress.npz", "checkpoints/step_60.safetensors"]
-    names += [f"samples/epoch_{epoch:03d}.png" for epoch in range(4)]
-    for name in names:
-        assert (parts / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_equal_runs_leave_equal_checkpoints_and_the_header_says_where_they_come_from(tmp_path):
@@ -274,11 +177,11 @@ def test_a_run_killed_before_it_wrote_anything_can_be_started_again_in_its_folde
 def test_a_start_from_a_bare_checkpoint_counts_its_steps_on(digits, tmp_path):
     config = small_config(epochs=2)
     images = fit_images(digits[: 8 * 4], config.image_size)
-    trainer = build("torch", config)
-    log = TrainingLog()
-    run = RunFolder.create(tmp_path / "torch")
-    train(trainer, config, images, run, Silent(), StopRequest(), log, Start(trainer.export_weights(), step=4))
-    assert [row[:2] for row in log.losses] == [(5, 2), (6, 2), (7, 2), (8, 2)]
+    trainer = Constant(config)
+    start = Start(trainer.export_weights(), step=4)
+    loop = TrainingLoop(trainer, config, images, start, RunFolder.create(tmp_path / "torch"), Silent())
+    loop.run()
+    assert [row[:2] for row in loop.log.losses] == [(5, 2), (6, 2), (7, 2), (8, 2)]
     with np.load(tmp_path / "torch" / "progress.npz") as progress:
         assert progress["epochs"].tolist() == [2]
 

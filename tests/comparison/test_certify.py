@@ -5,11 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
+from common.networks.build import build_architecture
 from common.options import parse
+from common.records import environment
+from common.records.environment import TRAINING_SOURCES, source_hash
 from comparison.commands.run import CompareOptions
 from comparison.parity import find_certificate
+from comparison.parity.certificate import LADDER_SOURCES, identity_hash, identity_of, ladder_hash
 from comparison.parity.find_certificate import certify_runs, parity_command
 from comparison.processes import Children, child_flags
 from tests.synthetic_runs import write_comparison, write_json
@@ -122,3 +127,101 @@ def test_the_ladder_is_climbed_for_exactly_the_flags_of_the_runs():
     command = parity_command(child_flags(OPTIONS), Path("there.json"))
     assert {"--preset=smoke", "--batch-size=32", "--threads=1", "--variant=tuned", "--quick"} <= set(command)
     assert command[-1] == "--json=there.json"
+
+
+ROOT = Path(__file__).parents[2]
+KEEPS = (
+    "common/commands/sample.py",
+    "common/commands/dispatch.py",
+    "common/pictures/compose.py",
+    "common/records/folder.py",
+    "common/evaluation/metrics.py",
+    "comparison/report/write.py",
+    "comparison/bench/session.py",
+    "comparison/commands/parity.py",
+    "comparison/parity/certificate.py",
+    "comparison/parity/planted_bugs.py",
+)
+VOIDS = (
+    "common/config.py",
+    "common/contract.py",
+    "common/networks/presets.py",
+    "common/data/randomness.py",
+    "common/training/loop.py",
+    "torch_impl/steps.py",
+    "jax_impl/tuned/convolution.py",
+    "comparison/parity/ladder.py",
+    "comparison/parity/rungs/pieces.py",
+    "comparison/parity/probes/torch_probe.py",
+    "comparison/parity/rounding_noise.py",
+)
+DECIDE_NO_NUMBER = {"common/errors", "common/safe_read", "common/records/environment"}  # though a trainer imports them
+
+
+@pytest.fixture(scope="module")
+def copied_sources(tmp_path_factory) -> Path:
+    """A copy of the project's Python files."""
+    root = tmp_path_factory.mktemp("project")
+    for package in ("common", "comparison", "torch_impl", "jax_impl"):
+        for path in (ROOT / package).rglob("*.py"):
+            copy = root / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    return root
+
+
+def hash_now() -> str:
+    config = OPTIONS.config
+    networks = build_architecture(config)
+    identity = identity_of(config, networks, packages={}, num_threads=1, devices={"torch": "cpu", "jax": "cpu"})
+    return identity_hash(identity)
+
+
+@pytest.mark.parametrize("place", [*KEEPS, *VOIDS])
+def test_an_edit_voids_a_certificate_if_and_only_if_it_can_change_a_number(place, copied_sources, monkeypatch):
+    monkeypatch.setattr(environment, "ROOT", copied_sources)
+    before = hash_now()
+    source = (copied_sources / place).read_bytes()
+    (copied_sources / place).write_bytes(source + b"# edited\n")
+    after = hash_now()
+    (copied_sources / place).write_bytes(source)
+    assert (before == after) is (place in KEEPS)
+
+
+def test_an_edit_of_a_tolerance_or_of_a_new_rung_voids_a_certificate(copied_sources, monkeypatch):
+    monkeypatch.setattr(environment, "ROOT", copied_sources)
+    before = ladder_hash()
+    rung = copied_sources / "comparison/parity/rungs/pieces.py"
+    source = rung.read_text()
+    assert "1e-12" in source
+    rung.write_text(source.replace("1e-12", "1e-11", 1))
+    assert ladder_hash() != before
+    rung.write_text(source)
+    assert ladder_hash() == before
+    new = rung.with_name("new.py")
+    new.touch()
+    assert ladder_hash() != before
+    new.unlink()
+
+
+def test_a_framework_s_hash_is_its_own_twin_s(copied_sources, monkeypatch):
+    monkeypatch.setattr(environment, "ROOT", copied_sources)
+    before = {framework: source_hash(framework) for framework in ("torch", "jax")}
+    (copied_sources / "jax_impl" / "new.py").touch()
+    assert source_hash("torch") == before["torch"]
+    assert source_hash("jax") != before["jax"]
+    (copied_sources / "jax_impl" / "new.py").unlink()
+
+
+def test_whatever_the_ladder_and_the_twins_import_is_in_their_hashes():
+    graph = grimp.build_graph("common", "comparison", "torch_impl", "jax_impl")
+
+    def outside(module: str, package: str, places: tuple[str, ...]) -> set[str]:
+        upstream = {module, *graph.find_upstream_modules(module)}
+        files = {name.replace(".", "/") for name in upstream if name.startswith(f"{package}.")}
+        return {f for f in files if not any(f"{f}.py" == place or f"{f}/".startswith(f"{place}/") for place in places)}
+
+    for module in ("setup", "ladder"):
+        assert outside(f"comparison.parity.{module}", "comparison", LADDER_SOURCES) == set()
+    for twin in ("torch_impl", "jax_impl"):
+        assert outside(f"{twin}.trainer", "common", TRAINING_SOURCES) <= DECIDE_NO_NUMBER

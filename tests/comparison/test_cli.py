@@ -1,5 +1,7 @@
 """The commands as a person runs them: subprocesses, their exit codes, their words."""
 
+import dataclasses
+import importlib
 import json
 import os
 import shutil
@@ -11,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from common.commands.dispatch import TWIN_COMMANDS, report_errors, standalone
+from common.contract import Framework
 from common.errors import UserError
+from comparison.commands.dispatch import COMMANDS, run_command
 from comparison.run_both import check_devices
 
 ROOT = Path(__file__).parents[2]
@@ -125,15 +130,25 @@ CASES += [("jax_impl", case) for case in ("an unknown flag", *NEEDS_DATA, *NEEDS
 CASES += [("torch_impl", case) for case in NEEDS_FRAMEWORK]
 
 
+def no_framework() -> Framework:
+    raise AssertionError("this is found before a framework is loaded")
+
+
 @pytest.mark.parametrize(("command", "case"), CASES)
-def test_bad_input_is_one_line_that_says_what_to_do_and_exit_code_2(command, case, tmp_path):
+def test_bad_input_is_one_line_that_says_what_to_do_and_exit_code_2(command, case, tmp_path, capsys):
     flags, said = BAD[case]
-    arguments = [command] if command.endswith(".py") else ["-m", command]
     output = [] if any(flag.startswith("--output") for flag in flags) else [f"--output={tmp_path / 'new'}"]
-    result = run(*arguments, *(flags if case == "a stray word" else [*TINY, *flags]), *output)
-    assert result.returncode == 2, result.stderr
-    assert said in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    words = [*(flags if case == "a stray word" else [*TINY, *flags]), *output]
+    if command == "compare.py":
+        code, errors = report_errors("compare.py", lambda: run_command(words)), capsys.readouterr().err
+    elif case not in NEEDS_FRAMEWORK:
+        code, errors = standalone("jax", no_framework, words), capsys.readouterr().err
+    else:
+        result = run("-m", command, *words)
+        code, errors = result.returncode, result.stderr
+    assert code == 2, errors
+    assert said in errors
+    assert len(errors.strip().splitlines()) == 1, errors
     assert not (tmp_path / "new").exists()
 
 
@@ -174,15 +189,50 @@ def test_frameworks_on_unequal_devices_are_no_comparison_and_one_accelerator_may
         check_devices({"torch": "NVIDIA H100", "jax": "cpu"})
 
 
-def test_help_shows_every_field_with_its_meaning():
+def test_help_lists_the_commands_one_a_line():
     result = run("compare.py", "--help")
+    assert result.returncode == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    for name in COMMANDS:
+        assert any(name in words[:3] for words in lines), name
+    assert run("compare.py", "--version").stdout.startswith("dcgan-twins ")
+
+
+def test_help_of_a_command_shows_every_field_with_its_meaning():
+    result = run("compare.py", "run", "--help")
     assert result.returncode == 0
     for words in ("--epochs", "--learning-rate-generator", "Passes over the training images", "--device"):
         assert words in result.stdout
+    assert "FOLDER" in run("compare.py", "report", "--help").stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_cleanly_with_what_was_done_kept(number, tmp_path):
+@pytest.mark.parametrize("program", [["compare.py"], ["-m", "torch_impl"], ["-m", "jax_impl"]])
+def test_help_imports_nothing_heavy(program):
+    """SciPy, scikit-learn and the frameworks cost seconds before the first line of help."""
+    for words in (["--help"], ["--preset=smoke", "--help"]):
+        result = run("-X", "importtime", *program, *words)
+        assert result.returncode == 0
+        imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+        assert imported.isdisjoint({"torch", "jax", "flax", "scipy", "sklearn", "matplotlib", "onnxruntime"})
+
+
+def test_every_command_s_module_has_its_options_and_a_main():
+    for command in {**COMMANDS, **TWIN_COMMANDS}.values():
+        module = importlib.import_module(command.module)
+        assert dataclasses.is_dataclass(getattr(module, command.options)), command
+        assert callable(module.main), command
+
+
+def test_a_dry_run_checks_both_frameworks_and_neither_reads_data_nor_writes(tmp_path):
+    folder = tmp_path / "new"
+    missing_data = "--data-dir=/no/such/folder"
+    result = run("compare.py", *TINY, missing_data, "--dry-run", "--device=cpu", f"--output={folder}")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["PyTorch: cpu", "JAX / Flax NNX: cpu"]
+    assert not folder.exists()
+
+
+def test_ctrl_c_ends_a_run_cleanly_with_what_was_done_kept(tmp_path):
     flags = ["--preset=smoke", "--epochs=500", "--train-size=6400", "--threads=1", f"--output={tmp_path}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "torch_impl", *flags],
@@ -194,9 +244,9 @@ def test_a_signal_ends_a_run_cleanly_with_what_was_done_kept(number, tmp_path):
     deadline = time.monotonic() + 200
     while not (tmp_path / "torch" / "epochs.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == 130
     assert errors == ""
     assert "stopped at step" in output
     status = json.loads((tmp_path / "torch" / "status.json").read_text())
@@ -217,12 +267,11 @@ def start_comparison(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_compare_alone_reaches_the_framework_it_is_training(number, tmp_path):
+def test_sigterm_to_compare_alone_reaches_the_framework_it_is_training(tmp_path):
     process = start_comparison(tmp_path / "run")
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == 143
     assert errors == ""
     assert "compare.py report" in output
     assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "interrupted"

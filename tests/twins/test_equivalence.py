@@ -5,11 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.data.initial_weights import initial_weights
 from common.data.randomness import fixed_latents
 from common.networks.build import build_architecture, count_parameters
 from common.networks.presets import PRESETS
-from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, MODULES, build, chunk_of, small_architecture, small_config
+from tests.trainers import (
+    DISTINCT_PRESETS,
+    FRAMEWORKS,
+    build,
+    build_networks,
+    chunk_of,
+    small_architecture,
+    small_config,
+)
 
 RECIPES = {
     "default": {},
@@ -42,9 +49,7 @@ def test_the_default_preset_at_full_width_stays_within_2_percent_for_ten_float32
     architecture = build_architecture(config)
     losses = []
     for framework in FRAMEWORKS:
-        trainer_module, device_module = MODULES[framework]
-        trainer = trainer_module.create_trainer(config, architecture, device_module.select_device("cpu"))
-        trainer.load_weights(initial_weights(config, architecture))
+        trainer = build_networks(framework, config, architecture)
         metrics = trainer.train_chunk(*chunk_of(config, digits, num_steps=10))
         losses.append(np.stack([metrics.discriminator_loss, metrics.generator_loss]))
     differences = np.abs(losses[1] / losses[0] - 1)

@@ -1,0 +1,109 @@
+"""Whatever can be wrong with a run, found before anything is written: its data, where it begins, its framework."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from common.contract import Framework
+from common.data.datasets import Dataset, load_dataset, prepare_dataset
+from common.errors import UserError
+from common.evaluation import load_feature_network
+from common.networks.build import build_architecture
+from common.networks.layers import Architecture
+from common.options import RunOptions
+from common.records.folder import FRAMEWORK_NAMES, RunFolder
+from common.records.origin import Origin, check_same_config, find_origin
+from common.training.log import PhaseTimes
+from common.training.start import Start, start_of
+
+PACKAGES = {"torch": "torch", "jax": "jax flax optax"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The framework, imported and configured, and the device it trains on."""
+
+    framework: Framework
+    device: Any
+    device_flags: dict[str, Any]
+
+    @property
+    def device_name(self) -> str:
+        """The device in the framework's own words."""
+        return self.framework.device_name(self.device)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run trains, on what data, and where it begins."""
+
+    dataset: Dataset
+    architecture: Architecture
+    origin: Origin | None  # what is resumed
+    start: Start
+    steps_per_epoch: int  # whole batches in one pass over the training images
+    folder: RunFolder | None  # the locked folder of a run that goes on in place; any other gets a new one
+    damaged_checkpoints: list[str]  # a sentence on each that was passed over
+
+
+def make_plan(
+    framework: str, options: RunOptions, origin: Origin | None, times: PhaseTimes, locks: contextlib.ExitStack
+) -> Plan:
+    """Load the data and find the beginning; a folder that is resumed in place stays locked as long as `locks`."""
+    config = options.config
+    with times.measure("data_loading_seconds"):
+        dataset = load_training_data(options)
+    architecture = build_architecture(config, image_channels=dataset.image_channels)
+    folder = None
+    if origin and origin.is_run and origin.framework == framework and options.output is None:
+        folder = RunFolder.reopen(origin.path, framework)
+        locks.callback(folder.unlock)
+        origin = find_resumed(framework, options)  # until now another process may have changed it
+    steps_per_epoch = len(dataset.train_images) // config.batch_size
+    start, damaged = start_of(origin, config, architecture, steps_per_epoch=steps_per_epoch)
+    return Plan(dataset, architecture, origin, start, steps_per_epoch, folder, damaged)
+
+
+def find_resumed(framework: str, options: RunOptions) -> Origin | None:
+    """What `--resume` names, if it can be resumed with these flags."""
+    if options.resume is None:
+        return None
+    origin = find_origin(options.resume, framework)
+    check_same_config(options.config, origin)
+    return origin
+
+
+def load_training_data(options: RunOptions) -> Dataset:
+    """The dataset at the network's size, and the evaluator if it will be scored: all that can be wrong with either."""
+    config = options.config
+    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+    num_images = len(dataset.train_images)
+    if config.batch_size > num_images:
+        raise UserError(
+            f"batch_size is {config.batch_size}, but there are only {num_images} training images: "
+            f"pass a smaller --batch-size or a larger --train-size"
+        )
+    if is_scored(dataset):
+        load_feature_network()  # a damaged network is better found now than after the training
+    return dataset
+
+
+def is_scored(dataset: Dataset) -> bool:
+    """The metrics know only the digits of MNIST."""
+    return dataset.name == "mnist" and dataset.image_channels == 1
+
+
+def prepare_machine(
+    framework: str, load_framework: Callable[[], Framework], options: RunOptions, times: PhaseTimes
+) -> Machine:
+    """Import the framework, give it its threads, and choose the device."""
+    try:
+        with times.measure("import_seconds"):
+            implementation = load_framework()
+    except ImportError as error:
+        name = FRAMEWORK_NAMES[framework]
+        raise UserError(f"{name} is not installed ({error}): pip install {PACKAGES[framework]}") from None
+    device_flags = implementation.configure(num_threads=options.num_threads)
+    return Machine(implementation, implementation.select_device(options.device), device_flags)
