@@ -80,9 +80,8 @@ def save_checkpoint(folder: Path, weights: Weights, average: Weights, *, step: i
     write_atomically(path, serialise(weights, average, {**header, "step": step}))
     found = list_checkpoints(folder)
     kept = [checkpoint for checkpoint in found if _step_of(checkpoint) <= step][-NUM_KEPT:]
-    for checkpoint in found:
-        if checkpoint not in kept:
-            checkpoint.unlink()
+    for checkpoint in {*found}.difference(kept):
+        checkpoint.unlink()
     return path
 
 

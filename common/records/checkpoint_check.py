@@ -54,7 +54,5 @@ def _count(header: Mapping[str, Any], name: str) -> int:
     """A real integer: True, 64.0 and "64" are none."""
     value = header.get(name)
     if type(value) is not int or value < 0:
-        raise ValueError(
-            f"its header holds no {name} but {value!r}" if name in header else f"its header holds no {name}"
-        )
+        raise ValueError(f"its header holds no {name}{f' but {value!r}' if name in header else ''}")
     return value

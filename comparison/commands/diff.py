@@ -20,13 +20,7 @@ from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.options import check_result_file
 from common.records.folder import write_atomically
-from comparison.checkpoints.diff import (
-    Difference,
-    compare_activations,
-    compare_tensors,
-    load_side,
-    runnable_config,
-)
+from comparison.checkpoints.diff import Difference, compare_activations, compare_tensors, load_side, runnable_config
 from comparison.parity.divergence import AMPLIFICATION, Link
 
 MAX_LATENTS = 256  # more would say no more, and every layer's output for all of them is held in memory

@@ -80,19 +80,20 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
                 "file": bug.location,
                 "edits": [{"before": before, "after": after} for before, after in bug.edits],
                 "config": bug.config,
-                "rung": measurement.rung if measurement else None,
-                "kind": RUNGS[measurement.rung].__name__ if measurement else None,
-                "name": measurement.name if measurement else None,
-                "precision": measurement.precision if measurement else None,
-                "measured": float(measurement.measured)
-                if measurement and measurement.measured < float("inf")
-                else None,
-                "tolerance": measurement.tolerance if measurement else None,
-                "where": measurement.where if measurement else None,
+                **_as_json(measurement),
             }
             for bug, measurement in detections
         ],
     }
+
+
+def _as_json(measurement: Measurement | None) -> dict[str, Any]:
+    """A number that is infinite, and everything of a bug that was not caught, is None."""
+    if measurement is None:
+        return dict.fromkeys(("rung", "kind", *Measurement._fields[1:]))
+    rung, *_ = measurement
+    finite = float(measurement.measured) if measurement.measured < float("inf") else None
+    return {"rung": rung, "kind": RUNGS[rung].__name__, **measurement._asdict(), "measured": finite}
 
 
 def line(measurement: Measurement) -> str:

@@ -95,14 +95,10 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
         seconds = np.cumsum([epoch["training_seconds"] for epoch in entry["epochs"]])
         distances = np.array([epoch["frechet_distance"] for epoch in entry["epochs"]], float)  # NaN if not scored
         label = f"{result['arms'][entry['arm']]['title']}, batches of {entry['batch_size']}"
-        style: dict[str, Any] = {
-            "color": COLOURS[entry["arm"]],
-            "marker": markers[entry["batch_size"]],
-            "markersize": 5,
-        }
-        axes.plot(seconds, distances, label=label, **style)
-        dotted: dict[str, Any] = {**style, "markersize": 2, "linestyle": ":", "linewidth": 1}
-        axes.plot(seconds + entry["first_chunk_extra_seconds"], distances, **dotted)
+        style: dict[str, Any] = {"color": COLOURS[entry["arm"]], "marker": markers[entry["batch_size"]]}
+        axes.plot(seconds, distances, markersize=5, label=label, **style)
+        seconds += entry["first_chunk_extra_seconds"]
+        axes.plot(seconds, distances, markersize=2, linestyle=":", linewidth=1, **style)
     floors = [entry["floor"] for entry in result["quality"] if entry["floor"] is not None]
     if floors:
         axes.axhline(floors[0], color="black", linewidth=1, linestyle="--", label="real digits")

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from common.records.folder import BENCH_FILE, FRAMEWORK_NAMES, read_json, write_atomically, write_json
 from common.records.recorded_run import Runs
@@ -106,44 +106,22 @@ def write_report(folder: Path, result: Mapping[str, Any]) -> None:
     write_atomically(folder / "speed.md", text.encode())
 
 
-class Section(NamedTuple):
-    """What both templates show; `figures` are file name to caption and PNG."""
+def read_section(folder: Path, runs: Runs) -> dict[str, Any] | None:
+    """What both templates show of a benchmark; None if the folder holds none.
 
-    headlines: Sequence[str]
-    conditions: str
-    notices: Sequence[str]
-    definitions: Mapping[str, str]
-    tables: Sequence["Rows"]
-    figures: Mapping[str, tuple[str, bytes]]
-
-
-class Rows(NamedTuple):
-    """One table."""
-
-    corner: str
-    headings: Sequence[str]
-    rows: Sequence[Row]
-
-    @classmethod
-    def of(cls, rows: Sequence[Sequence[Any]]) -> "Rows":
-        """The first row is its heading, the first column its labels."""
-        (corner, *headings), *body = rows
-        return cls(corner, headings, [Row(label, "", cells) for label, *cells in body])
-
-
-def read_section(folder: Path, runs: Runs) -> Section | None:
-    """None if the folder holds no benchmark; a file that `bench` cannot have written raises UserError."""
+    A file that `bench` cannot have written raises UserError.
+    """
     result = read_json(folder / BENCH_FILE)
     if not result:
         return None
-    return Section(
-        headlines=headlines(result),
-        conditions=f"{title(result)}: {conditions(result)}",
-        notices=[*differences(result, runs), *notices(result)],
-        definitions=DEFINITIONS,
-        tables=[Rows.of(rows) for rows in tables(result)],
-        figures={name: (FIGURES[name], png) for name, png in draw(result).items()},
-    )
+    return {
+        "headlines": headlines(result),
+        "conditions": f"{title(result)}: {conditions(result)}",
+        "notices": [*differences(result, runs), *notices(result)],
+        "definitions": DEFINITIONS,
+        "tables": [(head, [Row(label, "", cells) for label, *cells in body]) for head, *body in tables(result)],
+        "figures": {name: (FIGURES[name], png) for name, png in draw(result).items()},
+    }
 
 
 def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:

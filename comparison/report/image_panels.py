@@ -10,14 +10,13 @@ from common.pictures.compose import WHITE, image_grid
 from common.pictures.drawing import DARK, Drawing
 from common.records.recorded_run import RecordedRun, Runs
 from common.records.schema import MAX_SHOWN
-from comparison.report.summary import distance_ratio
 
 FONT_SIZE = 8
 GAP = 2  # pixels between two digits
 SCALE = 2  # printed pixels per pixel of a digit
 EMPTY = 236  # the gray of a cell without a digit
 MAX_PROGRESS_ROWS = 11
-NUM_PROGRESS_COLUMNS = 10
+NUM_COLUMNS = 10  # latents of the progress figure
 
 
 def samples_figure(runs: Runs, real_images: np.ndarray) -> Figure:
@@ -31,10 +30,7 @@ def progress_figure(runs: Runs) -> Figure:
     num_records = min(len(run.progress.epochs) for run in runs.values())
     rows = np.unique(np.linspace(0, num_records - 1, min(num_records, MAX_PROGRESS_ROWS)).round().astype(int))
     panels = {
-        run.name: tile(
-            np.concatenate([run.progress.images[row, :NUM_PROGRESS_COLUMNS] for row in rows]),
-            num_columns=NUM_PROGRESS_COLUMNS,
-        )
+        run.name: tile(np.concatenate(run.progress.images[rows, :NUM_COLUMNS]), num_columns=NUM_COLUMNS)
         for run in runs.values()
     }
     epochs = next(iter(runs.values())).progress.epochs[rows]
@@ -63,7 +59,8 @@ def neighbours_figure(runs: Runs, training_digits: np.ndarray) -> Figure:
         digits = np.full_like(samples, EMPTY)
         digits[: len(pairs)] = training_digits[[pair["training_image"] for pair in pairs]]
         panels[run.name] = tile(np.concatenate([samples, digits]), num_columns=MAX_SHOWN)
-        captions[run.name] = [f"{distance_ratio(pair):.2f}" for pair in pairs]
+        ratios = [pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf for pair in pairs]
+        captions[run.name] = [f"{ratio:.2f}" for ratio in ratios]  # below 1 is suspicious
     return _panel_figure(panels, row_labels=["sample", "training"], captions=captions)
 
 

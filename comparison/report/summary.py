@@ -12,15 +12,7 @@ from common.records.schema import Timings
 LOSS_COLUMNS = ("discriminator_loss", "generator_loss")
 REPORTED_STEPS = (1, 2, 5, 10, 100)
 PARTED_AT = 0.01  # relative difference from which the two runs count as parted
-SAME_HARDWARE_FIELDS = (
-    "python",
-    "platform",
-    "device",
-    "num_threads",
-    "num_cpus",
-    "memory_bytes",
-    "cpu_flags",
-)
+SAME_HARDWARE_FIELDS = ("python", "platform", "device", "num_threads", "num_cpus", "memory_bytes", "cpu_flags")
 
 
 def relative_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -86,13 +78,9 @@ def hardware_differences(runs: Runs) -> list[str]:
     return differing_fields(*environments)
 
 
-def distance_ratio(pair: Mapping[str, float]) -> float:
-    """Of a sample to a training digit, over that digit's to its own nearest neighbour; below 1 is suspicious."""
-    return pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf
-
-
 def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
     """The content of comparison.json; a framework without a run is null."""
+    speeds = (run.timing["steady_images_per_second"] for run in runs.values())
     both_trained = len(runs) == 2 and all(run.num_steps for run in runs.values())
     reason = why_no_ratio(runs, parity)
     return {
@@ -101,13 +89,9 @@ def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
         "parity": dict(parity),
         "frameworks": {name: _framework(runs[name]) if name in runs else None for name in FRAMEWORK_NAMES},
         "loss_agreement": loss_agreement(*(run.losses for run in runs.values())) if both_trained else None,
-        "images_per_second_ratio": None if reason else {"torch/jax": images_per_second_ratio(**_speeds(runs))},
+        "images_per_second_ratio": None if reason else {"torch/jax": images_per_second_ratio(*speeds)},
         "why_no_ratio": reason,
     }
-
-
-def _speeds(runs: Runs) -> dict[str, Mapping[str, float]]:
-    return {f"{name}_speed": run.timing["steady_images_per_second"] for name, run in runs.items()}
 
 
 def _framework(run: RecordedRun) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A comparison's numbers as the text of tables, shared by report.html, report.md and the terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,26 @@ from comparison.text import NOTHING, SHOWN_CPU_FLAGS, Row, difference, duration,
 def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
     """The headline table without quality."""
 
-    def rate(framework: Mapping[str, Any]) -> str:
-        speed = framework["steady_images_per_second"]
+    def rate(speed: Mapping[str, float] | None) -> str:
         return f"{number(speed['median'])} ({number(speed['low'])}-{number(speed['high'])})" if speed else NOTHING
 
     chunk_sizes = {framework["chunk_size"] for framework in frameworks.values()} - {None}
     chunk = f"chunks of {chunk_sizes.pop()} steps" if len(chunk_sizes) == 1 else "chunks"
-    return [
-        _row(frameworks, "Steady images/s", f"median (range) over {chunk}", rate),
-        _row(frameworks, "Time per epoch", "at that median", _of("seconds_per_epoch", duration)),
-        _row(frameworks, "First chunk", "with compilation", _of("first_chunk_seconds", duration)),
-        _row(frameworks, "Preparing data", "batches and latents, whole run", _of("data_seconds", duration)),
-        _row(
-            frameworks,
-            "Loop overhead",
-            "wall time outside training steps, files included",
-            _of("loop_overhead_fraction", percentage),
-        ),
-        _row(frameworks, "Peak memory", "of the process", _of("peak_memory_bytes", memory)),
-    ]
+    rows = (
+        ("Steady images/s", f"median (range) over {chunk}", "steady_images_per_second", rate),
+        ("Time per epoch", "at that median", "seconds_per_epoch", duration),
+        ("First chunk", "with compilation", "first_chunk_seconds", duration),
+        ("Preparing data", "batches and latents, whole run", "data_seconds", duration),
+        ("Loop overhead", "wall time outside training steps, files included", "loop_overhead_fraction", percentage),
+        ("Peak memory", "of the process", "peak_memory_bytes", memory),
+    )
+    return [Row(label, note, [text(f[name]) for f in frameworks.values()]) for label, note, name, text in rows]
 
 
 def phase_rows(frameworks: Mapping[str, Any]) -> list[Row]:
     """Where the whole run's time went."""
     return [
-        _row(frameworks, field.title, field.description or "", _of(name, duration))
+        Row(field.title, field.description or "", [duration(framework[name]) for framework in frameworks.values()])
         for name, field in Timings.model_fields.items()
         if field.title
     ]
@@ -52,10 +47,8 @@ def last_epoch_rows(frameworks: Mapping[str, Any]) -> list[Row]:
         "real_score": "D(x)",
         "fake_score": "D(G(z))",
     }
-    return [
-        _row(frameworks, title, "", lambda f, name=name: number((f["last_epoch_means"] or {}).get(name)))
-        for name, title in titles.items()
-    ]
+    means = [framework["last_epoch_means"] or {} for framework in frameworks.values()]
+    return [Row(title, "", [number(each.get(name)) for each in means]) for name, title in titles.items()]
 
 
 def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
@@ -80,14 +73,6 @@ def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
 def framework_columns(frameworks: Mapping[str, Any]) -> list[str]:
     """Column headings."""
     return [FRAMEWORK_NAMES[name] for name in frameworks]
-
-
-def _of(name: str, as_text: Callable[[Any], str]) -> Callable[[Mapping[str, Any]], str]:
-    return lambda framework: as_text(framework[name])
-
-
-def _row(frameworks: Mapping[str, Any], label: str, note: str, cell: Callable[[Any], str]) -> Row:
-    return Row(label, note, [cell(framework) for framework in frameworks.values()])
 
 
 def _plain(name: str, value: Any) -> str:
@@ -216,9 +201,7 @@ def why_runs_part(config: Mapping[str, Any]) -> str:
 
 def sampling(config: Mapping[str, Any]) -> str:
     """Which weights the samples come from."""
-    if not config["generator_average"]:
-        return "Samples, also those that are scored, come from the weights of the last step, in eval mode."
-    return (
-        "Samples, also those that are scored, come from an average of the generator's weights over its last steps "
-        f"(decay {config['generator_average']} a step), in eval mode."
-    )
+    weights = "the weights of the last step"
+    if decay := config["generator_average"]:
+        weights = f"an average of the generator's weights over its last steps (decay {decay} a step)"
+    return f"Samples, also those that are scored, come from {weights}, in eval mode."

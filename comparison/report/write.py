@@ -54,7 +54,7 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     bench = read_section(comparison_dir, runs)
     figures = draw_figures(runs, real_images)
     if bench is not None:
-        figures |= {name: png for name, (_, png) in bench.figures.items()}
+        figures |= {name: png for name, (_, png) in bench["figures"].items()}
     (comparison_dir / "figures").mkdir(exist_ok=True)
     for name, png in figures.items():
         write_atomically(comparison_dir / "figures" / name, png)
