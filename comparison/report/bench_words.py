@@ -72,8 +72,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
 def notices(result: Mapping[str, Any]) -> list[str]:
     """What must be read with the numbers: the control, the certificate, the best multiply, and who got no ratio."""
     control, roof = result["control"], result["roof"]
-    interval = interval_text({"median": control["ratio"], "low": control["low"], "high": control["high"]})
-    found = [f"Control: {control['arm']} against itself {interval}"]
+    found = [f"Control: {control['arm']} against itself {interval_text({**control, 'median': control['ratio']})}"]
     if not control["holds"]:
         found.append(
             "The same arm differs from itself: the machine changed while it was measured, so there is no verdict"
@@ -165,9 +164,8 @@ def title(result: Mapping[str, Any]) -> str:
 def conditions(result: Mapping[str, Any]) -> str:
     """On what, with what, and how often was measured."""
     machine, protocol = result["machine"], result["protocol"]
-    versions = ", ".join(
-        f"{name} {machine['packages'][name]}" for name in SHOWN_PACKAGES if name in machine["packages"]
-    )
+    packages = machine["packages"]
+    versions = ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)
     cpu_flags = ", ".join(flag for flag in machine["cpu_flags"] if flag in SHOWN_CPU_FLAGS)
     flags = [f"{name}={value}" for name, value in machine["environment_variables"].items()]
     for framework, found in machine["device_flags"].items():

@@ -62,11 +62,10 @@ def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
 def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
     """Every field of environment.json except the command, which is shown by itself."""
     names = dict.fromkeys(name for environment in environments.values() for name in environment)
-    hidden = ("command", "framework", "framework_name")
     return [
         Row(name, "", [_plain(name, environment.get(name)) for environment in environments.values()])
         for name in names
-        if name not in hidden
+        if name not in ("command", "framework", "framework_name")
     ]
 
 
