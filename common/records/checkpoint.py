@@ -42,7 +42,7 @@ def serialise(weights: Weights, average: Weights, header: Mapping[str, Any]) -> 
 
 
 def deserialise(content: bytes) -> Checkpoint:
-    """The inverse; a file with any byte changed raises ValueError, LookupError or SafetensorError."""
+    """A checkpoint from a file's content; any changed byte raises ValueError, LookupError or SafetensorError."""
     end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
     if not LENGTH_BYTES < end <= len(content):
         raise ValueError("it is truncated, or no safetensors file")

@@ -50,8 +50,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
     """What a framework loses in the form that its documentation teaches, and why; then one framework to the other."""
     found = []
     for framework, cause in IDIOMATIC_CAUSES.items():
-        slower = result["ratios"].get(f"{framework}-idiomatic/{framework}")
-        if slower is not None:
+        if slower := result["ratios"].get(f"{framework}-idiomatic/{framework}"):
             # Where the cause was found; elsewhere it may be another.
             explained = (
                 slower["low"] > 1
@@ -63,8 +62,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
                 f"A step of {FRAMEWORK_NAMES[framework]} as its documentation teaches it takes {interval_text(slower)} "
                 f"times as long as a tuned one{f', {cause}' if explained else ''}"
             )
-    between = result["ratios"].get("jax/torch")
-    if between is not None:
+    if between := result["ratios"].get("jax/torch"):
         found.append(f"Tuned, a step of JAX takes {interval_text(between)} times as long as PyTorch's")
     return found
 
@@ -110,8 +108,7 @@ def read_section(folder: Path, runs: Runs) -> dict[str, Any] | None:
 
     A file that `bench` cannot have written raises UserError.
     """
-    result = read_json(folder / BENCH_FILE)
-    if not result:
+    if not (result := read_json(folder / BENCH_FILE)):
         return None
     return {
         "headlines": headlines(result),

@@ -20,7 +20,7 @@ NUM_COLUMNS = MAX_SHOWN  # of every grid but that of the samples
 
 
 def samples_figure(runs: Runs, real_images: np.ndarray) -> Figure:
-    """The same latents at each run's last record beside real images, uint8 (n >= 64, S, S[, 3])."""
+    """Each run's last grid, all from the fixed latents, beside real images, uint8 (n >= 64, S, S[, 3])."""
     panels = {run.name: tile(run.progress.images[-1], num_columns=8) for run in runs.values()}
     return _panel_figure({**panels, "real images": tile(real_images[:64], num_columns=8)})
 
