@@ -84,9 +84,8 @@ def author_block(images: np.ndarray, *, steps: int) -> Block:
         *(nn.Flatten(), nn.Linear(256 * 3 * 3, 1), nn.Sigmoid()),
     )
     criterion = nn.BCELoss()
-    optimizers = [
-        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in (generator, discriminator)
-    ]
+    networks = (generator, discriminator)
+    optimizers = [torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in networks]
     batches = itertools.chain.from_iterable(
         DataLoader(Digits(images), batch_size=64, shuffle=True, drop_last=True) for _ in itertools.count()
     )

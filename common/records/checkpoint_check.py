@@ -34,7 +34,7 @@ def check_tensors(weights: Weights, average: Weights, architecture: Architecture
 
 
 def checked_step(checkpoint: Checkpoint, config: TrainConfig, *, steps_per_epoch: int) -> int:
-    """The step the checkpoint was made at; ValueError unless it fits the run and Adam has counted the same."""
+    """The step the checkpoint was made at; ValueError unless it fits the run and Adam's own counts of updates."""
     step, epoch = (_count(checkpoint.header, name) for name in ("step", "epoch"))
     last_step = config.epochs * steps_per_epoch
     if step > last_step:

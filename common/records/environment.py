@@ -53,7 +53,7 @@ def process_peak_memory_bytes() -> int:
 
 
 def describe_environment() -> dict[str, Any]:
-    """What is neutral; the framework's device, flags and source hash are added by the run."""
+    """The machine, versions and command of this process; the run adds the framework's device, flags and source hash."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -70,7 +70,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """By name, of the installed ones: every package this project requires, and jaxlib, which does JAX's work."""
+    """Installed versions of the packages this project requires, and of jaxlib, which does JAX's work."""
     required = (re.split(r"[^A-Za-z0-9_-]", name)[0] for name in requires(DISTRIBUTION) or () if "extra ==" not in name)
     found = {}
     for name in (*required, "jaxlib"):
@@ -88,6 +88,5 @@ def cpu_flags() -> list[str]:
 
 
 def _module_arguments() -> list[str]:
-    main = sys.modules["__main__"]
-    package = getattr(main, "__package__", None)
+    package = getattr(sys.modules["__main__"], "__package__", None)
     return ["-m", package, *sys.argv[1:]] if package else [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -138,7 +138,7 @@ class RunFolder:
         return folder
 
     def enter(self) -> None:
-        """Keep every other process out until this one ends, however it ends; UserError if one is in already."""
+        """Lock the folder until this process ends, and make its subfolders; UserError if another run is using it."""
         self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,7 +149,7 @@ class RunFolder:
             (self.path / name).mkdir(exist_ok=True)
 
     def unlock(self) -> None:
-        """Let others in."""
+        """Let another process use this folder."""
         os.close(self._lock)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:

@@ -30,10 +30,8 @@ def main(options: ParityOptions) -> int:
     if options.config.precision == "bfloat16":
         raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
     check_result_file(options.json)
-    if options.planted_bugs:
-        holds, record = _plant_bugs(options, Console())
-    else:
-        holds, record = _climb(options, Console())
+    examine = _plant_bugs if options.planted_bugs else _climb
+    holds, record = examine(options, Console())
     if options.json is not None:
         write_atomically(options.json, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
     return 0 if holds else 1
@@ -91,9 +89,9 @@ def _as_json(measurement: Measurement | None) -> dict[str, Any]:
     """A number that is infinite, and everything of a bug that was not caught, is None."""
     if measurement is None:
         return dict.fromkeys(("rung", "kind", *Measurement._fields[1:]))
-    rung, *_ = measurement
     finite = float(measurement.measured) if measurement.measured < float("inf") else None
-    return {"rung": rung, "kind": RUNGS[rung].__name__, **measurement._asdict(), "measured": finite}
+    kind = RUNGS[measurement.rung].__name__
+    return {"rung": measurement.rung, "kind": kind, **measurement._asdict(), "measured": finite}
 
 
 def line(measurement: Measurement) -> str:

@@ -49,7 +49,7 @@ RECIPE_FIELDS = {
 
 
 def architecture_of_preset(preset: str) -> Architecture:
-    """With the channels of its dataset's images: those of every dataset but MNIST are taken to be in colour."""
+    """A preset's networks with its dataset's channels: all datasets but MNIST are taken to be in colour."""
     config = PRESETS[preset].recipe
     return build_architecture(config, image_channels=1 if config.dataset == "mnist" else 3)
 
@@ -65,12 +65,12 @@ def networks_table(presets: Sequence[str]) -> str:
 
 
 def num_parameters(architecture: Architecture) -> str:
-    """`generator's / discriminator's`."""
+    """Counts of trained numbers, as `generator's / discriminator's`."""
     return " / ".join(f"{count:,}" for count in count_parameters(architecture).values())
 
 
 def recipe(config: TrainConfig) -> str:
-    """Its epochs and batch size, and where it differs from the paper's recipe."""
+    """A recipe's epochs and batch size, and where it differs from the paper's recipe."""
     plain = TrainConfig()
     return ", ".join(
         text.format(getattr(config, name))
@@ -98,7 +98,7 @@ def results_table(records: Records) -> str:
 
 
 def trained(preset: str, runs: Mapping[str, Record]) -> str:
-    """How long, and what was shortened; raises UserError where two records of a preset are of different configs."""
+    """How long a preset was trained, and on how much; UserError if its two records are of different configs."""
     if not runs:
         return NOTHING
     config = next(iter(runs.values()))["config"]
@@ -110,7 +110,7 @@ def trained(preset: str, runs: Mapping[str, Record]) -> str:
 
 
 def seconds_per_epoch(run: Record) -> float:
-    """Of all 60,000 images, at the median over epochs of the median speed over steady chunks."""
+    """Seconds for 60,000 images, at the median over epochs of the median speed over steady chunks."""
     batch_size = run["config"]["batch_size"]
     return NUM_IMAGES // batch_size * batch_size / float(np.median(run["images_per_second"]))
 
@@ -121,7 +121,7 @@ def pair(runs: Mapping[str, Record], value: Value) -> str:
 
 
 def metric(name: str) -> Value:
-    """What the evaluator found at the end."""
+    """Reads a metric of the finished run from its record."""
     return lambda run: run["metrics"][name]["value"]
 
 
@@ -175,7 +175,7 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
 
 
 def last_change(run: Record) -> float | None:
-    """Of the generator's mean loss, relative; nothing after a single epoch."""
+    """Relative change of the generator's mean loss in the last epoch; None after a single epoch."""
     losses = [epoch["generator_loss"] for epoch in run["epochs"]]
     return abs(losses[-1] / losses[-2] - 1) if len(losses) > 1 else None
 

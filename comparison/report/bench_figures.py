@@ -27,7 +27,7 @@ FIRST_BLOCK_PARTS = {"compile_seconds": "first block: trace + compile", "rest": 
 
 
 def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
-    """File name to PNG."""
+    """File name to PNG of each figure that the benchmark has numbers for."""
     with matplotlib.rc_context(STYLE):
         figures = {"phases.png": _phases_figure(result)}
         if result["batch_sizes"]:
@@ -87,7 +87,7 @@ def _batch_sizes_figure(result: Mapping[str, Any]) -> Figure:
 
 
 def _quality_figure(result: Mapping[str, Any]) -> Figure:
-    """One line an arm and batch size; dotted, the same with the seconds of compilation added."""
+    """One line an arm and batch size, and a dotted one that counts the seconds of compilation as well."""
     figure = Figure(figsize=(9.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
     markers = dict(zip(sorted({entry["batch_size"] for entry in result["quality"]}), "osD^vP*X", strict=False))

@@ -1,6 +1,6 @@
 """The quality table: how to read each of the evaluator's metrics, and their values beside the floor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.config import differing_fields
@@ -69,15 +69,16 @@ def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
     low, high = with_floor.get("floor_low"), with_floor.get("floor_high")
     floor_range = [] if low is None or high is None else [f"{number(low)} to {number(high)}"]
     cells = [NOTHING if value is None else measured(value["value"], value.get("spread")) for value in values]
-    below = [[] if value is None else _small_print(metric.relation, value) for value in values]
+    below = [list(_small_print(metric.relation, value)) for value in values]
     return Row(_label(metric), metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
 
 
-def _small_print(relation: str, metric: Mapping[str, Any]) -> list[str]:
-    related, error = relation_to_floor(relation, metric["value"], metric.get("floor")), metric.get("standard_error")
-    return ([related] if related else []) + (
-        [] if error is None else [f"standard error of a draw {number(error, digits=2)}"]
-    )
+def _small_print(relation: str, metric: Mapping[str, Any] | None) -> Iterator[str]:
+    if metric is not None:
+        if related := relation_to_floor(relation, metric["value"], metric.get("floor")):
+            yield related
+        if (error := metric.get("standard_error")) is not None:
+            yield f"standard error of a draw {number(error, digits=2)}"
 
 
 FEATURES = {
@@ -118,23 +119,21 @@ def calibration_table(
     values = {"real digits (the floor)": {name: first.get(name, {}).get("floor") for name in names}}
     for framework, scores in scored.items():
         values[FRAMEWORK_NAMES[framework]] = {n: scores["quality"].get(n, {}).get("value") for n in names}
-    rows = {**values, **stored}
-    return [_label(METRICS[name]) for name in names], [
-        Row(label, "", [number(row.get(name)) for name in names]) for label, row in rows.items()
-    ]
+    rows = [Row(label, "", [number(row.get(n)) for n in names]) for label, row in {**values, **stored}.items()]
+    return [_label(METRICS[name]) for name in names], rows
 
 
 def discriminator_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
     """Accuracies of a linear classifier, under the number of labels it was given; empty if none was trained."""
     tests = [framework["discriminator_features"] for framework in frameworks.values()]
-    measured = [test for test in tests if test]
-    groups = {}
-    for index, num_labels in enumerate(measured[0]["labels"] if measured else ()):
-        groups[f"{num_labels:,} labels"] = [
+    labels = next((test["labels"] for test in tests if test), ())
+    return {
+        f"{num_labels:,} labels": [
             Row(title, note, [_accuracy(test, features, index) for test in tests])
             for features, (title, note) in FEATURES.items()
         ]
-    return groups
+        for index, num_labels in enumerate(labels)
+    }
 
 
 def _accuracy(test: Mapping[str, Any] | None, features: str, index: int) -> str:

@@ -31,17 +31,17 @@ def first_step_above(difference: np.ndarray, threshold: float) -> int | None:
 
 def loss_agreement(torch_losses: Mapping[str, np.ndarray], jax_losses: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """How far apart the two runs' losses are, step by step from equal weights; one entry a loss."""
-    agreement = {}
-    for column in LOSS_COLUMNS:
-        difference = relative_difference(torch_losses[column], jax_losses[column])
-        agreement[column] = {
+    differences = {name: relative_difference(torch_losses[name], jax_losses[name]) for name in LOSS_COLUMNS}
+    return {
+        name: {
             "num_steps": len(difference),
             "first_step": _finite(difference[0]),
             "largest_of_first_10_steps": _finite(difference[:10].max()),
             "first_step_above_1_percent": first_step_above(difference, PARTED_AT),
             "at_step": {str(s): _finite(difference[s - 1]) for s in REPORTED_STEPS if s <= len(difference)},
         }
-    return agreement
+        for name, difference in differences.items()
+    }
 
 
 def last_epoch_means(run: RecordedRun) -> dict[str, float | None]:
@@ -72,10 +72,8 @@ def why_no_ratio(runs: Runs, parity: Mapping[str, Any]) -> str | None:
 
 def hardware_differences(runs: Runs) -> list[str]:
     """Fields of the environment that must be equal for the speeds to be comparable, and are not."""
-    if len(runs) < 2:
-        return []
     environments = [{f: run.environment.get(f) for f in SAME_HARDWARE_FIELDS} for run in runs.values()]
-    return differing_fields(*environments)
+    return differing_fields(*environments) if len(environments) == 2 else []
 
 
 def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:

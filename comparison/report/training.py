@@ -12,7 +12,7 @@ from comparison.text import NOTHING, SHOWN_CPU_FLAGS, Row, difference, duration,
 
 
 def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
-    """The headline table without quality."""
+    """Speed, time and memory of each framework: the headline table without quality."""
 
     def rate(speed: Mapping[str, float] | None) -> str:
         return f"{number(speed['median'])} ({number(speed['low'])}-{number(speed['high'])})" if speed else NOTHING
@@ -31,7 +31,7 @@ def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
 
 
 def phase_rows(frameworks: Mapping[str, Any]) -> list[Row]:
-    """Where the whole run's time went."""
+    """Seconds of each phase of a run, from import to scoring."""
     return [
         Row(field.title, field.description or "", [duration(framework[name]) for framework in frameworks.values()])
         for name, field in Timings.model_fields.items()
@@ -40,7 +40,7 @@ def phase_rows(frameworks: Mapping[str, Any]) -> list[Row]:
 
 
 def last_epoch_rows(frameworks: Mapping[str, Any]) -> list[Row]:
-    """Where losses and scores ended."""
+    """Mean losses and discriminator scores over the last recorded epoch."""
     titles = {
         "discriminator_loss": "Discriminator loss",
         "generator_loss": "Generator loss",
@@ -62,16 +62,15 @@ def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
 def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
     """Every field of environment.json except the command, which is shown by itself."""
     names = dict.fromkeys(name for environment in environments.values() for name in environment)
-    hidden = ("command", "framework", "framework_name")
     return [
         Row(name, "", [_plain(name, environment.get(name)) for environment in environments.values()])
         for name in names
-        if name not in hidden
+        if name not in ("command", "framework", "framework_name")
     ]
 
 
 def framework_columns(frameworks: Mapping[str, Any]) -> list[str]:
-    """Column headings."""
+    """Column headings: the frameworks' names as a reader knows them."""
     return [FRAMEWORK_NAMES[name] for name in frameworks]
 
 

@@ -60,8 +60,7 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
         write_atomically(comparison_dir / "figures" / name, png)
     animation = _write_animation(comparison_dir, runs)
     context = {**report_context(comparison_dir, results, runs), "bench": bench}
-    embedded = {name: _data_url(png, "png") for name, png in figures.items()}
-    embedded |= {name: _data_url(gif, "gif") for name, gif in animation.items()}
+    embedded = {name: _data_url(name, content) for name, content in (figures | animation).items()}
     linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}
     write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
     write_atomically(comparison_dir / "report.md", _render("report.md.jinja", {**context, "figures": linked}))
@@ -98,8 +97,8 @@ def _write_animation(comparison_dir: Path, runs: Runs) -> dict[str, bytes]:
     return {ANIMATION_FILE: content}
 
 
-def _data_url(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def _data_url(name: str, content: bytes) -> str:
+    return f"data:image/{Path(name).suffix[1:]};base64,{base64.b64encode(content).decode()}"
 
 
 def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:
