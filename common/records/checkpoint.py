@@ -21,6 +21,8 @@ AVERAGE_PREFIX = "average."
 METADATA_KEY = "checkpoint"  # one key: safetensors writes several in any order, and equal runs leave equal bytes
 UNSIGNED = "0" * 64
 LENGTH_BYTES = 8
+NUM_KEPT = 2
+MAX_BYTES = 2**30  # twenty times the largest preset's, in float64
 
 
 class Checkpoint(NamedTuple):
@@ -65,10 +67,6 @@ def deserialise(content: bytes) -> Checkpoint:
         average={name.removeprefix(AVERAGE_PREFIX): array for name, array in average.items()},
         header=header,
     )
-
-
-NUM_KEPT = 2
-MAX_BYTES = 2**30  # twenty times the largest preset's, in float64
 
 
 def save_checkpoint(folder: Path, weights: Weights, average: Weights, *, step: int, header: Mapping[str, Any]) -> Path:

@@ -12,6 +12,27 @@ from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
 TIMES_FLOOR = "\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}floor"
+FEATURES = {
+    "discriminator": ("Discriminator", "as trained"),
+    "untrained discriminator": ("Untrained discriminator", "with its initial weights"),
+    "pixels": ("Raw pixels", "no network"),
+}
+CAPTIONS = {
+    "classes": (
+        "Of the first draw, the first ten samples that the classifier takes for each digit, not chosen by looks. "
+        "A gray cell: there were no more."
+    ),
+    "neighbours": (
+        "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
+        "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
+        "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
+    ),
+    "discriminator": (
+        "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
+        "features, max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
+        "Features that are worth something beat an untrained discriminator and raw pixels."
+    ),
+}
 
 
 def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
@@ -81,13 +102,6 @@ def _small_print(relation: str, metric: Mapping[str, Any] | None) -> Iterator[st
             yield f"standard error of a draw {number(error, digits=2)}"
 
 
-FEATURES = {
-    "discriminator": ("Discriminator", "as trained"),
-    "untrained discriminator": ("Untrained discriminator", "with its initial weights"),
-    "pixels": ("Raw pixels", "no network"),
-}
-
-
 def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
     """What both templates need for the scores; the tables are empty when nothing was scored."""
     groups = quality_groups(frameworks)
@@ -138,24 +152,6 @@ def discriminator_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
 
 def _accuracy(test: Mapping[str, Any] | None, features: str, index: int) -> str:
     return f"{100 * test['accuracy'][features][index]:.1f} %" if test else NOTHING
-
-
-CAPTIONS = {
-    "classes": (
-        "Of the first draw, the first ten samples that the classifier takes for each digit, not chosen by looks. "
-        "A gray cell: there were no more."
-    ),
-    "neighbours": (
-        "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
-        "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
-        "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
-    ),
-    "discriminator": (
-        "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
-        "features, max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
-        "Features that are worth something beat an untrained discriminator and raw pixels."
-    ),
-}
 
 
 def protocol(frameworks: Mapping[str, Any]) -> list[str]:

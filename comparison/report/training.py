@@ -10,6 +10,9 @@ from common.records.schema import Timings
 from comparison.report.summary import hardware_differences
 from comparison.text import NOTHING, SHOWN_CPU_FLAGS, Row, difference, duration, memory, number, percentage
 
+HOW_IT_ENDED = {"interrupted": "was interrupted", "failed": "failed", "running": "ended without a word"}
+SHOWN_PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax")}
+
 
 def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
     """Speed, time and memory of each framework: the headline table without quality."""
@@ -80,10 +83,6 @@ def _plain(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {item:,}" if type(item) is int else f"{key} {item}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-HOW_IT_ENDED = {"interrupted": "was interrupted", "failed": "failed", "running": "ended without a word"}
-SHOWN_PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax")}
 
 
 def notices(runs: Runs, comparison_dir: Path) -> list[str]:

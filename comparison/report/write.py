@@ -31,6 +31,8 @@ from comparison.report.figures import COLOURS, draw_figures
 from comparison.report.quality import not_comparable, quality_context, quality_rows
 from comparison.report.summary import summarise
 
+WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -137,9 +139,6 @@ def _fenced(code: str) -> Markup:
     """A code block in Markdown that nothing within the code can end: its fence is longer than any in the code."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
     return Markup(f"{fence}sh\n{code}\n{fence}")
-
-
-WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
 
 
 def present_frameworks(results: Mapping[str, Any]) -> dict[str, Any]:
