@@ -21,7 +21,7 @@ from common.records.environment import default_num_threads
 from common.records.folder import FRAMEWORK_NAMES
 from common.training.prepare import PACKAGES
 from comparison.parity.divergence import Link, accumulation, errors, first_divergence, relative_l2, sequence
-from comparison.parity.probes.protocol import Probe
+from comparison.parity.probes.probe import Probe
 
 # What rounding alone makes of one layer or one step (relative L2); bfloat16 keeps 8 bits.
 ROUNDING = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 1e-2}

@@ -1,9 +1,9 @@
 """What every rung is given: both frameworks, the configuration under test, and its data."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from common.data.randomness import epoch_permutation
 from common.networks.layers import Architecture
 from common.training.log import CHUNK_STEPS
 from common.training.loop import chunk_data
-from comparison.parity.probes.protocol import Probe
+from comparison.parity.probes.probe import Probe
 
 PRECISIONS = ("float64", "float32")
 # Where a trajectory is looked at, by one rung or another.
@@ -38,6 +38,14 @@ class Measurement(NamedTuple):
     @property
     def holds(self) -> bool:
         return bool(math.isfinite(self.measured) and math.isfinite(self.tolerance) and self.measured <= self.tolerance)
+
+    @classmethod
+    def of_worst(
+        cls, rung: int, name: str, precision: str, errors: Mapping[str, float], tolerance: float
+    ) -> "Measurement":
+        """The largest of several errors, by what they are of."""
+        where = max(errors, key=errors.__getitem__)
+        return cls(rung, name, precision, errors[where], tolerance, where)
 
     @property
     def headroom(self) -> float:
@@ -111,13 +119,9 @@ class Pair:
         key = (probe.name, precision, variant, nudge, other_num_threads)
         if key not in self._trajectories:
             start = self.initial_weights(precision)
+            start = nudge(start) if nudge else start
             self._trajectories[key] = Trajectory(
-                self,
-                probe,
-                precision,
-                nudge(start) if nudge else start,
-                variant=variant,
-                other_num_threads=other_num_threads,
+                self, probe, precision, start, variant=variant, other_num_threads=other_num_threads
             )
         return self._trajectories[key]
 
@@ -134,48 +138,42 @@ class Pair:
         return chunk_data(self.config, self.train_images, self.order, start, count, first_step=first_step)
 
 
+@dataclass
 class Trajectory:
     """One training run that is followed only as far as a rung asks, and remembers every stop on the way.
 
     Weights are handed back to the trainer before it goes on, which rung 0 has shown to be exact.
     """
 
-    def __init__(
-        self,
-        pair: Pair,
-        probe: Probe,
-        precision: str,
-        start: Weights,
-        *,
-        first_step: int = 0,
-        variant: str | None = None,
-        reorder: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
-        other_num_threads: bool = False,
-    ) -> None:
-        self._pair, self._probe, self._precision, self._variant = pair, probe, precision, variant
-        self._reorder, self._other_num_threads = reorder, other_num_threads
-        self.state = start  # of the last step taken
-        self._metrics: list[np.ndarray] = []
-        self._step = first_step
-        self._snapshots: dict[int, Snapshot] = {}
+    pair: Pair
+    probe: Probe
+    precision: str
+    state: Weights  # of the last step taken
+    _: KW_ONLY
+    step: int = 0
+    variant: str | None = None
+    reorder: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    other_num_threads: bool = False
+    _metrics: list[np.ndarray] = field(default_factory=list, init=False)
+    _snapshots: dict[int, Snapshot] = field(default_factory=dict, init=False)
 
     def at(self, step: int) -> Snapshot:
         """The trainer after `step` steps: one of STOPS, or further than this run has been."""
         for stop in (*STOPS, step):
-            if self._step < stop <= step:
+            if self.step < stop <= step:
                 self._train_to(stop)
         return self._snapshots[step]
 
     def _train_to(self, step: int) -> None:
-        trainer = self._pair.trainer(self._probe, self._precision, weights=self.state, variant=self._variant)
-        while self._step < step:
-            images, latents = self._pair.data(self._step, min(CHUNK_STEPS, step - self._step))
-            if self._reorder is not None:
-                images, latents = self._reorder(images, latents)
-            with self._probe.other_num_threads() if self._other_num_threads else nullcontext():
+        trainer = self.pair.trainer(self.probe, self.precision, weights=self.state, variant=self.variant)
+        while self.step < step:
+            images, latents = self.pair.data(self.step, min(CHUNK_STEPS, step - self.step))
+            if self.reorder is not None:
+                images, latents = self.reorder(images, latents)
+            with self.probe.other_num_threads() if self.other_num_threads else nullcontext():
                 metrics = trainer.train_chunk(images, latents)
             self._metrics.append(np.stack(metrics))
-            self._step += len(images)
+            self.step += len(images)
         self.state = weights = trainer.export_weights()
         if step not in FULL_STATE_STEPS:
             weights = {name: array for name, array in weights.items() if ".adam." not in name}

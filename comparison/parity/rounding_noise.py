@@ -10,7 +10,7 @@ leaves has; both up to ten times their tolerance, running statistics after 50 st
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from common.contract import Weights
 from common.data.randomness import stream
 from comparison.parity.divergence import Distance, accumulation, errors, first_divergence, relative_l2
 from comparison.parity.pair import Measurement, Pair, Trajectory
-from comparison.parity.probes.protocol import Probe
+from comparison.parity.probes.probe import Probe
 
 NUM_NUDGES, NUM_REORDERINGS = 5, 40
 NOISE_FACTOR = 2.0
@@ -82,44 +82,34 @@ def disturbed_trajectories(pair: Pair, probe: Probe, precision: str) -> Iterator
         yield pair.trajectory(probe, precision, variant=pair.other_variant)
 
 
-def activations(
-    pair: Pair,
-    probe: Probe,
-    precision: str,
-    network: str,
-    inputs: np.ndarray,
-    *,
-    train: bool,
-    weights: Weights | None = None,
-    variant: str | None = None,
-) -> Weights:
+def activations(probe: Probe, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> Weights:
     """Every layer's output for given inputs, by canonical name, in the order of execution."""
-    trainer = pair.trainer(probe, precision, weights=weights, variant=variant)
     outputs = probe.activations(trainer, network, inputs.astype(np.float64), train=train)
     return {f"{network}.layers.{index}": output for index, output in enumerate(outputs)}
 
 
 def disturbed_activations(pair: Pair, network: str, inputs: np.ndarray, *, train: bool) -> Iterator[Weights]:
-    """PyTorch's float32 activations, disturbed in the same ways as its trajectories."""
-    arguments, start = (pair, pair.torch, "float32", network, inputs), pair.initial_weights("float32")
-    for nudge in nudges(pair):
-        yield activations(*arguments, train=train, weights=nudge(start))
-    yield activations(*arguments, train=train, variant=pair.other_variant)
+    """PyTorch's float32 activations from nudged weights, and in its other memory format."""
+    for trainer in _disturbed_trainers(pair):
+        yield activations(pair.torch, trainer, network, inputs, train=train)
 
 
 def disturbed_gradients(pair: Pair) -> Iterator[Weights]:
-    """PyTorch's float32 gradients of the first step, disturbed in the same ways."""
+    """PyTorch's float32 gradients of the first step: nudged weights, the other memory format, batches reordered."""
     images, latents = pair.data(0, 1)
-    precision = "float32"
-    start = pair.initial_weights(precision)
-    for nudge in nudges(pair):
-        yield pair.torch.gradients(pair.trainer(pair.torch, precision, weights=nudge(start)), images[0], latents[0, 0])
-    other_format = pair.trainer(pair.torch, precision, variant=pair.other_variant)
-    yield pair.torch.gradients(other_format, images[0], latents[0, 0])
+    for trainer in _disturbed_trainers(pair):
+        yield pair.torch.gradients(trainer, images[0], latents[0, 0])
     for number in range(NUM_REORDERINGS):
         other_images, other_latents = Reordering(pair.config.seed, number)(images, latents)
-        trainer = pair.trainer(pair.torch, precision)
+        trainer = pair.trainer(pair.torch, "float32")
         yield pair.torch.gradients(trainer, other_images[0], other_latents[0, 0])
+
+
+def _disturbed_trainers(pair: Pair) -> Iterator[Any]:
+    start = pair.initial_weights("float32")
+    for nudge in nudges(pair):
+        yield pair.trainer(pair.torch, "float32", weights=nudge(start))
+    yield pair.trainer(pair.torch, "float32", variant=pair.other_variant)
 
 
 def against_noise(

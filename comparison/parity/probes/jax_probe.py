@@ -1,8 +1,6 @@
 """JAX, taken apart for the ladder. Mirrors torch_probe.py."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,8 +12,7 @@ from jax import Array
 from common.config import TrainConfig
 from common.contract import Weights
 from common.evaluation.stored import cache_dir
-from common.networks.layers import Architecture, LayerSpec
-from comparison.parity.probes.protocol import LayerResult
+from comparison.parity.probes.probe import LayerCase, Probe
 from jax_impl import device, layers, losses, trainer
 from jax_impl import weights as layout
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
@@ -24,98 +21,55 @@ TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 class Holder(nnx.Module):
-    """One layer as a module, also where the layer is a plain function."""
+    """A module of one part: a layer, also where that is a plain function, or a parameter for the optimizer."""
 
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-
-
-class Vector(nnx.Module):
-    """A single parameter, for the optimizer."""
-
-    def __init__(self, values: Array) -> None:
-        self.vector = nnx.Param(values)
+    def __init__(self, part: Any) -> None:
+        self.part = part
 
 
-class JaxProbe:
-    """`comparison.parity.probes.protocol.Probe` for JAX."""
+class JaxProbe(Probe):
+    """JAX, whose switch for 64 bits is set before every use."""
 
-    name = "jax"
-
-    def __init__(self, device_name: str = "cpu") -> None:
-        self._device_name = device_name
-
-    @cached_property
-    def device(self) -> device.Device:
-        """Found at first use, after `configure`: the flags are read when a device starts."""
-        return device.select_device(self._device_name)
-
-    @property
-    def device_name(self) -> str:
-        return device.device_name(self.device)
+    name, device_module, trainer_module = "jax", device, trainer
 
     def configure(self, *, num_threads: int) -> None:
-        device.configure(num_threads=num_threads)
+        super().configure(num_threads=num_threads)
         # Nothing is timed here, and half of a climb is compilation.
         if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
             jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
-    def other_num_threads(self) -> AbstractContextManager[None]:
-        return nullcontext()  # XLA makes its threads once
-
-    def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        return trainer.create_trainer(config, architecture, self.device)
-
-    def layer(
-        self,
-        config: TrainConfig,
-        spec: LayerSpec,
-        weights: Weights,
-        inputs: np.ndarray,
-        cotangent: np.ndarray,
-        *,
-        train: bool,
-    ) -> LayerResult:
-        self._use_precision(config)
+    def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
+        dtype, spec = _use_precision(config), case.spec
         form = layers.select(config, self.device.platform)
         module = layers.build_layer(spec, form, rngs=nnx.Rngs(0))
         native = {**PARAMETERS.get(type(spec), {}), **BATCH_NORM_BUFFERS}
-        for name, array in weights.items():
-            getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), _dtype(config)))
+        for name, array in case.weights.items():
+            getattr(module, native[name]).set_value(jnp.array(layout.to_native(array, spec), dtype))
         if isinstance(module, nnx.Module):
             module.train() if train else module.eval()
-        holder = Holder(module)
-        graph, parameters, rest = nnx.split(holder, nnx.Param, ...)
+        graph, parameters, rest = nnx.split(Holder(module), nnx.Param, ...)
 
         @jax.jit
         def run(parameters: Any, images: Array, cotangent: Array) -> Any:
             def apply(parameters: Any, images: Array) -> tuple[Array, Any]:
                 copy = nnx.merge(graph, parameters, rest, copy=True)
-                outputs = copy.layer(images)
+                outputs = copy.part(images)
                 return outputs, nnx.state(copy, nnx.BatchStat)
 
             outputs, pull_back, statistics = jax.vjp(apply, parameters, images, has_aux=True)
             return outputs, statistics, *pull_back(cotangent)
 
-        outputs, statistics, gradients, input_gradient = run(
-            parameters, _native(config, inputs, TO_NHWC), _native(config, cotangent, TO_NHWC)
-        )
-        return LayerResult(
-            outputs=_array(outputs, TO_NCHW),
-            input_gradient=_array(input_gradient, TO_NCHW),
-            weight_gradients={
-                name: layout.to_canonical(np.asarray(gradients["layer"][native[name]][...]), spec)
-                for name in weights
-                if not name.startswith("running_")
-            },
-            buffers={
-                name: _array(statistics["layer"][native[name]][...]) for name in weights if name.startswith("running_")
-            },
-        )
+        images, cotangent = (jnp.array(array.transpose(TO_NHWC), dtype) for array in (case.inputs, case.cotangent))
+        outputs, statistics, gradients, input_gradient = run(parameters, images, cotangent)
+        found = {"output": _array(outputs), "input gradient": _array(input_gradient)}
+        for name in case.weights:
+            state = statistics if name.startswith("running_") else gradients
+            found[name] = layout.to_canonical(np.asarray(state["part"][native[name]][...]), spec)
+        return found
 
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
-        self._use_precision(trainer.config)
+        _use_precision(trainer.config)
         module = getattr(trainer, network)
         module.train() if train else module.eval()
 
@@ -128,35 +82,15 @@ class JaxProbe:
 
         outputs = run(module, jnp.array(inputs.transpose(TO_NHWC), trainer.dtype))
         module.train()
-        return [_array(values, TO_NCHW) for values in outputs]
+        return [_array(values) for values in outputs]
 
-    def losses(
-        self,
-        config: TrainConfig,
-        real_logits: np.ndarray,
-        fake_logits: np.ndarray,
-        *,
-        real_target: float,
-        fake_target: float,
-        generator_target: float,
-    ) -> Weights:
-        self._use_precision(config)
-        real, fake = (jnp.array(array, _dtype(config)) for array in (real_logits, fake_logits))
-
-        def identity(values: Array) -> Array:
-            return values
-
-        def discriminator_loss_of(real: Array, fake: Array) -> Array:
-            targets = {"real_target": real_target, "fake_target": fake_target}
-            return losses.discriminator_loss(identity, real, fake, **targets).loss  # pyright: ignore[reportArgumentType]
-
-        def generator_loss_of(fake: Array) -> Array:
-            return losses.generator_loss(fake, identity, target=generator_target)  # pyright: ignore[reportArgumentType]
-
-        discriminator_loss, (real_gradient, fake_gradient) = jax.value_and_grad(discriminator_loss_of, argnums=(0, 1))(
-            real, fake
-        )
-        generator_loss, generator_gradient = jax.value_and_grad(generator_loss_of)(fake)
+    def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
+        dtype = _use_precision(config)
+        discriminator_loss_of, generator_loss_of = _losses_of(config)
+        arguments = _identity, _identity, jnp.array(real_logits, dtype), jnp.array(fake_logits, dtype)
+        discriminator_loss, gradients = jax.value_and_grad(discriminator_loss_of, argnums=(2, 3))(*arguments)
+        real_gradient, fake_gradient = gradients
+        generator_loss, generator_gradient = jax.value_and_grad(generator_loss_of, argnums=3)(*arguments)
         return {
             "discriminator_loss": _array(discriminator_loss),
             "generator_loss": _array(generator_loss),
@@ -166,13 +100,8 @@ class JaxProbe:
         }
 
     def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
-        discriminator_loss_of, generator_loss_of = self._losses_of(trainer)
-        found = {
-            "discriminator": nnx.jit(nnx.grad(discriminator_loss_of)),
-            "generator": nnx.jit(nnx.grad(generator_loss_of)),
-        }
         gradients = {}
-        for name, state in self._call(found, trainer, real_images, latents).items():
+        for name, state in self._of_losses(nnx.grad, trainer, real_images, latents).items():
             for index, spec in enumerate(getattr(trainer.architecture, name)):
                 for canonical, native in PARAMETERS.get(type(spec), {}).items():
                     if native in state["layers"].get(index, {}):
@@ -181,27 +110,26 @@ class JaxProbe:
         return gradients
 
     def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
-        discriminator_loss_of, generator_loss_of = self._losses_of(trainer)
-        losses = {"discriminator": nnx.jit(discriminator_loss_of), "generator": nnx.jit(generator_loss_of)}
-        return {name: float(loss) for name, loss in self._call(losses, trainer, real_images, latents).items()}
+        found = self._of_losses(_identity, trainer, real_images, latents)
+        return {name: float(loss) for name, loss in found.items()}
 
     def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-        self._use_precision(config)
-        module = Vector(jnp.array(start, _dtype(config)))
+        dtype = _use_precision(config)
+        module = Holder(nnx.Param(jnp.array(start, dtype)))
         optimizer = trainer.create_optimizer(module, config, config.learning_rate_generator)
         path = []
         for gradient in gradients:
-            optimizer.update(module, nnx.State({"vector": nnx.Param(jnp.array(gradient, _dtype(config)))}))
-            path.append(_array(module.vector[...]))
+            optimizer.update(module, nnx.State({"part": nnx.Param(jnp.array(gradient, dtype))}))
+            path.append(_array(module.part[...]))
         return np.stack(path)
 
     def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        self._use_precision(trainer.config)
+        _use_precision(trainer.config)
         return [(np.array(images), np.array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
 
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
-        self._use_precision(trainer.config)
-        return _array(trainer._to_network(jnp.array(real_images)), TO_NCHW)
+        _use_precision(trainer.config)
+        return _array(trainer._to_network(jnp.array(real_images)))
 
     def dtypes(self, trainer: Any) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -212,41 +140,50 @@ class JaxProbe:
                         found[f"{part}{jax.tree_util.keystr(path)}"] = str(leaf.dtype)
         return found
 
-    def _use_precision(self, config: TrainConfig) -> None:
-        jax.config.update("jax_enable_x64", config.precision == "float64")
-
-    def _losses_of(self, trainer: Any) -> tuple[Callable[..., Array], Callable[..., Array]]:
-        config = trainer.config
-        self._use_precision(config)
-        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
-
-        def discriminator_loss_of(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:
-            return losses.discriminator_loss(discriminator, real, generator(latents), **targets).loss
-
-        def generator_loss_of(generator: Any, discriminator: Any, real: Array, latents: Array) -> Array:
-            return losses.generator_loss(generator(latents), discriminator, target=config.generator_target)
-
-        return discriminator_loss_of, generator_loss_of
-
-    def _call(
-        self, functions: dict[str, Callable[..., Any]], trainer: Any, real_images: np.ndarray, latents: np.ndarray
+    def _of_losses(
+        self,
+        transform: Callable[[Callable[..., Array]], Callable[..., Any]],
+        trainer: Any,
+        real_images: np.ndarray,
+        latents: np.ndarray,
     ) -> dict[str, Any]:
-        # A pass in train mode moves the running statistics, which no loss in train mode depends on.
+        """What the compiled transform of each network's loss gives, in train mode.
+
+        That moves the running statistics, which no loss in train mode depends on.
+        """
+        _use_precision(trainer.config)
+        discriminator_loss_of, generator_loss_of = (
+            nnx.jit(transform(loss_of)) for loss_of in _losses_of(trainer.config)
+        )
         data = trainer._to_network(jnp.array(real_images)), jnp.array(latents, trainer.dtype)
-        networks = {"discriminator": trainer.discriminator, "generator": trainer.generator}
         return {
-            name: function(networks[name], networks[other], *data)
-            for (name, function), other in zip(functions.items(), reversed(networks), strict=True)
+            "discriminator": discriminator_loss_of(trainer.discriminator, trainer.generator, *data),
+            "generator": generator_loss_of(trainer.generator, trainer.discriminator, *data),
         }
 
 
-def _dtype(config: TrainConfig) -> Any:
+def _losses_of(config: TrainConfig) -> tuple[Callable[..., Array], Callable[..., Array]]:
+    targets = {"real_target": config.real_target, "fake_target": config.fake_target}
+
+    def discriminator_loss_of(discriminator: Any, generator: Any, real: Array, latents: Array) -> Array:
+        return losses.discriminator_loss(discriminator, real, generator(latents), **targets).loss
+
+    def generator_loss_of(generator: Any, discriminator: Any, real: Array, latents: Array) -> Array:
+        return losses.generator_loss(generator(latents), discriminator, target=config.generator_target)
+
+    return discriminator_loss_of, generator_loss_of
+
+
+def _identity(values: Any) -> Any:
+    return values
+
+
+def _use_precision(config: TrainConfig) -> Any:
+    """Allows 64 bits, or forbids them, and returns the dtype."""
+    jax.config.update("jax_enable_x64", config.precision == "float64")
     return jnp.float64 if config.precision == "float64" else jnp.float32
 
 
-def _native(config: TrainConfig, array: np.ndarray, axes: tuple[int, ...]) -> Array:
-    return jnp.array(array.transpose(axes) if array.ndim == 4 else array, _dtype(config))
-
-
-def _array(array: Array, axes: tuple[int, ...] = TO_NCHW) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(array).transpose(axes)) if array.ndim == 4 else np.array(array)
+def _array(array: Array) -> np.ndarray:
+    """An image goes back to NCHW."""
+    return np.ascontiguousarray(np.asarray(array).transpose(TO_NCHW)) if array.ndim == 4 else np.array(array)

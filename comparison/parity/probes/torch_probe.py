@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,30 +10,14 @@ from torch import Tensor, nn
 
 from common.config import TrainConfig
 from common.contract import Weights
-from common.networks.layers import Architecture, LayerSpec
-from comparison.parity.probes.protocol import LayerResult
+from comparison.parity.probes.probe import LayerCase, Probe
 from torch_impl import device, layers, losses, trainer
 
 
-class TorchProbe:
-    """`comparison.parity.probes.protocol.Probe` for PyTorch."""
+class TorchProbe(Probe):
+    """PyTorch, whose modules and gradients are taken as they are."""
 
-    name = "torch"
-
-    def __init__(self, device_name: str = "cpu") -> None:
-        self._device_name = device_name
-
-    @cached_property
-    def device(self) -> device.Device:
-        """Found at first use, after `configure`: the flags are read when a device starts."""
-        return device.select_device(self._device_name)
-
-    @property
-    def device_name(self) -> str:
-        return device.device_name(self.device)
-
-    def configure(self, *, num_threads: int) -> None:
-        device.configure(num_threads=num_threads)
+    name, device_module, trainer_module = "torch", device, trainer
 
     @contextmanager
     def other_num_threads(self) -> Iterator[None]:
@@ -45,35 +28,18 @@ class TorchProbe:
         finally:
             torch.set_num_threads(num_threads)
 
-    def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        return trainer.create_trainer(config, architecture, self.device)
-
-    def layer(
-        self,
-        config: TrainConfig,
-        spec: LayerSpec,
-        weights: Weights,
-        inputs: np.ndarray,
-        cotangent: np.ndarray,
-        *,
-        train: bool,
-    ) -> LayerResult:
+    def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
         form = layers.select(config)
-        module = layers.build_layer(spec, form).to(self.device, _dtype(config)).train(train)
-        module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=False)
+        module = layers.build_layer(case.spec, form).to(self.device, _dtype(config)).train(train)
+        module.load_state_dict({name: torch.tensor(array) for name, array in case.weights.items()}, strict=False)
         module = module.to(memory_format=form.memory_format)
-        images = self._tensor(config, inputs).requires_grad_()
+        images = self._tensor(config, case.inputs).requires_grad_()
         outputs = module(images.clone())  # activations work in place
-        names = [name for name, _ in module.named_parameters()]
-        input_gradient, *gradients = torch.autograd.grad(
-            outputs, (images, *module.parameters()), self._tensor(config, cotangent)
-        )
-        return LayerResult(
-            outputs=_array(outputs),
-            input_gradient=_array(input_gradient),
-            weight_gradients={name: _array(gradient) for name, gradient in zip(names, gradients, strict=True)},
-            buffers={name: _array(module.get_buffer(name)) for name in weights if name.startswith("running_")},
-        )
+        leaves = {"input gradient": images, **dict(module.named_parameters())}
+        gradients = torch.autograd.grad(outputs, list(leaves.values()), self._tensor(config, case.cotangent))
+        found = {"output": outputs, **dict(zip(leaves, gradients, strict=True))}
+        found |= {name: module.get_buffer(name) for name in case.weights if name.startswith("running_")}
+        return {name: _array(tensor) for name, tensor in found.items()}
 
     @torch.no_grad()
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
@@ -87,23 +53,14 @@ class TorchProbe:
         module.train()
         return outputs
 
-    def losses(
-        self,
-        config: TrainConfig,
-        real_logits: np.ndarray,
-        fake_logits: np.ndarray,
-        *,
-        real_target: float,
-        fake_target: float,
-        generator_target: float,
-    ) -> Weights:
+    def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
         real, fake, generated = (
             self._tensor(config, array).requires_grad_() for array in (real_logits, fake_logits, fake_logits)
         )
         identity: Any = nn.Identity()
-        targets = {"real_target": real_target, "fake_target": fake_target}
+        targets = {"real_target": config.real_target, "fake_target": config.fake_target}
         discriminator_loss = losses.discriminator_loss(identity, real, fake, **targets).loss
-        generator_loss = losses.generator_loss(generated, identity, target=generator_target)
+        generator_loss = losses.generator_loss(generated, identity, target=config.generator_target)
         real_gradient, fake_gradient = torch.autograd.grad(discriminator_loss, (real, fake))
         (generator_gradient,) = torch.autograd.grad(generator_loss, generated)
         return {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from common.data.randomness import stream
 from common.networks import layers as specs
 from comparison.parity.divergence import errors, max_relative
 from comparison.parity.pair import Measurement, Pair
+from comparison.parity.probes.probe import LayerCase
 from comparison.parity.rounding_noise import activations, against_noise, disturbed_activations, disturbed_gradients
 
 # How many shapes each layer kind is tried on; every one costs JAX a compilation.
@@ -32,7 +34,8 @@ FINITE_DIFFERENCE_STEPS, FINITE_DIFFERENCE_TOLERANCE = (1e-7, 1e-8, 1e-9), 1e-5
 # short as this crosses none, and is taken for slopes that rounding does not hide from it.
 SHORTEST_FINITE_DIFFERENCE_STEP = 1e-10
 LOSS_ROUNDING = 4 * np.finfo(np.float64).eps  # relative: of a mean over a batch, a few last bits
-SMOOTHED_TARGETS = (0.9, 0.2, 0.8)  # no two mirror each other: smoothing on the wrong side must show
+# No two mirror each other: smoothing on the wrong side must show.
+SMOOTHED_TARGETS = {"real_target": 0.9, "fake_target": 0.2, "generator_target": 0.8}
 ADAM_TOLERANCES = {"float64": 1e-10, "float32": 1e-3}  # times the learning rate
 NUM_ADAM_STEPS = 200
 # From 0, a parameter's own rounding does not hide the step's: optax's float32 bias correction is 6e-6 off.
@@ -45,26 +48,18 @@ def layers(pair: Pair, precision: str) -> Iterator[Measurement]:
     for kind, num_shapes in NUM_SHAPES.items():
         worst, where = 0.0, ""
         for index in range(num_shapes):
-            spec, inputs, cotangent, weights = drawn_layer(kind, draw, usual=index < num_shapes // 2)
+            case = drawn_layer(kind, draw, usual=index < num_shapes // 2)
             for train in (True, False) if kind is specs.BatchNorm else (True,):
-                arguments = (pair.at(precision), spec, weights, inputs, cotangent)
-                torch_result, jax_result = (probe.layer(*arguments, train=train) for probe in pair.probes)
-                found = {
-                    "output": max_relative(jax_result.outputs, torch_result.outputs),
-                    "input gradient": max_relative(jax_result.input_gradient, torch_result.input_gradient),
-                    **errors(jax_result.weight_gradients, torch_result.weight_gradients, max_relative),
-                    **errors(jax_result.buffers, torch_result.buffers, max_relative),
-                }
+                reference, measured = (probe.layer(pair.at(precision), case, train=train) for probe in pair.probes)
+                found = errors(measured, reference, max_relative)
                 name = max(found, key=found.__getitem__)
                 if not found[name] <= worst:
-                    worst, where = found[name], f"{name} of {spec} on {inputs.shape}, train={train}"
+                    worst, where = found[name], f"{name} of {case.spec} on {case.inputs.shape}, train={train}"
         yield Measurement(3, kind.__name__, precision, worst, LAYER_TOLERANCES[precision], where)
 
 
-def drawn_layer(
-    kind: type, draw: np.random.Generator, *, usual: bool
-) -> tuple[specs.LayerSpec, np.ndarray, np.ndarray, Weights]:
-    """A spec with inputs, an output's cotangent, and weights; `usual` is kernel 4, stride 2, padding 1."""
+def drawn_layer(kind: type, draw: np.random.Generator, *, usual: bool) -> LayerCase:
+    """A layer of drawn sizes and values; `usual` is kernel 4, stride 2, padding 1."""
     batch, channels, size = int(draw.integers(2, 5)), int(draw.integers(1, 10)), int(draw.integers(3, 12))
     weights: Weights = {}
     spec: specs.LayerSpec
@@ -101,7 +96,7 @@ def drawn_layer(
     inputs = draw.standard_normal((batch, channels, size, size))
     if kind not in (specs.Conv, specs.ConvTranspose, specs.Linear):
         inputs[:, :, 0] = 0  # where LeakyReLU's and ReLU's derivatives are a convention
-    return spec, inputs, draw.standard_normal(out_shape), weights
+    return LayerCase(spec, inputs, draw.standard_normal(out_shape), weights)
 
 
 def forward(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -119,7 +114,8 @@ def forward(pair: Pair, precision: str) -> Iterator[Measurement]:
     ):
         for train in (True, False):
             torch_outputs, jax_outputs = (
-                activations(pair, probe, precision, network, inputs, train=train) for probe in pair.probes
+                activations(probe, pair.trainer(probe, precision), network, inputs, train=train)
+                for probe in pair.probes
             )
             yield against_noise(
                 4,
@@ -140,25 +136,11 @@ def forward(pair: Pair, precision: str) -> Iterator[Measurement]:
 def losses(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Both losses and their gradients for logits up to +-120, with the config's targets and with smoothed ones."""
     logits = np.concatenate([np.linspace(-120, 120, 97), [0.0, 1e-6, -1e-6]])
-    config = pair.config
-    for name, targets in {
-        "targets of the config": (config.real_target, config.fake_target, config.generator_target),
-        "smoothed targets": SMOOTHED_TARGETS,
-    }.items():
-        reference, measured = (
-            probe.losses(
-                pair.at(precision),
-                logits,
-                logits[::-1].copy(),
-                real_target=targets[0],
-                fake_target=targets[1],
-                generator_target=targets[2],
-            )
-            for probe in pair.probes
-        )
+    for name, targets in {"targets of the config": {}, "smoothed targets": SMOOTHED_TARGETS}.items():
+        config = replace(pair.at(precision), **targets)
+        reference, measured = (probe.losses(config, logits, logits[::-1].copy()) for probe in pair.probes)
         found = errors(measured, reference, max_relative)
-        where = max(found, key=found.__getitem__)
-        yield Measurement(5, name, precision, found[where], LAYER_TOLERANCES[precision], where)
+        yield Measurement.of_worst(5, name, precision, found, LAYER_TOLERANCES[precision])
 
 
 def gradients(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -190,9 +172,8 @@ def gradients(pair: Pair, precision: str) -> Iterator[Measurement]:
             slopes += [slope for slope in shortest if abs(slope.difference) > slope.smallest]
         for probe, found in zip(pair.probes, (torch_gradients, jax_gradients), strict=True):
             best = slope_errors(found, slopes)
-            where = max(best, key=best.__getitem__)
             name = f"{probe.name} against central finite differences"
-            yield Measurement(6, name, precision, best[where], FINITE_DIFFERENCE_TOLERANCE, where)
+            yield Measurement.of_worst(6, name, precision, best, FINITE_DIFFERENCE_TOLERANCE)
 
 
 class Slope(NamedTuple):

@@ -11,7 +11,7 @@ from common.networks.build import batch_norms
 from common.pictures.compose import to_uint8
 from comparison.parity.divergence import errors, max_relative, relative_l2
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
-from comparison.parity.probes.protocol import Probe
+from comparison.parity.probes.probe import Probe
 from comparison.parity.rounding_noise import against_noise, disturbed_trajectories, reordered_trajectories
 from comparison.parity.rungs.inputs import differing_tensors
 
@@ -39,8 +39,7 @@ def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
             expected, found = reference.at(step), trajectory.at(step)
             name, tolerance = f"step {step}, {arm}", STEP_TOLERANCES[precision, step]
             measured = errors(_metrics_of(found, step), _metrics_of(expected, step))
-            where = max(measured, key=measured.__getitem__)
-            yield Measurement(8, f"{name}: losses, scores", precision, measured[where], tolerance, where)
+            yield Measurement.of_worst(8, f"{name}: losses, scores", precision, measured, tolerance)
             tensors = _in_execution_order(expected)
             measured = _errors_of_step(_in_execution_order(found), tensors)
             yield against_noise(
@@ -84,9 +83,8 @@ def _statistics_of_other_arms(pair: Pair) -> Iterator[Measurement]:
     for probe in pair.probes:
         other = pair.trajectory(probe, "float64", variant=pair.other_variant).at(2).weights
         measured = errors(_running(other), reference)
-        where = max(measured, key=measured.__getitem__)
         name = f"after step 2, {probe.name} {pair.other_variant}"
-        yield Measurement(9, name, "float64", measured[where], STATISTICS_TOLERANCES["float64"], where)
+        yield Measurement.of_worst(9, name, "float64", measured, STATISTICS_TOLERANCES["float64"])
 
 
 def samples(pair: Pair, precision: str) -> Iterator[Measurement]:

@@ -8,7 +8,7 @@ import numpy as np
 from common.contract import Weights
 from comparison.parity.divergence import relative_l2
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
-from comparison.parity.probes.protocol import Probe
+from comparison.parity.probes.probe import Probe
 from comparison.parity.rounding_noise import NOISE_FACTOR, disturbed_trajectories, nudges, reordered_trajectories
 
 TRAJECTORY_TOLERANCES = {10: 1e-11, 20: 1e-11, 50: 1e-11, 100: 1e-11, 300: 1e-8}
@@ -59,13 +59,13 @@ def _noise(disturbed: Snapshot, reference: Snapshot) -> float:
 
 def _handed_over(pair: Pair, first_step: int, remark: str) -> Iterator[Measurement]:
     start = pair.trajectory(pair.torch, "float64").at(first_step).weights
-    reference = Trajectory(pair, pair.torch, "float64", start, first_step=first_step)
+    reference = Trajectory(pair, pair.torch, "float64", start, step=first_step)
     for last_step, tolerance in TRAJECTORY_TOLERANCES.items():
         if not first_step < last_step <= pair.num_steps:
             continue
         worst: list[Measurement] = []
         for step in range(first_step, last_step, HANDED_OVER_EVERY):
-            follower = Trajectory(pair, pair.jax, "float64", reference.state, first_step=step)
+            follower = Trajectory(pair, pair.jax, "float64", reference.state, step=step)
             end = step + HANDED_OVER_EVERY
             name = f"steps {first_step + 1}-{last_step}, handed over every {HANDED_OVER_EVERY}{remark}"
             found = list(_compared(name, follower.at(end), reference.at(end), tolerance))

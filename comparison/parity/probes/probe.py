@@ -3,8 +3,10 @@
 Arrays are NumPy in canonical order (images NCHW, weights as in common/contract.py), whatever the framework computes in.
 """
 
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,88 +15,79 @@ from common.contract import Weights
 from common.networks.layers import Architecture, LayerSpec
 
 
-class LayerResult(NamedTuple):
-    """One layer's output, its gradients for a given cotangent, and its buffers after the call."""
+class LayerCase(NamedTuple):
+    """A layer and what to try it on: weights are named as the layer does (weight, running_mean, ...)."""
 
-    outputs: np.ndarray
-    input_gradient: np.ndarray
-    weight_gradients: Weights
-    buffers: Weights
+    spec: LayerSpec
+    inputs: np.ndarray
+    cotangent: np.ndarray
+    weights: Weights
 
 
-class Probe(Protocol):
+class Probe(ABC):
     """One framework, taken apart. A trainer is the framework's own, made by `create_trainer`."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    device_module: Any
+    trainer_module: Any
+
+    def __init__(self, device_name: str = "cpu") -> None:
+        self._device_name = device_name
+
+    @cached_property
+    def device(self) -> Any:
+        """Found at first use, after `configure`: the flags are read when a device starts."""
+        return self.device_module.select_device(self._device_name)
 
     @property
     def device_name(self) -> str:
         """As a run records it."""
-        ...
+        return self.device_module.device_name(self.device)
 
     def configure(self, *, num_threads: int) -> None:
         """Set the framework's process-wide flags, before anything else of it runs."""
-        ...
+        self.device_module.configure(num_threads=num_threads)
 
     def other_num_threads(self) -> AbstractContextManager[None]:
         """Within it sums are split over another number of threads, where a running process can change that."""
-        ...
+        return nullcontext()
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        """A CPU trainer as training uses it, without weights yet."""
-        ...
+        """A trainer as training uses it, without weights yet."""
+        return self.trainer_module.create_trainer(config, architecture, self.device)
 
-    def layer(
-        self,
-        config: TrainConfig,
-        spec: LayerSpec,
-        weights: Weights,
-        inputs: np.ndarray,
-        cotangent: np.ndarray,
-        *,
-        train: bool,
-    ) -> LayerResult:
-        """One layer alone, forward and backward; `weights` by the layer's own names (weight, running_mean, ...)."""
-        ...
+    @abstractmethod
+    def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
+        """One layer alone, forward and backward: output, gradients for the cotangent, running statistics after it."""
 
+    @abstractmethod
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
         """Every layer's output, in execution order, as the trainer's own network computes it."""
-        ...
 
-    def losses(
-        self,
-        config: TrainConfig,
-        real_logits: np.ndarray,
-        fake_logits: np.ndarray,
-        *,
-        real_target: float,
-        fake_target: float,
-        generator_target: float,
-    ) -> Weights:
-        """Both losses for given logits, and their gradients by name."""
-        ...
+    @abstractmethod
+    def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
+        """Both losses for given logits and the config's targets, and their gradients by name."""
 
+    @abstractmethod
     def gradients(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
         """Gradients of D's loss for D, and of G's loss through the same D for G, by parameter name."""
-        ...
 
-    def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-        """Parameters (T, n) after each of T updates of a vector by given gradients (T, n)."""
-        ...
-
-    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each step's images and latents of a chunk, read back from the device right before the step."""
-        ...
-
-    def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
-        """Bytes as the discriminator sees them."""
-        ...
-
+    @abstractmethod
     def loss_values(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, float]:
         """Both networks' losses in train mode, nothing updated, by network: what `gradients` differentiates."""
-        ...
 
+    @abstractmethod
+    def adam(self, config: TrainConfig, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+        """Parameters (T, n) after each of T updates of a vector by given gradients (T, n)."""
+
+    @abstractmethod
+    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each step's images and latents of a chunk, read back from the device right before the step."""
+
+    @abstractmethod
+    def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
+        """Bytes as the discriminator sees them."""
+
+    @abstractmethod
     def dtypes(self, trainer: Any) -> dict[str, str]:
         """The dtype of every floating-point leaf of networks and optimizers, as the framework holds it."""
-        ...
