@@ -3,17 +3,17 @@
 import dataclasses
 import os
 import re
-import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import FrameType
+from typing import NamedTuple
 
 from common.config import TrainConfig
 from common.errors import Stopped, UserError
 from common.options import DeviceOptions
+from common.training.stop_request import SignalWatch
 
 USER_ERROR = 2
 # glibc returns large buffers to the kernel after every step and faults them in again at the next; huge pages make
@@ -21,27 +21,19 @@ USER_ERROR = 2
 ALLOCATOR_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-class Children:
+class Ended(NamedTuple):
+    """A process that has ended: its exit code, and in words why if it failed."""
+
+    code: int
+    last_words: str
+
+
+class Children(SignalWatch):
     """Processes that get each signal once, from us, however it was sent: by Ctrl-C or to our process alone."""
 
     def __init__(self) -> None:
-        self.signal_number = 0
+        super().__init__()
         self._processes: list[subprocess.Popen[str]] = []
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._forward)
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
     def start(
         self,
@@ -64,12 +56,25 @@ class Children:
             process.terminate()
         return process
 
+    def run(self, command: list[str], num_threads: int, **extra_environment: str) -> Ended:
+        """Start a command whose output nobody reads, and wait for it; raises `Stopped` like `start`."""
+        process = self.start(
+            command,
+            num_threads,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            extra_environment=extra_environment,
+        )
+        errors = process.communicate()[1]
+        self.check()
+        return Ended(process.returncode, last_words(process.returncode, errors))
+
     def check(self) -> None:
         """Raise `Stopped` if a signal has come."""
         if self.signal_number:
             raise Stopped(self.signal_number)
 
-    def _forward(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
         for process in self._processes:
             if process.poll() is None:
@@ -87,7 +92,7 @@ def config_flags(config: TrainConfig) -> list[str]:
 
 
 def child_environment(num_threads: int) -> dict[str, str]:
-    """The same for both: thread counts each framework obeys, and the allocator's settings."""
+    """The environment of either framework's process: thread counts that it obeys, and the allocator's settings."""
     threads = str(num_threads)
     return {
         **ALLOCATOR_ENVIRONMENT,
@@ -106,7 +111,7 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
 
 
-def last_words(process: subprocess.Popen[str], errors: str) -> str:
+def last_words(code: int, errors: str) -> str:
     """The last line a failed child wrote, without the name of its program."""
-    line = (errors.strip().splitlines() or [f"it ended with code {process.returncode}"])[-1]
+    line = (errors.strip().splitlines() or [f"it ended with code {code}"])[-1]
     return re.sub(r"^python (-m \S+|\S+\.py)( \w+)?: ", "", line)

@@ -91,7 +91,7 @@ def check_both(options: RunOptions, children: Children) -> dict[str, str]:
     children.check()
     for check, (_, errors) in zip(checks, printed, strict=True):
         if check.returncode != 0:
-            raise UserError(last_words(check, errors))
+            raise UserError(last_words(check.returncode, errors))
     devices = {name: output.splitlines()[-1] for name, (output, _) in zip(FRAMEWORK_NAMES, printed, strict=True)}
     check_devices(devices)
     return devices

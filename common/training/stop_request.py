@@ -1,19 +1,18 @@
-"""Ctrl-C and SIGTERM as a request that the training loop honours between two chunks, and scoring at once."""
+"""Ctrl-C and SIGTERM: watched for, and as a request that training honours between two chunks, scoring at once."""
 
 import signal
-from types import FrameType, TracebackType
+from abc import ABC, abstractmethod
+from types import FrameType
 from typing import Self
 
 from common.errors import Stopped
 
 
-class StopRequest:
-    """True once a signal came. A second one raises `Stopped`, and so does the first if `at_once` is set."""
+class SignalWatch(ABC):
+    """Within it, SIGINT and SIGTERM go to `_receive` instead of ending the process."""
 
     def __init__(self) -> None:
         self.signal_number = 0
-        self.at_once = False
-        self._has_raised = False
         self._previous: dict[int, signal.Handlers | signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -21,14 +20,21 @@ class StopRequest:
             self._previous[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    @abstractmethod
+    def _receive(self, number: int, frame: FrameType | None) -> None: ...
+
+
+class StopRequest(SignalWatch):
+    """True once a signal came. A second one raises `Stopped`, and so does the first if `at_once` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = False
+        self._has_raised = False
 
     def __bool__(self) -> bool:
         return self.signal_number != 0

@@ -16,20 +16,13 @@ from common.training.log import CHUNK_STEPS
 from comparison.processes import check_writable
 
 BFLOAT16 = "-bfloat16"
-# Name -> framework, variant, whether torch.compile makes the networks.
+# Name -> title, framework, variant, whether torch.compile makes the networks.
 FORMS = {
-    "torch": ("torch", "tuned", False),
-    "torch-idiomatic": ("torch", "idiomatic", False),
-    "torch-compile": ("torch", "tuned", True),
-    "jax": ("jax", "tuned", False),
-    "jax-idiomatic": ("jax", "idiomatic", False),
-}
-TITLES = {
-    "torch": "PyTorch, tuned",
-    "torch-idiomatic": "PyTorch, idiomatic",
-    "torch-compile": "PyTorch, tuned, networks by torch.compile",
-    "jax": "JAX, tuned",
-    "jax-idiomatic": "JAX, idiomatic",
+    "torch": ("PyTorch, tuned", "torch", "tuned", False),
+    "torch-idiomatic": ("PyTorch, idiomatic", "torch", "idiomatic", False),
+    "torch-compile": ("PyTorch, tuned, networks by torch.compile", "torch", "tuned", True),
+    "jax": ("JAX, tuned", "jax", "tuned", False),
+    "jax-idiomatic": ("JAX, idiomatic", "jax", "idiomatic", False),
 }
 
 
@@ -38,6 +31,7 @@ class Arm:
     """One side of a benchmark."""
 
     name: str
+    form_title: str
     framework: str
     variant: str
     compiled: bool
@@ -46,8 +40,7 @@ class Arm:
     @property
     def title(self) -> str:
         """Framework and form in words, and bfloat16 if this arm alone has it."""
-        title = TITLES[self.name.removesuffix(BFLOAT16)]
-        return f"{title}, bfloat16" if self.name.endswith(BFLOAT16) else title
+        return f"{self.form_title}, bfloat16" if self.name.endswith(BFLOAT16) else self.form_title
 
     def config(self, config: TrainConfig) -> TrainConfig:
         """The benchmark's configuration, in this arm's form."""

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 from common.config import TrainConfig
 from common.errors import RunFailedError, UserError
 from comparison.bench.options import Arm, BenchOptions
-from comparison.processes import USER_ERROR, Children, config_flags, last_words
+from comparison.processes import USER_ERROR, Children, config_flags
 from comparison.train_by_epoch import Epoch, train_epochwise
 
 Item = TypeVar("Item")
@@ -36,9 +35,10 @@ def turns(items: Sequence[Item], num_repetitions: int) -> Iterator[tuple[int, It
 class Bench:
     """Starts the measuring processes, where and for as long as the options say."""
 
-    def __init__(self, children: Children, options: BenchOptions) -> None:
+    def __init__(self, children: Children, options: BenchOptions, say: Callable[[str], None]) -> None:
         self._children = children
-        self._options = options
+        self.options = options
+        self.say = say
 
     def step(self, arm: Arm, config: TrainConfig, *, cache: Path | None = None) -> dict[str, Any]:
         """One repetition of one arm; `cache` is a folder for JAX's compiled programs, by default there is none."""
@@ -52,52 +52,28 @@ class Bench:
     def train(self, arm: Arm, config: TrainConfig, folder: Path, *, num_epochs: int) -> Iterator[Epoch]:
         """Train one arm from the start, a process an epoch, each scored quickly."""
         flags = [flag for flag in config_flags(config) if not flag.startswith("--epochs=")]
-        half = folder / arm.framework
-        device_flags = self._options.device_flags
+        device_flags, half = self.options.device_flags, folder / arm.framework
         yield from train_epochwise(
             arm.framework, flags, half, device_flags=device_flags, num_epochs=num_epochs, run=self._run
         )
 
     def _run(self, command: list[str]) -> None:
-        process = self._children.start(
-            command,
-            self._options.num_threads,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            extra_environment=CACHE_OFF,
-        )
-        errors = process.communicate()[1]
-        self._children.check()
-        if process.returncode != 0:
-            raise RunFailedError(last_words(process, errors))
+        ended = self._children.run(command, self.options.num_threads, **CACHE_OFF)
+        if ended.code != 0:
+            raise RunFailedError(ended.last_words)
 
     def _measure(self, framework: str, name: str, flags: Sequence[str], cache: Path | None) -> dict[str, Any]:
         caching = CACHE_OFF if cache is None else {**CACHE_ON, "JAX_COMPILATION_CACHE_DIR": str(cache)}
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder) / "measured.json"
-            process = self._children.start(
-                [
-                    sys.executable,
-                    "-m",
-                    f"{framework}_impl",
-                    "measure",
-                    f"--json={result}",
-                    *flags,
-                    *self._options.device_flags,
-                    *self._options.duration_flags,
-                ],
-                self._options.num_threads,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                # What torch.compile leaves in the folder for temporary files would be found by the next process.
-                extra_environment={"TMPDIR": folder, **caching},
-            )
-            errors = process.communicate()[1]
-            self._children.check()
-            if process.returncode == USER_ERROR:
-                raise UserError(f"{name}: {last_words(process, errors)}")
-            if process.returncode != 0:
-                raise RunFailedError(f"{name} could not be measured: {last_words(process, errors)}")
+            command = [sys.executable, "-m", f"{framework}_impl", "measure", f"--json={result}", *flags]
+            command += [*self.options.device_flags, *self.options.duration_flags]
+            # What torch.compile leaves in the folder for temporary files would be found by the next process.
+            ended = self._children.run(command, self.options.num_threads, TMPDIR=folder, **caching)
+            if ended.code == USER_ERROR:
+                raise UserError(f"{name}: {ended.last_words}")
+            if ended.code != 0:
+                raise RunFailedError(f"{name} could not be measured: {ended.last_words}")
             return json.loads(result.read_text(encoding="utf-8"))
 
 

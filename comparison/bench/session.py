@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.commands.measure_step import MeasureOptions
-from common.config import TrainConfig, to_dict
+from common.config import to_dict
 from common.errors import RunFailedError, UserError
 from common.networks.build import count_parameters
 from common.networks.layers import Architecture, ConvTranspose
@@ -35,20 +35,20 @@ def measure(
 ) -> dict[str, Any]:
     """Everything, one process at a time: roof, certificate, control, arms, what is beside them, the roof again."""
     config, count, architecture = options.config, options.repetitions, subject.architecture
-    bench = Bench(children, options)
+    bench = Bench(children, options, say)
     frameworks = list(dict.fromkeys(arm.framework for arm in arms))
     roofs = {framework: bench.roof(framework) for framework in frameworks}
     environment = roofs[frameworks[0]]["environment"]
     devices = {framework: found["device"] for framework, found in roofs.items()}
     certificate = find_or_make_certificate(options, architecture, environment, devices, children, say)
-    arms, failed = startable(arms, bench, config, say)
+    arms, failed = startable(arms, bench)
 
     say(f"Control: {arms[0].name} against itself")
     control = verdicts.control_result(*repeat([arms[0], arms[0]], count, lambda arm: bench.step(arm, config), say))
     say(f"Arms: {', '.join(arm.name for arm in arms)}")
     repetitions = repeat(arms, count, lambda arm: bench.step(arm, config), say)
     measured = dict(zip((arm.name for arm in arms), repetitions, strict=True))
-    beside = measure_beside(options, arms, batch_sizes, bench, say)
+    beside = measure_beside(arms, batch_sizes, bench)
     roofs_after = {framework: bench.roof(framework)["roof"] for framework in frameworks}
 
     found = verdicts.bench_result(
@@ -106,9 +106,7 @@ def machine(
     }
 
 
-def measure_beside(
-    options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench, say: Say
-) -> dict[str, Any]:
+def measure_beside(arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench) -> dict[str, Any]:
     """Other batch sizes, quality and compilation; what fails there is told under `failed`, and costs no arm."""
     found: dict[str, Any] = {"batch_sizes": [], "quality": [], "failed": []}
 
@@ -117,13 +115,13 @@ def measure_beside(
             found[name] += what()
         except (RunFailedError, UserError) as error:
             found["failed"].append(f"{name}: {error}")
-            say(found["failed"][-1])
+            bench.say(found["failed"][-1])
 
     for size in batch_sizes:
-        attempt("batch_sizes", lambda size=size: at_batch_size(size, arms, options, bench, say))
-    for size in dict.fromkeys((options.config.batch_size, *batch_sizes)):
-        attempt("quality", lambda size=size: quality_over_time(size, arms, options, bench, say))
-    return {**found, "compilation": compilation_times(arms, bench, options.config)}
+        attempt("batch_sizes", lambda size=size: at_batch_size(size, arms, bench))
+    for size in dict.fromkeys((bench.options.config.batch_size, *batch_sizes)):
+        attempt("quality", lambda size=size: quality_over_time(size, arms, bench))
+    return {**found, "compilation": compilation_times(arms, bench)}
 
 
 def find_or_make_certificate(
@@ -154,15 +152,15 @@ def find_or_make_certificate(
     return certificate
 
 
-def startable(arms: Sequence[Arm], bench: Bench, config: TrainConfig, say: Say) -> tuple[list[Arm], dict[str, str]]:
+def startable(arms: Sequence[Arm], bench: Bench) -> tuple[list[Arm], dict[str, str]]:
     """Arms without those that torch.compile cannot make here (it needs a C++ compiler), and why not."""
     able, failed = [], {}
     for arm in arms:
         if arm.compiled:
             try:
-                bench.step(arm, config)
+                bench.step(arm, bench.options.config)
             except UserError as error:
-                say(f"{error}: left out")
+                bench.say(f"{error}: left out")
                 failed[arm.name] = str(error)
                 continue
         able.append(arm)
@@ -171,41 +169,31 @@ def startable(arms: Sequence[Arm], bench: Bench, config: TrainConfig, say: Say) 
     return able, failed
 
 
-def at_batch_size(
-    batch_size: int, arms: Sequence[Arm], options: BenchOptions, bench: Bench, say: Say
-) -> list[dict[str, Any]]:
+def at_batch_size(batch_size: int, arms: Sequence[Arm], bench: Bench) -> list[dict[str, Any]]:
     """The tuned forms at one batch size; no ratios, since each size would need a certificate of its own."""
-    config = replace(options.config, batch_size=batch_size)
+    config = replace(bench.options.config, batch_size=batch_size)
     tuned = [arm for arm in arms if arm.name in FRAMEWORK_NAMES]
-    say(f"Batches of {batch_size}")
-    entries = []
-    repetitions = repeat(tuned, options.repetitions, lambda arm: bench.step(arm, config), say)
-    for arm, records in zip(tuned, repetitions, strict=True):
-        found = verdicts.quartiles(verdicts.step_seconds(records))
-        entries.append(
-            {
-                "batch_size": batch_size,
-                "arm": arm.name,
-                "milliseconds_per_step": {name: 1e3 * value for name, value in found._asdict().items()},
-                "images_per_second": batch_size / found.median,
-            }
-        )
-    return entries
+    bench.say(f"Batches of {batch_size}")
+    repetitions = repeat(tuned, bench.options.repetitions, lambda arm: bench.step(arm, config), bench.say)
+    return [
+        {"batch_size": batch_size, "arm": arm.name, **verdicts.speed_of(records, batch_size=batch_size)}
+        for arm, records in zip(tuned, repetitions, strict=True)
+    ]
 
 
-def quality_over_time(
-    batch_size: int, arms: Sequence[Arm], options: BenchOptions, bench: Bench, say: Say
-) -> list[dict[str, Any]]:
+def quality_over_time(batch_size: int, arms: Sequence[Arm], bench: Bench) -> list[dict[str, Any]]:
     """The tuned forms trained for some epochs, scored quickly after each; compilation is that of the first process."""
-    entries = []
+    entries, num_epochs = [], bench.options.quality_epochs
     for arm in arms:
-        if arm.name in FRAMEWORK_NAMES and options.quality_epochs:
-            config = arm.config(replace(options.config, batch_size=batch_size))
+        if arm.name in FRAMEWORK_NAMES and num_epochs:
+            config = arm.config(replace(bench.options.config, batch_size=batch_size))
             epochs = []
             with tempfile.TemporaryDirectory() as folder:
-                for epoch in bench.train(arm, config, Path(folder), num_epochs=options.quality_epochs):
+                for epoch in bench.train(arm, config, Path(folder), num_epochs=num_epochs):
                     distance = epoch.quality.get("frechet_distance", math.nan)
-                    say(f"{arm.name}, batches of {batch_size}, epoch {epoch.epoch}: Fréchet distance {distance:.2f}")
+                    bench.say(
+                        f"{arm.name}, batches of {batch_size}, epoch {epoch.epoch}: Fréchet distance {distance:.2f}"
+                    )
                     epochs.append(epoch)
             entries.append(
                 {
@@ -226,13 +214,13 @@ def quality_over_time(
     return entries
 
 
-def compilation_times(arms: Sequence[Arm], bench: Bench, config: TrainConfig) -> dict[str, dict[str, float]]:
+def compilation_times(arms: Sequence[Arm], bench: Bench) -> dict[str, dict[str, float]]:
     """Of each tuned JAX arm, what compiling costs with an empty cache and with a full one, and steps after each."""
     found = {}
     for arm in arms:
         if arm.framework == "jax" and arm.variant == "tuned":
             with tempfile.TemporaryDirectory() as cache:
-                records = [bench.step(arm, config, cache=Path(cache)) for _ in verdicts.CACHES]
+                records = [bench.step(arm, bench.options.config, cache=Path(cache)) for _ in verdicts.CACHES]
             of_caches = zip(
                 verdicts.CACHES,
                 records,

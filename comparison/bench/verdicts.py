@@ -48,13 +48,21 @@ def control_result(first: Records, second: Records) -> dict[str, Any]:
     return {"ratio": found.median, "low": found.low, "high": found.high, "holds": is_itself(found)}
 
 
+def speed_of(records: Records, *, batch_size: int) -> dict[str, Any]:
+    """How long a step of one arm takes, with quartiles over repetitions, and the images it trains on in a second."""
+    per_step = quartiles(step_seconds(records))
+    return {
+        "milliseconds_per_step": {name: 1e3 * value for name, value in per_step._asdict().items()},
+        "images_per_second": batch_size / per_step.median,
+    }
+
+
 def arm_result(
     arm: Arm, records: Records, *, flops: int, batch_size: int, roofs: Mapping[str, float]
 ) -> dict[str, Any]:
     """What one arm did; phases are medians over repetitions."""
     seconds = step_seconds(records)
-    per_step = quartiles(seconds)
-    gflops = flops / per_step.median / 1e9
+    gflops = flops / quartiles(seconds).median / 1e9
     phases = {name: float(np.median([record[name] for record in records])) for name in BenchPhases.model_fields}
     return {
         "title": arm.title,
@@ -62,8 +70,7 @@ def arm_result(
         "variant": arm.variant,
         "precision": arm.precision,
         "num_repetitions": len(records),
-        "milliseconds_per_step": {name: 1e3 * value for name, value in per_step._asdict().items()},
-        "images_per_second": batch_size / per_step.median,
+        **speed_of(records, batch_size=batch_size),
         "gflops_per_second": gflops,
         "fraction_of_roof": gflops / roofs[arm.precision] if arm.precision in roofs else None,
         "first_block_extra_seconds": float(np.median(first_block_extra_seconds(records))),

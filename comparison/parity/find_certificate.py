@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from common.options import RunOptions
 from common.records.folder import PARITY_FILE
 from common.records.recorded_run import FRAMEWORK_NAMES, read_run
 from comparison.parity.certificate import Certificate, identity_hash, identity_of_runs
-from comparison.processes import Children, child_flags, last_words
+from comparison.processes import Children, child_flags
 
 STORE = "certificates"  # a folder of folders like runs/
 CLIMBED = (0, 1)  # exit codes of a ladder that was climbed to the end
@@ -64,12 +63,8 @@ def climb_quickly(flags: Sequence[str], path: Path, children: Children, *, num_t
     """Have the ladder of a configuration leave its certificate at `path`; returns the reason if there is none then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    process = children.start(
-        parity_command(flags, path), num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    errors = process.communicate()[1]
-    children.check()
-    return None if process.returncode in CLIMBED and path.exists() else last_words(process, errors)
+    ended = children.run(parity_command(flags, path), num_threads)
+    return None if ended.code in CLIMBED and path.exists() else ended.last_words
 
 
 def parity_command(flags: Sequence[str], path: Path) -> list[str]:

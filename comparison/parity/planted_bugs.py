@@ -4,11 +4,10 @@ Each is an edit of one twin's source, a line or a moved line, so that it is the 
 """
 
 import importlib
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 # In the order in which they import each other: all are compiled again around an edit.
@@ -57,7 +56,9 @@ class PlantedBug:
         originals = [dict(vars(module)) for module in modules]
         try:
             for name, module in zip(MODULES[self.framework], modules, strict=True):
-                _execute(module, self.edited(_source(module)) if name == self.module else _source(module))
+                source = inspect.getsource(module)
+                code = compile(self.edited(source) if name == self.module else source, inspect.getfile(module), "exec")
+                exec(code, vars(module))
             yield
         finally:
             for module, original in zip(modules, originals, strict=True):
@@ -72,16 +73,6 @@ class PlantedBug:
         return source
 
 
-def _source(module: ModuleType) -> str:
-    assert module.__file__ is not None
-    return Path(module.__file__).read_text(encoding="utf-8")
-
-
-def _execute(module: ModuleType, source: str) -> None:
-    assert module.__file__ is not None
-    exec(compile(source, module.__file__, "exec"), vars(module))
-
-
 def _bug(title: str, location: str, *edits: tuple[str, str], **config: Any) -> PlantedBug:
     framework, module = location.split("/", 1)
     return PlantedBug(title, framework, module, edits, config)
@@ -93,21 +84,13 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         "jax/layers",
         ("momentum=1 - spec.momentum,", "momentum=spec.momentum,"),
     ),
-    _bug(
-        "Flax's default momentum, 0.99",
-        "jax/layers",
-        ("momentum=1 - spec.momentum,", "momentum=0.99,"),
-    ),
+    _bug("Flax's default momentum, 0.99", "jax/layers", ("momentum=1 - spec.momentum,", "momentum=0.99,")),
     _bug(
         "Flax's momentum, 0.9, copied into torch",
         "torch/layers",
         ("momentum=spec.momentum)", "momentum=1 - spec.momentum)"),
     ),
-    _bug(
-        "biased running variance",
-        "jax/tuned/layers",
-        ("variance * (count / (count - 1))", "variance"),
-    ),
+    _bug("biased running variance", "jax/tuned/layers", ("variance * (count / (count - 1))", "variance")),
     _bug("BatchNorm's eps 1e-3", "jax/layers", ("epsilon=spec.epsilon,", "epsilon=1e-3,")),
     _bug(
         "BatchNorm's gradient without the mean's share",
@@ -150,31 +133,15 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
         "torch/layers",
         ("nn.LeakyReLU(spec.negative_slope, inplace=True)", "nn.LeakyReLU(inplace=True)"),
     ),
-    _bug(
-        "LeakyReLU's derivative at 0 is 1",
-        "jax/conventions",
-        ("jnp.where(inputs > 0,", "jnp.where(inputs >= 0,"),
-    ),
-    _bug(
-        "Adam's default beta1, 0.9",
-        "jax/trainer",
-        ("beta1=config.beta1", "beta1=0.9"),
-    ),
-    _bug(
-        "beta2 0.99",
-        "torch/trainer",
-        ("betas = (config.beta1, config.beta2)", "betas = (config.beta1, 0.99)"),
-    ),
+    _bug("LeakyReLU's derivative at 0 is 1", "jax/conventions", ("jnp.where(inputs > 0,", "jnp.where(inputs >= 0,")),
+    _bug("Adam's default beta1, 0.9", "jax/trainer", ("beta1=config.beta1", "beta1=0.9")),
+    _bug("beta2 0.99", "torch/trainer", ("betas = (config.beta1, config.beta2)", "betas = (config.beta1, 0.99)")),
     _bug(
         "Adam's eps 1e-7, Keras's default",
         "torch/trainer",
         ("learning_rate, betas)", "learning_rate, betas, eps=1e-7)"),
     ),
-    _bug(
-        "Adam's eps inside the root",
-        "jax/optimizer",
-        ("jnp.sqrt(square) + EPSILON", "jnp.sqrt(square + EPSILON)"),
-    ),
+    _bug("Adam's eps inside the root", "jax/optimizer", ("jnp.sqrt(square) + EPSILON", "jnp.sqrt(square + EPSILON)")),
     _bug(
         "learning rate 1 % too high",
         "torch/trainer",
