@@ -36,7 +36,7 @@ NUM_COMPARED_STEPS = 3  # whose losses say whether two arms do the same work: la
 ROOF_SIZES = (512, 1024, 2048)
 ROOF_PRECISIONS = ("float32", "bfloat16")
 NUM_ROOF_WARM_UPS, NUM_ROOF_TRIALS = 2, 10
-# A processor without bfloat16 multiplies it a thousand times slower: one trial is enough, and no larger matrix is tried.
+# A processor without bfloat16 multiplies it a thousand times slower: one trial is enough, no larger matrix is tried.
 SLOW_ROOF_SECONDS = 1.0
 
 
