@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 NOTHING = "-"
+SHOWN_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
 class Row(NamedTuple):
@@ -69,6 +70,3 @@ def tolerance(value: float) -> str:
 def sources(hashes: Mapping[str, str]) -> str:
     """The first digits of each framework's source hash: `5f2c01ab9d3e (torch), ...`."""
     return ", ".join(f"{source_hash[:12]} ({framework})" for framework, source_hash in hashes.items())
-
-
-SHOWN_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")

@@ -12,6 +12,8 @@ from common.records.environment import process_peak_memory_bytes
 from jax_impl.tuned.steps import compiler_options
 
 Device = Any  # jax.Device, which a type checker takes for a variable
+_COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering, and compiling or reading from the persistent cache
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def configure(*, num_threads: int) -> dict[str, Any]:
@@ -52,9 +54,6 @@ def peak_memory_bytes(device: Device) -> int:
     return process_peak_memory_bytes()
 
 
-_COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering, and compiling or reading from the persistent cache
-
-
 def watch_compilation() -> Callable[[], float]:
     """Watch from now on; the call that comes back ends it and gives the seconds in which something was compiled."""
     spans: list[tuple[float, float]] = []
@@ -75,9 +74,6 @@ def watch_compilation() -> Callable[[], float]:
         return seconds
 
     return stop
-
-
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def matrix_multiplication(device: Device, size: int, precision: str) -> Callable[[], None]:

@@ -84,9 +84,8 @@ def author_block(images: np.ndarray, *, steps: int) -> Block:
         *(nn.Flatten(), nn.Linear(256 * 3 * 3, 1), nn.Sigmoid()),
     )
     criterion = nn.BCELoss()
-    optimizers = [
-        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in (generator, discriminator)
-    ]
+    networks = (generator, discriminator)
+    optimizers = [torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in networks]
     batches = itertools.chain.from_iterable(
         DataLoader(Digits(images), batch_size=64, shuffle=True, drop_last=True) for _ in itertools.count()
     )
@@ -165,15 +164,11 @@ def summary(seconds: dict[str, list[float]], *, steps_per_epoch: int) -> dict[st
     """Medians of the blocks; the ratio to the author's step is the median over rounds, with its extremes."""
     arms = {}
     for name, blocks in seconds.items():
-        ratios = np.array(blocks) / np.array(seconds["author"])
+        ratios = [block / author for block, author in zip(blocks, seconds["author"], strict=True)]
         arms[name] = {
             "milliseconds_per_step": 1e3 * float(np.median(blocks)),
             "seconds_per_epoch": steps_per_epoch * float(np.median(blocks)),
-            "ratio_to_author": {
-                "median": float(np.median(ratios)),
-                "low": float(ratios.min()),
-                "high": float(ratios.max()),
-            },
+            "ratio_to_author": {"median": float(np.median(ratios)), "low": min(ratios), "high": max(ratios)},
             "blocks_seconds_per_step": blocks,
         }
     return {"preset": PRESET, "num_rounds": len(seconds["author"]), "arms": arms}

@@ -162,11 +162,7 @@ def main(settings: Settings) -> None:
         "command": "python scripts/train_feature_network.py",
         "settings": asdict(settings),
         "training_data": "MNIST, the 60,000 training images",
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "onnx": onnx.__version__,
-        },
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__},
     }
     NETWORK_PATH.write_bytes(content)
     DESCRIPTION_PATH.write_text(json.dumps(description, indent=2) + "\n")

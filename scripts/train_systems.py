@@ -78,8 +78,7 @@ def check_recorded(folder: Path, options: Options) -> None:
     recorded = read_json(folder / "record.json")["config"]
     flags = {"epochs": options.epochs, "train_size": options.train_size, "precision": options.precision}
     for name, value in to_dict(replace(PRESETS[options.preset].recipe, **flags)).items():
-        if recorded.get(name) != value:
-            has = recorded.get(name)
+        if (has := recorded.get(name)) != value:
             raise UserError(f"{folder} was trained with {name} {has}, not {value}: name another --output, or remove it")
     print(f"{folder} has its record: left alone", flush=True)
 
@@ -91,15 +90,14 @@ def train(framework: str, options: Options, folder: Path) -> dict[str, Any]:
     scored = folder / "scored.json"
     call([sys.executable, "-m", "common.evaluation", str(folder / SAMPLES_FILE), f"--json={scored}"])
     environment = read_json(folder / ENVIRONMENT_FILE)
-    # The beginning of the first epoch, where the discriminator is said to learn before the generator.
-    first_steps = [row._asdict() for row in read_losses(folder / LOSSES_FILE) if row.step in FIRST_STEPS]
     return {
         "config": read_json(folder / CONFIG_FILE),
         "images_per_second": [epoch.images_per_second for epoch in passed],
         "epochs": [row._asdict() for row in read_epochs(folder / EPOCHS_FILE)],
         "quick_quality": [epoch.quality for epoch in passed],
         "metrics": read_json(scored)["metrics"],
-        "first_steps": first_steps,
+        # The beginning of the first epoch, where the discriminator is said to learn before the generator.
+        "first_steps": [row._asdict() for row in read_losses(folder / LOSSES_FILE) if row.step in FIRST_STEPS],
         **{name: environment[name] for name in ("num_parameters", "num_threads", "packages", "cpu_flags")},
     }
 

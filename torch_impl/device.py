@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.records.environment import process_peak_memory_bytes
 
 Device = torch.device
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def configure(*, num_threads: int) -> dict[str, Any]:
@@ -75,9 +76,6 @@ def watch_compilation() -> Callable[[], float]:
         return sum(end - start for start, end in spans)
 
     return stop
-
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def matrix_multiplication(device: Device, size: int, precision: str) -> Callable[[], None]:

@@ -1,9 +1,10 @@
 """`interpolate CHECKPOINT --from-class 6 --to-class 9`: the way from one digit to another, and what is read on it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,22 +12,19 @@ from common.commands.digit_reader import DigitReader, Reading, check_digit, chec
 from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, there_and_back, write_out
 from common.commands.trained_model import ModelOptions, read_model
+from common.data.latents import slerp
 from common.errors import UserError
 from common.pictures.compose import enlarged, stacked, text
 from common.pictures.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge
-
-if TYPE_CHECKING:
-    pass
-from collections import Counter
-from itertools import groupby
-
-from common.data.latents import slerp
 
 NUM_COLUMNS = 10
 MAX_FRAMES = 100
 ANIMATION_PIXELS = 256
 MARGIN = 40
 MIN_WIDTH = 1400  # for the sentences
+NUM_POSITIONS = 30
+NUM_WAYS = 100
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +122,6 @@ def _strip(
             f"{100 * reading.probability:.0f} %", left + side / 2, top + side + 1.8 * LINE, color=color, align="center"
         )
     return sheet.png()
-
-
-NUM_POSITIONS = 30
-NUM_WAYS = 100
-MAX_NAMED = 5
 
 
 def way(start: np.ndarray, end: np.ndarray, *, num: int) -> np.ndarray:

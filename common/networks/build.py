@@ -1,13 +1,13 @@
 """Which networks each preset has, and what tensors they hold."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from common.config import TrainConfig
 from common.errors import UserError
-from common.networks.layers import Architecture, BatchNorm, Conv, Linear, parameter_shapes
+from common.networks.layers import Architecture, BatchNorm, Conv, LayerSpec, Linear, parameter_shapes
 from common.networks.presets import PRESETS
 
 IMAGE_CHANNELS = (1, 3)
@@ -43,12 +43,11 @@ def architecture_of(config: TrainConfig, weights: Mapping[str, np.ndarray]) -> A
 
 def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Canonical name and shape of every trainable tensor, in layer order, generator first."""
-    shapes = {}
-    for network in ("generator", "discriminator"):
-        for index, spec in enumerate(getattr(architecture, network)):
-            for parameter, shape in parameter_shapes(spec):
-                shapes[f"{network}.layers.{index}.{parameter}"] = shape
-    return shapes
+    return {
+        f"{name}.{parameter}": shape
+        for name, spec in _layers(architecture)
+        for parameter, shape in parameter_shapes(spec)
+    }
 
 
 def count_parameters(architecture: Architecture) -> dict[str, int]:
@@ -61,9 +60,10 @@ def count_parameters(architecture: Architecture) -> dict[str, int]:
 
 def batch_norms(architecture: Architecture) -> dict[str, BatchNorm]:
     """Canonical name (`generator.layers.1`) of every BatchNorm, whose buffers belong to the weights too."""
-    return {
-        f"{network}.layers.{index}": spec
-        for network in ("generator", "discriminator")
-        for index, spec in enumerate(getattr(architecture, network))
-        if isinstance(spec, BatchNorm)
-    }
+    return {name: spec for name, spec in _layers(architecture) if isinstance(spec, BatchNorm)}
+
+
+def _layers(architecture: Architecture) -> Iterator[tuple[str, LayerSpec]]:
+    for network in ("generator", "discriminator"):
+        for index, spec in enumerate(getattr(architecture, network)):
+            yield f"{network}.layers.{index}", spec

@@ -1,68 +1,35 @@
 """The networks of every preset, layer by layer, each a function of its width."""
 
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 from common.networks.layers import BatchNorm, Conv, ConvTranspose, LayerSpec, LeakyReLU, Linear, Networks, ReLU, Tanh
 
 
-def dcgan32(*, width: int, latent_dim: int, image_channels: int) -> Networks:
-    """Radford et al. 2016, figure 1, one stage shorter: 4, 8, 16, 32 px with 4w, 2w, w channels."""
+def radford(*, first_size: int, num_stages: int, width: int, latent_dim: int, image_channels: int) -> Networks:
+    """Radford et al. 2016, figure 1, with kernels of 4 (pytorch/examples): a map of `first_size` px, doubled until half
+    the image's size, while the channels halve down to `width`; D goes the same way back.
+    """
+    channels = [2**stage * width for stage in range(num_stages)]
     return Networks(
         generator=(
-            *_up(latent_dim, 4 * width, kernel_size=4, stride=1, padding=0),  # 4x4
-            *_up(4 * width, 2 * width),  # 8x8
-            *_up(2 * width, width),  # 16x16
-            ConvTranspose(width, image_channels, 4, 2, 1),  # 32x32
+            *_up(first_size, latent_dim, *reversed(channels)),
+            ConvTranspose(width, image_channels, 4, 2, 1),
             Tanh(),
         ),
         discriminator=(
-            Conv(image_channels, width, 4, 2, 1),  # 16x16
+            Conv(image_channels, width, 4, 2, 1),
             LeakyReLU(),
-            *_down(width, 2 * width),  # 8x8
-            *_down(2 * width, 4 * width),  # 4x4
-            Conv(4 * width, 1, 4, 1, 0),
+            *_down(*channels),
+            Conv(channels[-1], 1, first_size, 1, 0),
         ),
     )
 
 
-def dcgan28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
-    """The native 28 px form: 7, 14, 28 px with 2w, w channels."""
-    return Networks(
-        generator=(
-            *_up(latent_dim, 2 * width, kernel_size=7, stride=1, padding=0),  # 7x7
-            *_up(2 * width, width),  # 14x14
-            ConvTranspose(width, image_channels, 4, 2, 1),  # 28x28
-            Tanh(),
-        ),
-        discriminator=(
-            Conv(image_channels, width, 4, 2, 1),  # 14x14
-            LeakyReLU(),
-            *_down(width, 2 * width),  # 7x7
-            Conv(2 * width, 1, 7, 1, 0),
-        ),
-    )
-
-
-def paper64(*, width: int, latent_dim: int, image_channels: int) -> Networks:
-    """Radford et al. 2016, figure 1, with kernels of 4 (pytorch/examples): 4 to 64 px, 8w, 4w, 2w, w channels."""
-    return Networks(
-        generator=(
-            *_up(latent_dim, 8 * width, kernel_size=4, stride=1, padding=0),  # 4x4
-            *_up(8 * width, 4 * width),  # 8x8
-            *_up(4 * width, 2 * width),  # 16x16
-            *_up(2 * width, width),  # 32x32
-            ConvTranspose(width, image_channels, 4, 2, 1),  # 64x64
-            Tanh(),
-        ),
-        discriminator=(
-            Conv(image_channels, width, 4, 2, 1),  # 32x32
-            LeakyReLU(),
-            *_down(width, 2 * width),  # 16x16
-            *_down(2 * width, 4 * width),  # 8x8
-            *_down(4 * width, 8 * width),  # 4x4
-            Conv(8 * width, 1, 4, 1, 0),
-        ),
-    )
+dcgan32 = partial(radford, first_size=4, num_stages=3)  # 4, 8, 16 px with 4w, 2w, w channels
+dcgan28 = partial(radford, first_size=7, num_stages=2)  # 7, 14 px with 2w, w channels
+paper64 = partial(radford, first_size=4, num_stages=4)  # 4, 8, 16, 32 px with 8w, 4w, 2w, w channels, as in the paper
 
 
 def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_norm: bool = True) -> Networks:
@@ -102,18 +69,14 @@ def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """Seed document 003: 32 px maps cropped to 28 by the padding of the last layer; D goes 28, 14, 7, 3, 1."""
     return Networks(
         generator=(
-            *_up(latent_dim, 8 * width, kernel_size=4, stride=1, padding=0),  # 4x4
-            *_up(8 * width, 4 * width),  # 8x8
-            *_up(4 * width, 2 * width),  # 16x16
-            *_up(2 * width, width),  # 32x32
+            *_up(4, latent_dim, 8 * width, 4 * width, 2 * width, width),  # 4x4 to 32x32
             ConvTranspose(width, image_channels, 1, 1, 2),  # 28x28
             Tanh(),
         ),
         discriminator=(
             Conv(image_channels, width, 4, 2, 1),  # 14x14
             LeakyReLU(),
-            *_down(width, 2 * width),  # 7x7
-            *_down(2 * width, 4 * width),  # 3x3
+            *_down(width, 2 * width, 4 * width),  # 7x7, 3x3
             Conv(4 * width, 1, 4, 2, 1),
         ),
     )
@@ -123,17 +86,14 @@ def native28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     """Seed document 004, DCGAN: 7, 14, 28 px and one more layer there; biases, and a Linear head on 3x3."""
     return Networks(
         generator=(
-            *_up(latent_dim, 4 * width, kernel_size=7, stride=1, padding=0, bias=True),  # 7x7
-            *_up(4 * width, 2 * width, bias=True),  # 14x14
-            *_up(2 * width, width, bias=True),  # 28x28
+            *_up(7, latent_dim, 4 * width, 2 * width, width, bias=True),  # 7x7, 14x14, 28x28
             ConvTranspose(width, image_channels, 3, 1, 1, bias=True),
             Tanh(),
         ),
         discriminator=(
             Conv(image_channels, width, 4, 2, 1, bias=True),  # 14x14
             LeakyReLU(),
-            *_down(width, 2 * width, bias=True),  # 7x7
-            *_down(2 * width, 4 * width, bias=True),  # 3x3
+            *_down(width, 2 * width, 4 * width, bias=True),  # 7x7, 3x3
             Linear(4 * width, 1, in_size=3),
         ),
     )
@@ -159,12 +119,15 @@ def mlp28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
     )
 
 
-def _up(
-    in_channels: int, out_channels: int, *, kernel_size: int = 4, stride: int = 2, padding: int = 1, bias: bool = False
-) -> tuple[LayerSpec, ...]:
-    up = ConvTranspose(in_channels, out_channels, kernel_size, stride, padding, bias)
-    return (up, BatchNorm(out_channels), ReLU())
+def _up(first_size: int, *channels: int, bias: bool = False) -> Iterator[LayerSpec]:
+    """From one pixel to a map of `first_size` px, and on to maps twice as large, one for each pair of channels."""
+    window = (first_size, 1, 0)
+    for before, after in pairwise(channels):
+        yield from (ConvTranspose(before, after, *window, bias), BatchNorm(after), ReLU())
+        window = (4, 2, 1)
 
 
-def _down(in_channels: int, out_channels: int, *, bias: bool = False) -> tuple[LayerSpec, ...]:
-    return (Conv(in_channels, out_channels, 4, 2, 1, bias), BatchNorm(out_channels), LeakyReLU())
+def _down(*channels: int, bias: bool = False) -> Iterator[LayerSpec]:
+    """To maps half as large, one for each pair of channels."""
+    for before, after in pairwise(channels):
+        yield from (Conv(before, after, 4, 2, 1, bias), BatchNorm(after), LeakyReLU())

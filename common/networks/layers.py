@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
 @dataclass(frozen=True)
-class Conv:
-    """Square convolution with explicit zero padding; output size floor((S + 2 padding - kernel) / stride) + 1."""
+class Convolution:
+    """The fields of `Conv` and of `ConvTranspose`, whose kernels are square."""
 
     in_channels: int
     out_channels: int
@@ -18,15 +17,13 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class ConvTranspose:
+class Conv(Convolution):
+    """Convolution with explicit zero padding; output size floor((S + 2 padding - kernel) / stride) + 1."""
+
+
+@dataclass(frozen=True)
+class ConvTranspose(Convolution):
     """Transpose of `Conv`, padding in torch's sense: output size (S - 1) stride - 2 padding + kernel."""
-
-    in_channels: int
-    out_channels: int
-    kernel_size: int
-    stride: int
-    padding: int
-    bias: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,8 @@ class Tanh:
 LayerSpec = Conv | ConvTranspose | Linear | BatchNorm | LeakyReLU | ReLU | Tanh
 
 
-class Networks(NamedTuple):
+@dataclass(frozen=True)
+class Networks:
     """The layers of both networks, in the order in which they are applied."""
 
     generator: tuple[LayerSpec, ...]
@@ -90,11 +88,9 @@ class Networks(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(Networks):
     """A generator from (B, latent_dim, 1, 1) to images, and a discriminator from images to one logit each."""
 
-    generator: tuple[LayerSpec, ...]
-    discriminator: tuple[LayerSpec, ...]
     latent_dim: int
     image_size: int
     image_channels: int
@@ -112,5 +108,5 @@ def parameter_shapes(spec: LayerSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
         case BatchNorm():
             yield "weight", (spec.num_features,)
             yield "bias", (spec.num_features,)
-    if isinstance(spec, Conv | ConvTranspose | Linear) and spec.bias:
+    if isinstance(spec, Convolution | Linear) and spec.bias:
         yield "bias", (spec.out_features if isinstance(spec, Linear) else spec.out_channels,)

@@ -14,13 +14,15 @@ from common.contract import Weights
 from common.errors import UserError
 from common.records.environment import package_versions
 from common.records.folder import CHECKPOINTS, write_atomically
-from common.safe_read import one_line, parse_json, read_bounded
+from common.safe_read import one_line, parse_json, read_bounded, unreadable_is_named
 
 FORMAT_VERSION = 2
 AVERAGE_PREFIX = "average."
 METADATA_KEY = "checkpoint"  # one key: safetensors writes several in any order, and equal runs leave equal bytes
 UNSIGNED = "0" * 64
 LENGTH_BYTES = 8
+NUM_KEPT = 2
+MAX_BYTES = 2**30  # twenty times the largest preset's, in float64
 
 
 class Checkpoint(NamedTuple):
@@ -42,7 +44,7 @@ def serialise(weights: Weights, average: Weights, header: Mapping[str, Any]) -> 
 
 
 def deserialise(content: bytes) -> Checkpoint:
-    """The inverse; a file with any byte changed raises ValueError, LookupError or SafetensorError."""
+    """A checkpoint from a file's content; any changed byte raises ValueError, LookupError or SafetensorError."""
     end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
     if not LENGTH_BYTES < end <= len(content):
         raise ValueError("it is truncated, or no safetensors file")
@@ -67,10 +69,6 @@ def deserialise(content: bytes) -> Checkpoint:
     )
 
 
-NUM_KEPT = 2
-MAX_BYTES = 2**30  # twenty times the largest preset's, in float64
-
-
 def save_checkpoint(folder: Path, weights: Weights, average: Weights, *, step: int, header: Mapping[str, Any]) -> Path:
     """Write `step_N.safetensors` with `header` as JSON inside, then drop all but the last two up to there.
 
@@ -80,9 +78,8 @@ def save_checkpoint(folder: Path, weights: Weights, average: Weights, *, step: i
     write_atomically(path, serialise(weights, average, {**header, "step": step}))
     found = list_checkpoints(folder)
     kept = [checkpoint for checkpoint in found if _step_of(checkpoint) <= step][-NUM_KEPT:]
-    for checkpoint in found:
-        if checkpoint not in kept:
-            checkpoint.unlink()
+    for checkpoint in {*found}.difference(kept):
+        checkpoint.unlink()
     return path
 
 
@@ -121,12 +118,10 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def find_checkpoint(path: Path) -> Path:
     """A checkpoint itself, or the newest of a run folder or of a folder of checkpoints; else UserError."""
-    try:
+    with unreadable_is_named(path):
         if not path.exists():
             raise UserError(f"{one_line(path)} does not exist: name a checkpoint, or a run folder like runs/NAME/torch")
         found = [path] if path.is_file() else list_checkpoints(path / CHECKPOINTS) or list_checkpoints(path)
-    except OSError as error:
-        raise UserError(f"{one_line(path)} cannot be read ({error.strerror})") from None
     if not found:
         raise UserError(f"{one_line(path)} holds no checkpoints: name a file, or a run folder like runs/NAME/torch")
     return found[-1]

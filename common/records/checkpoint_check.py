@@ -34,7 +34,7 @@ def check_tensors(weights: Weights, average: Weights, architecture: Architecture
 
 
 def checked_step(checkpoint: Checkpoint, config: TrainConfig, *, steps_per_epoch: int) -> int:
-    """The step the checkpoint was made at; ValueError unless it fits the run and Adam has counted the same."""
+    """The step the checkpoint was made at; ValueError unless it fits the run and Adam's own counts of updates."""
     step, epoch = (_count(checkpoint.header, name) for name in ("step", "epoch"))
     last_step = config.epochs * steps_per_epoch
     if step > last_step:
@@ -54,7 +54,5 @@ def _count(header: Mapping[str, Any], name: str) -> int:
     """A real integer: True, 64.0 and "64" are none."""
     value = header.get(name)
     if type(value) is not int or value < 0:
-        raise ValueError(
-            f"its header holds no {name} but {value!r}" if name in header else f"its header holds no {name}"
-        )
+        raise ValueError(f"its header holds no {name}{f' but {value!r}' if name in header else ''}")
     return value

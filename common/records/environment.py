@@ -1,5 +1,6 @@
 """What a run stood on: versions, device, threads, flags, as environment.json records them."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -16,17 +17,7 @@ ROOT = Path(__file__).parents[2]
 TRAINING_SOURCES = ("common/config.py", "common/contract.py", "common/networks", "common/data", "common/training")
 DISTRIBUTION = "dcgan-twins"
 # What can change a number or a speed; anything else in the environment is the user's own business.
-ENVIRONMENT_PREFIXES = (
-    "OMP_",
-    "MKL_",
-    "PJRT_",
-    "XLA_",
-    "JAX_",
-    "TORCH",
-    "CUDA_",
-    "GLIBC_TUNABLES",
-    "MALLOC_",
-)
+ENVIRONMENT_PREFIXES = ("OMP_", "MKL_", "PJRT_", "XLA_", "JAX_", "TORCH", "CUDA_", "GLIBC_TUNABLES", "MALLOC_")
 CPU_FLAG_PREFIXES = ("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16", "f16c")
 
 
@@ -62,15 +53,14 @@ def process_peak_memory_bytes() -> int:
 
 
 def describe_environment() -> dict[str, Any]:
-    """What is neutral; the framework's device, flags and source hash are added by the run."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """The machine, versions and command of this process; the run adds the framework's device, flags and source hash."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": package_versions(),
         "num_cpus": default_num_threads(),
         "cpu_flags": cpu_flags(),
-        "memory_bytes": memory_bytes,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "environment_variables": {
             name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT_PREFIXES)
         },
@@ -80,14 +70,13 @@ def describe_environment() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Version of every package this project requires, of those that are installed."""
-    return {name: found for name in packages() if (found := _version(name))}
-
-
-def packages() -> list[str]:
-    """The packages this project requires, and jaxlib, which does JAX's work."""
+    """Installed versions of the packages this project requires, and of jaxlib, which does JAX's work."""
     required = (re.split(r"[^A-Za-z0-9_-]", name)[0] for name in requires(DISTRIBUTION) or () if "extra ==" not in name)
-    return [*required, "jaxlib"]
+    found = {}
+    for name in (*required, "jaxlib"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def cpu_flags() -> list[str]:
@@ -98,14 +87,6 @@ def cpu_flags() -> list[str]:
     return sorted(flag for flag in flags if flag.startswith(CPU_FLAG_PREFIXES))
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def _module_arguments() -> list[str]:
-    main = sys.modules["__main__"]
-    package = getattr(main, "__package__", None)
+    package = getattr(sys.modules["__main__"], "__package__", None)
     return ["-m", package, *sys.argv[1:]] if package else [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -117,9 +117,7 @@ class RunFolder:
                     f"{path} already holds a run: choose another --output, remove it first, or go on with --resume"
                 )
             folder = cls(path)
-            folder.lock()
-            for name in (SAMPLES, CHECKPOINTS):
-                (path / name).mkdir(exist_ok=True)
+            folder.enter()
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror}): choose another --output") from None
         return folder
@@ -132,26 +130,26 @@ class RunFolder:
             if (path / name).is_symlink():
                 raise UserError(f"{path / name} is a link: what this run writes would end elsewhere; remove it")
         try:
-            folder.lock()
+            folder.enter()
             for temporary in path.rglob(".*.tmp"):
                 temporary.unlink()
-            for name in (SAMPLES, CHECKPOINTS):
-                (path / name).mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror}): resume a copy of it") from None
         return folder
 
-    def lock(self) -> None:
-        """Keep every other process out until this one ends, however it ends; UserError if one is in already."""
+    def enter(self) -> None:
+        """Lock the folder until this process ends, and make its subfolders; UserError if another run is using it."""
         self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.unlock()
             raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --output") from None
+        for name in (SAMPLES, CHECKPOINTS):
+            (self.path / name).mkdir(exist_ok=True)
 
     def unlock(self) -> None:
-        """Let others in."""
+        """Let another process use this folder."""
         os.close(self._lock)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:

@@ -52,36 +52,32 @@ class RecordedRun:
 
 def read_run(folder: Path, framework: str) -> RecordedRun | None:
     """None if the run ended before it had recorded what it was going to do; damaged records raise UserError."""
+    config, environment, status = (
+        read_json(folder / name) for name in (names.CONFIG_FILE, names.ENVIRONMENT_FILE, names.STATUS_FILE)
+    )
+    if not config or not environment:
+        return None
     try:
-        return _read_run(folder, framework)
+        check_config(config)
+        evaluation = read_json(folder / names.METRICS_FILE)
+        return RecordedRun(
+            framework=framework,
+            config=config,
+            environment=environment,
+            status=status,
+            timing=read_json(folder / names.TIMING_FILE),
+            losses=losses_by_column(series.read_losses(folder / names.LOSSES_FILE)),
+            epochs=series.read_epochs(folder / names.EPOCHS_FILE),
+            progress=series.read_progress(folder / names.PROGRESS_FILE),
+            evaluation=evaluation,
+            shown_samples=read_shown_samples(folder / names.SAMPLES_FILE, evaluation),
+        )
     except UserError:
         raise
     except ValueError as error:
         raise UserError(
             f"{one_line(folder)} holds damaged records ({one_line(error)}): train this half again"
         ) from None
-
-
-def _read_run(folder: Path, framework: str) -> RecordedRun | None:
-    config, environment, status = (
-        read_json(folder / name) for name in (names.CONFIG_FILE, names.ENVIRONMENT_FILE, names.STATUS_FILE)
-    )
-    if not config or not environment:
-        return None
-    check_config(config)
-    evaluation = read_json(folder / names.METRICS_FILE)
-    return RecordedRun(
-        framework=framework,
-        config=config,
-        environment=environment,
-        status=status,
-        timing=read_json(folder / names.TIMING_FILE),
-        losses=losses_by_column(series.read_losses(folder / names.LOSSES_FILE)),
-        epochs=series.read_epochs(folder / names.EPOCHS_FILE),
-        progress=series.read_progress(folder / names.PROGRESS_FILE),
-        evaluation=evaluation,
-        shown_samples=read_shown_samples(folder / names.SAMPLES_FILE, evaluation),
-    )
 
 
 def losses_by_column(rows: Sequence[series.LossesRow]) -> dict[str, np.ndarray]:

@@ -79,21 +79,17 @@ class Timings(Record):
     chunk_size: Whole | None = None
     loop_overhead_fraction: Amount | None = None
     peak_memory_bytes: Whole | None = None
-    import_seconds: Annotated[Seconds, Field(title="Import", description="of the framework")] = None
-    data_loading_seconds: Annotated[Seconds, Field(title="Load the dataset", description="once")] = None
-    build_seconds: Annotated[Seconds, Field(title="Build the networks", description="and load the initial weights")] = (
-        None
-    )
-    first_chunk_seconds: Annotated[Seconds, Field(title="First chunk", description="part of training")] = None
-    training_seconds: Annotated[Seconds, Field(title="Training", description="all chunks")] = None
-    data_seconds: Annotated[Seconds, Field(title="Preparing data", description="batches and latents")] = None
-    evaluation_seconds: Annotated[
-        Seconds, Field(title="After each epoch", description="sample grids, checkpoints, files")
-    ] = None
-    generate_seconds: Annotated[Seconds, Field(title="Generate for scoring", description="after training")] = None
-    drawing_seconds: Annotated[Seconds, Field(title="Drawing", description="the pictures of the run folder")] = None
-    scoring_seconds: Annotated[Seconds, Field(title="Scoring", description="after training")] = None
-    total_seconds: Annotated[Seconds, Field(title="Total", description="from loading the dataset to scoring")] = None
+    import_seconds: Seconds = Field(None, title="Import", description="of the framework")
+    data_loading_seconds: Seconds = Field(None, title="Load the dataset", description="once")
+    build_seconds: Seconds = Field(None, title="Build the networks", description="and load the initial weights")
+    first_chunk_seconds: Seconds = Field(None, title="First chunk", description="part of training")
+    training_seconds: Seconds = Field(None, title="Training", description="all chunks")
+    data_seconds: Seconds = Field(None, title="Preparing data", description="batches and latents")
+    evaluation_seconds: Seconds = Field(None, title="After each epoch", description="sample grids, checkpoints, files")
+    generate_seconds: Seconds = Field(None, title="Generate for scoring", description="after training")
+    drawing_seconds: Seconds = Field(None, title="Drawing", description="the pictures of the run folder")
+    scoring_seconds: Seconds = Field(None, title="Scoring", description="after training")
+    total_seconds: Seconds = Field(None, title="Total", description="from loading the dataset to scoring")
 
 
 class Timing(Timings):
@@ -427,15 +423,8 @@ class Bench(Record):
     compilation: dict[str, dict[str, NonNegative]]
 
 
-RECORDS: dict[str, type[Record]] = {
-    "environment.json": Environment,
-    "status.json": Status,
-    "timing.json": Timing,
-    "metrics.json": Metrics,
-    "parity.json": Parity,
-    "comparison.json": Comparison,
-    "bench.json": Bench,
-}
+KINDS: tuple[type[Record], ...] = (Environment, Status, Timing, Metrics, Parity, Comparison, Bench)
+RECORDS = {f"{kind.__name__.lower()}.json": kind for kind in KINDS}
 
 
 def check(name: str, content: Mapping[str, Any], *, complete: bool = False) -> None:

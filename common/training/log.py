@@ -13,6 +13,9 @@ from common.config import TrainConfig
 from common.contract import StepMetrics
 from common.records.series import Chunk, EpochTiming, steady_chunks
 
+# Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
+CHUNK_STEPS = 16
+
 
 class PhaseTimes(dict[str, Any]):
     """Seconds of a run's phases outside the loop, by their names in timing.json."""
@@ -70,10 +73,6 @@ def epoch_rows(losses: list[tuple[float, ...]], batch_size: int) -> list[tuple[f
         own = np.array([row for row in losses if row[1] == epoch])
         rows.append((epoch, int(own[-1, 0]), len(own) * batch_size, *map(float, own[:, 2:].mean(axis=0))))
     return rows
-
-
-# Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
-CHUNK_STEPS = 16
 
 
 def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: int) -> dict[str, Any]:

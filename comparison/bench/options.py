@@ -24,6 +24,9 @@ FORMS = {
     "jax": ("JAX, tuned", "jax", "tuned", False),
     "jax-idiomatic": ("JAX, idiomatic", "jax", "idiomatic", False),
 }
+DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
+MIN_REPETITIONS = 5
+SCORED_DATASET = "mnist"
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,6 @@ def parse_arms(names: str, *, precision: str) -> list[Arm]:
     if not arms:
         raise UserError(f"--arms is empty: choose of {', '.join(FORMS)}")
     return arms
-
-
-DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
-MIN_REPETITIONS = 5
-SCORED_DATASET = "mnist"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,10 +100,12 @@ class Difference:
 def compare_tensors(first: Weights, second: Weights) -> list[TensorDifference]:
     """Every tensor of either side, in the order of execution."""
     found = errors(second, first, relative_l2)
-    return [
-        TensorDifference(name, found[name], _note(name, first, second), _identical(name, first, second))
-        for name in sorted(found, key=_place)
-    ]
+    tensors = []
+    for name in sorted(found, key=_place):
+        note = _note(name, first, second)
+        identical = not note and np.array_equal(first[name], second[name])
+        tensors.append(TensorDifference(name, found[name], note, identical))
+    return tensors
 
 
 def compare_activations(first: Side, second: Side, latents: np.ndarray) -> list[LayerDifference]:
@@ -204,10 +206,6 @@ def _note(name: str, first: Weights, second: Weights) -> str:
     if a.shape != b.shape:
         return f"{a.shape} / {b.shape}"
     return f"{a.dtype} / {b.dtype}" if a.dtype != b.dtype else ""
-
-
-def _identical(name: str, first: Weights, second: Weights) -> bool:
-    return not _note(name, first, second) and np.array_equal(first[name], second[name])
 
 
 def load_side(path: Path) -> Side:

@@ -38,7 +38,7 @@ def main(options: BenchOptions) -> int:
 
 
 def print_result(result: Mapping[str, Any], console: Console) -> None:
-    """The arms, the ratios, and what must be read with them."""
+    """Print the tables of arms and ratios, and the sentences that must be read with them."""
     wide = Console(width=max(console.width, TABLE_WIDTH))
     for head, *rows in (arm_rows(result), ratio_rows(result)):
         table = Table(*head)

@@ -1,4 +1,4 @@
-"""`python compare.py diff A B`: read two checkpoints, print where they part, write the same as JSON."""
+"""`python compare.py diff A B`: read two checkpoints, print where they part, write it as JSON."""
 
 import json
 import math
@@ -20,13 +20,7 @@ from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.options import check_result_file
 from common.records.folder import write_atomically
-from comparison.checkpoints.diff import (
-    Difference,
-    compare_activations,
-    compare_tensors,
-    load_side,
-    runnable_config,
-)
+from comparison.checkpoints.diff import Difference, compare_activations, compare_tensors, load_side, runnable_config
 from comparison.parity.divergence import AMPLIFICATION, Link
 
 MAX_LATENTS = 256  # more would say no more, and every layer's output for all of them is held in memory
@@ -117,7 +111,7 @@ def print_layers(found: Difference, num_latents: int, console: Console) -> None:
 
 
 def as_json(found: Difference, latents: np.ndarray | None) -> dict[str, Any]:
-    """What is printed; an infinite error is null."""
+    """The content of the JSON file: all that the terminal shows; an infinite error is null."""
     content: dict[str, Any] = {
         letter: {"path": str(side.path), "framework": side.framework, "step": side.step, "config": side.config}
         for letter, side in (("a", found.first), ("b", found.second))

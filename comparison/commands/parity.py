@@ -30,10 +30,8 @@ def main(options: ParityOptions) -> int:
     if options.config.precision == "bfloat16":
         raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
     check_result_file(options.json)
-    if options.planted_bugs:
-        holds, record = _plant_bugs(options, Console())
-    else:
-        holds, record = _climb(options, Console())
+    examine = _plant_bugs if options.planted_bugs else _climb
+    holds, record = examine(options, Console())
     if options.json is not None:
         write_atomically(options.json, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
     return 0 if holds else 1
@@ -80,19 +78,20 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
                 "file": bug.location,
                 "edits": [{"before": before, "after": after} for before, after in bug.edits],
                 "config": bug.config,
-                "rung": measurement.rung if measurement else None,
-                "kind": RUNGS[measurement.rung].__name__ if measurement else None,
-                "name": measurement.name if measurement else None,
-                "precision": measurement.precision if measurement else None,
-                "measured": float(measurement.measured)
-                if measurement and measurement.measured < float("inf")
-                else None,
-                "tolerance": measurement.tolerance if measurement else None,
-                "where": measurement.where if measurement else None,
+                **_as_json(measurement),
             }
             for bug, measurement in detections
         ],
     }
+
+
+def _as_json(measurement: Measurement | None) -> dict[str, Any]:
+    """A number that is infinite, and everything of a bug that was not caught, is None."""
+    if measurement is None:
+        return dict.fromkeys(("rung", "kind", *Measurement._fields[1:]))
+    finite = float(measurement.measured) if measurement.measured < float("inf") else None
+    kind = RUNGS[measurement.rung].__name__
+    return {"rung": measurement.rung, "kind": kind, **measurement._asdict(), "measured": finite}
 
 
 def line(measurement: Measurement) -> str:

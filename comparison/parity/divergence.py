@@ -8,6 +8,7 @@ import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
 Distance = Callable[[np.ndarray, np.ndarray], float]
+AMPLIFICATION = 10.0
 
 
 def relative_l2(measured: np.ndarray, reference: np.ndarray) -> float:
@@ -37,9 +38,6 @@ def _relative(measured: np.ndarray, reference: np.ndarray, size: Callable[[np.nd
         return math.inf
     scale, difference = size(reference), size(measured - reference)
     return difference / scale if scale > 0 else difference
-
-
-AMPLIFICATION = 10.0
 
 
 class Link(NamedTuple):

@@ -44,13 +44,13 @@ def part(page: str, name: str) -> re.Match[str]:
 
 
 def with_part(page: str, name: str, content: str) -> str:
-    """The page with that made anew; the words around it stay."""
+    """The page with the named part replaced by `content`; the words around it stay."""
     found = part(page, name)
     return f"{page[: found.start()]}{found[1]}{content.strip()}{found[3]}{page[found.end() :]}"
 
 
 def replace_parts(path: Path, parts: dict[str, str]) -> None:
-    """Write the page with each of these parts made anew."""
+    """Write the page with each named part replaced by its new content."""
     page = path.read_text(encoding="utf-8")
     for name, content in parts.items():
         page = with_part(page, name, content)

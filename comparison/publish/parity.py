@@ -41,7 +41,7 @@ def publish(paths: list[Path]) -> None:
 
 
 def old_climbs(recorded: str) -> dict[str, Climb]:
-    """What the page has, by its headings."""
+    """The certificates that the page shows already, by their headings."""
     table = recorded.strip().split("\n\n")[0].splitlines()[2:]
     rows = [tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in table]
     sections = re.findall(r"^(### .+?\n\n.+?)(?=\n\n#)", recorded, re.MULTILINE | re.DOTALL)
@@ -84,8 +84,7 @@ def matrix(bugs: Mapping[str, Any]) -> str:
         )
         rows.append((found["bug"], found["file"], *marks, measured))
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"
-        made = "; ".join(map(_edit, found["edits"]))
-        edits.append(f"- {found['bug']}: {made}{config if found['config'] else ''}")
+        edits.append(f"- {found['bug']}: {'; '.join(map(_edit, found['edits']))}{config if found['config'] else ''}")
     return (
         f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches "
         "each. Where there is no number, shapes no longer fit each other.\n\n"

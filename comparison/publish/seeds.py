@@ -42,7 +42,7 @@ def is_apart(first: list[float], second: list[float]) -> bool:
 
 
 def check_configs(folders: list[Path]) -> list[int]:
-    """The seeds, if nothing else differs."""
+    """The training seeds; UserError if the configurations differ in anything else."""
     configs = [read_result(folder / name / CONFIG_FILE, ADVICE) for folder in folders for name in FRAMEWORK_NAMES]
     seeds = [config.pop("seed") for config in configs]
     if any(config != configs[0] for config in configs):
@@ -51,7 +51,7 @@ def check_configs(folders: list[Path]) -> list[int]:
 
 
 def mean_and_range(values: list[float]) -> str:
-    """Three numbers as text."""
+    """`mean (lowest to highest)`."""
     return f"{number(float(np.mean(values)))} ({number(min(values))} to {number(max(values))})"
 
 

@@ -27,7 +27,7 @@ def publish(folders: list[Path]) -> None:
 
 
 def tables(records: systems_tables.Records) -> dict[str, str]:
-    """Marker to Markdown."""
+    """The content of each named part of docs/systems.md, in Markdown."""
     unmeasured = ("results", "author's step", "GAN against DCGAN", "epochs", "first steps")
     found = dict.fromkeys(unmeasured, "Not measured yet.") | {"networks": systems_tables.networks_table(PRESET_NAMES)}
     if step := read_json(AUTHOR_STEP):

@@ -10,19 +10,10 @@ from common.config import TrainConfig
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS, METRICS
 from common.networks.build import build_architecture, count_parameters
-from common.networks.layers import (
-    Architecture,
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    LayerSpec,
-    LeakyReLU,
-    Linear,
-    ReLU,
-    Tanh,
-)
+from common.networks.layers import Architecture, BatchNorm, Conv, ConvTranspose, LayerSpec, Linear
 from common.networks.presets import PRESETS
 from common.records.folder import FRAMEWORK_NAMES
+from comparison.report.bench_tables import interval_text
 from comparison.text import NOTHING, markdown, number
 
 Record = Mapping[str, Any]
@@ -39,6 +30,7 @@ AUTHORS_REPORT = {
     "seed004-mlp-ttur": "65 s an epoch on six cores; worse than the first iteration",
 }
 STEP_NAMES = {"author": "PyTorch, the author's way", "torch": "PyTorch, ours", "jax": "JAX / Flax NNX, ours"}
+SHORT_NAMES = {"BatchNorm": "BN", "LeakyReLU": "LReLU", "ReLU": "ReLU", "Tanh": "tanh"}
 FIRST_STEPS = (1, 5, 10, 20, 50, 100, 200)
 NUM_IMAGES = 60_000  # of an epoch, whatever was trained on
 # Fields of a recipe that the documents set one way or another.
@@ -57,7 +49,7 @@ RECIPE_FIELDS = {
 
 
 def architecture_of_preset(preset: str) -> Architecture:
-    """With the channels of its dataset's images: those of every dataset but MNIST are taken to be in colour."""
+    """A preset's networks with its dataset's channels: all datasets but MNIST are taken to be in colour."""
     config = PRESETS[preset].recipe
     return build_architecture(config, image_channels=1 if config.dataset == "mnist" else 3)
 
@@ -73,12 +65,12 @@ def networks_table(presets: Sequence[str]) -> str:
 
 
 def num_parameters(architecture: Architecture) -> str:
-    """`generator's / discriminator's`."""
+    """Counts of trained numbers, as `generator's / discriminator's`."""
     return " / ".join(f"{count:,}" for count in count_parameters(architecture).values())
 
 
 def recipe(config: TrainConfig) -> str:
-    """Its epochs and batch size, and where it differs from the paper's recipe."""
+    """A recipe's epochs and batch size, and where it differs from the paper's recipe."""
     plain = TrainConfig()
     return ", ".join(
         text.format(getattr(config, name))
@@ -106,11 +98,11 @@ def results_table(records: Records) -> str:
 
 
 def trained(preset: str, runs: Mapping[str, Record]) -> str:
-    """How long, and what was shortened; raises UserError where two records of a preset are of different configs."""
+    """How long a preset was trained, and on how much; UserError if its two records are of different configs."""
     if not runs:
         return NOTHING
-    config, *others = (run["config"] for run in runs.values())
-    if any(other != config for other in others):
+    config = next(iter(runs.values()))["config"]
+    if any(run["config"] != config for run in runs.values()):
         raise UserError(f"{preset} was trained in two ways: train both frameworks again with the same flags")
     epochs = f"{config['epochs']} epoch{'s' if config['epochs'] > 1 else ''}"
     images = f" of {config['train_size']:,} images" if config["train_size"] else ""
@@ -118,7 +110,7 @@ def trained(preset: str, runs: Mapping[str, Record]) -> str:
 
 
 def seconds_per_epoch(run: Record) -> float:
-    """Of all 60,000 images, at the median over epochs of the median speed over steady chunks."""
+    """Seconds for 60,000 images, at the median over epochs of the median speed over steady chunks."""
     batch_size = run["config"]["batch_size"]
     return NUM_IMAGES // batch_size * batch_size / float(np.median(run["images_per_second"]))
 
@@ -129,7 +121,7 @@ def pair(runs: Mapping[str, Record], value: Value) -> str:
 
 
 def metric(name: str) -> Value:
-    """What the evaluator found at the end."""
+    """Reads a metric of the finished run from its record."""
     return lambda run: run["metrics"][name]["value"]
 
 
@@ -155,9 +147,8 @@ def trajectory_table(records: Records, presets: Sequence[str]) -> str:
 
 def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan: str = "seed004") -> str:
     """Seed 004's table, with measurements where it had adjectives (PyTorch / JAX)."""
-    presets = (gan, dcgan)
-    architectures = [architecture_of_preset(preset) for preset in presets]
-    runs = [records.get(preset, {}) for preset in presets]
+    architectures = [architecture_of_preset(preset) for preset in (gan, dcgan)]
+    runs = [records.get(preset, {}) for preset in (gan, dcgan)]
     shown = ("coverage", "precision", "smallest_class", "frechet_distance", "mnist_score")
     by_architecture: dict[str, Callable[[Architecture], str]] = {
         "generator": lambda architecture: layers(architecture.generator),
@@ -177,14 +168,14 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
         [
             ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
             *((title, *map(of, architectures)) for title, of in by_architecture.items()),
-            ("trained", *map(trained, presets, runs)),
+            ("trained", *map(trained, (gan, dcgan), runs)),
             *((title, *(pair(found, value) for found in runs)) for title, value in by_run.items()),
         ]
     )
 
 
 def last_change(run: Record) -> float | None:
-    """Of the generator's mean loss, relative; nothing after a single epoch."""
+    """Relative change of the generator's mean loss in the last epoch; None after a single epoch."""
     losses = [epoch["generator_loss"] for epoch in run["epochs"]]
     return abs(losses[-1] / losses[-2] - 1) if len(losses) > 1 else None
 
@@ -215,8 +206,7 @@ def author_step_table(result: Mapping[str, Any]) -> str:
     """What scripts/time_author_step.py measured: a step of seed 004 as its author wrote it, beside ours."""
     rows = [(f"a step of {result['preset']}", "ms a step", "minutes an epoch", "of the author's time")]
     for name, arm in result["arms"].items():
-        ratio = arm["ratio_to_author"]
-        share = "1" if name == "author" else f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+        share = "1" if name == "author" else interval_text(arm["ratio_to_author"])
         minutes = f"{arm['seconds_per_epoch'] / 60:.1f}"
         rows.append((STEP_NAMES[name], f"{arm['milliseconds_per_step']:.0f}", minutes, share))
     return markdown(rows)
@@ -235,9 +225,9 @@ def layers(specs: Sequence[LayerSpec]) -> str:
             case Linear():
                 ends = [(spec.in_channels, spec.in_size), (spec.out_channels, spec.out_size)]
                 blocks.append(("Linear {}", [str(c) if size == 1 else f"{c}·{size}·{size}" for c, size in ends]))
-            case BatchNorm() | LeakyReLU() | ReLU() | Tanh():
-                name = {"BatchNorm": "BN", "LeakyReLU": "LReLU", "Tanh": "tanh"}.get(type(spec).__name__, "ReLU")
-                blocks[-1] = (f"{blocks[-1][0]} + {name}", blocks[-1][1])
+            case _:
+                does, channels = blocks[-1]
+                blocks[-1] = (f"{does} + {SHORT_NAMES[type(spec).__name__]}", channels)
     lines = []
     for shape, group in groupby(blocks, key=lambda block: block[0]):
         first, *others = (channels for _, channels in group)

@@ -27,7 +27,7 @@ FIRST_BLOCK_PARTS = {"compile_seconds": "first block: trace + compile", "rest": 
 
 
 def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
-    """File name to PNG."""
+    """File name to PNG of each figure that the benchmark has numbers for."""
     with matplotlib.rc_context(STYLE):
         figures = {"phases.png": _phases_figure(result)}
         if result["batch_sizes"]:
@@ -87,7 +87,7 @@ def _batch_sizes_figure(result: Mapping[str, Any]) -> Figure:
 
 
 def _quality_figure(result: Mapping[str, Any]) -> Figure:
-    """One line an arm and batch size; dotted, the same with the seconds of compilation added."""
+    """One line an arm and batch size, and a dotted one that counts the seconds of compilation as well."""
     figure = Figure(figsize=(9.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
     markers = dict(zip(sorted({entry["batch_size"] for entry in result["quality"]}), "osD^vP*X", strict=False))
@@ -95,14 +95,10 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
         seconds = np.cumsum([epoch["training_seconds"] for epoch in entry["epochs"]])
         distances = np.array([epoch["frechet_distance"] for epoch in entry["epochs"]], float)  # NaN if not scored
         label = f"{result['arms'][entry['arm']]['title']}, batches of {entry['batch_size']}"
-        style: dict[str, Any] = {
-            "color": COLOURS[entry["arm"]],
-            "marker": markers[entry["batch_size"]],
-            "markersize": 5,
-        }
-        axes.plot(seconds, distances, label=label, **style)
-        dotted: dict[str, Any] = {**style, "markersize": 2, "linestyle": ":", "linewidth": 1}
-        axes.plot(seconds + entry["first_chunk_extra_seconds"], distances, **dotted)
+        style: dict[str, Any] = {"color": COLOURS[entry["arm"]], "marker": markers[entry["batch_size"]]}
+        axes.plot(seconds, distances, markersize=5, label=label, **style)
+        seconds += entry["first_chunk_extra_seconds"]
+        axes.plot(seconds, distances, markersize=2, linestyle=":", linewidth=1, **style)
     floors = [entry["floor"] for entry in result["quality"] if entry["floor"] is not None]
     if floors:
         axes.axhline(floors[0], color="black", linewidth=1, linestyle="--", label="real digits")

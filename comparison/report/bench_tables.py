@@ -23,7 +23,7 @@ SHOWN_RATIOS = (
 
 
 def tables(result: Result) -> list[Table]:
-    """Those that have rows."""
+    """Every table of a benchmark that has rows."""
     kinds = (arm_rows, ratio_rows, phase_rows, compilation_rows, batch_size_rows, quality_rows)
     return [rows for kind in kinds if len(rows := kind(result)) > 1]
 
@@ -54,11 +54,10 @@ def phase_rows(result: Result) -> Table:
 
 
 def ratio_rows(result: Result) -> Table:
-    """Of step times, and from which step on the slower start has paid."""
+    """Ratios of step times, and from which step on an arm that starts more slowly is ahead."""
     rows: Table = [("step time of", "relative to", "ratio (95 % interval)", "sameness rests on", "repaid at step")]
     for first, second in SHOWN_RATIOS:
-        found = result["ratios"].get(f"{first}/{second}")
-        if found is not None:
+        if found := result["ratios"].get(f"{first}/{second}"):
             titles = [result["arms"][name]["title"] for name in (first, second)]
             weaker = [name for name in (first, second) if name in result["weaker_evidence"]]
             evidence = "less (below)" if weaker else "the ladder"
@@ -113,9 +112,8 @@ def interval_text(found: Mapping[str, float]) -> str:
 
 def _by_arm(result: Result, columns: Mapping[str, Callable[[Any], str]], measured: Mapping[str, Any]) -> Table:
     """One row for each arm that was measured, under its title."""
-    titles = {name: result["arms"][name]["title"] for name in measured}
-    body = [(titles[name], *(cell(found) for cell in columns.values())) for name, found in measured.items()]
-    return [("arm", *columns), *body]
+    cells = {name: [cell(found) for cell in columns.values()] for name, found in measured.items()}
+    return [("arm", *columns), *((result["arms"][name]["title"], *row) for name, row in cells.items())]
 
 
 def _images(result: Result, batch_size: int) -> int:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from common.records.folder import BENCH_FILE, FRAMEWORK_NAMES, read_json, write_atomically, write_json
 from common.records.recorded_run import Runs
@@ -50,8 +50,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
     """What a framework loses in the form that its documentation teaches, and why; then one framework to the other."""
     found = []
     for framework, cause in IDIOMATIC_CAUSES.items():
-        slower = result["ratios"].get(f"{framework}-idiomatic/{framework}")
-        if slower is not None:
+        if slower := result["ratios"].get(f"{framework}-idiomatic/{framework}"):
             # Where the cause was found; elsewhere it may be another.
             explained = (
                 slower["low"] > 1
@@ -63,8 +62,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
                 f"A step of {FRAMEWORK_NAMES[framework]} as its documentation teaches it takes {interval_text(slower)} "
                 f"times as long as a tuned one{f', {cause}' if explained else ''}"
             )
-    between = result["ratios"].get("jax/torch")
-    if between is not None:
+    if between := result["ratios"].get("jax/torch"):
         found.append(f"Tuned, a step of JAX takes {interval_text(between)} times as long as PyTorch's")
     return found
 
@@ -72,8 +70,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
 def notices(result: Mapping[str, Any]) -> list[str]:
     """What must be read with the numbers: the control, the certificate, the best multiply, and who got no ratio."""
     control, roof = result["control"], result["roof"]
-    interval = interval_text({"median": control["ratio"], "low": control["low"], "high": control["high"]})
-    found = [f"Control: {control['arm']} against itself {interval}"]
+    found = [f"Control: {control['arm']} against itself {interval_text({**control, 'median': control['ratio']})}"]
     if not control["holds"]:
         found.append(
             "The same arm differs from itself: the machine changed while it was measured, so there is no verdict"
@@ -106,44 +103,21 @@ def write_report(folder: Path, result: Mapping[str, Any]) -> None:
     write_atomically(folder / "speed.md", text.encode())
 
 
-class Section(NamedTuple):
-    """What both templates show; `figures` are file name to caption and PNG."""
+def read_section(folder: Path, runs: Runs) -> dict[str, Any] | None:
+    """What both templates show of a benchmark; None if the folder holds none.
 
-    headlines: Sequence[str]
-    conditions: str
-    notices: Sequence[str]
-    definitions: Mapping[str, str]
-    tables: Sequence["Rows"]
-    figures: Mapping[str, tuple[str, bytes]]
-
-
-class Rows(NamedTuple):
-    """One table."""
-
-    corner: str
-    headings: Sequence[str]
-    rows: Sequence[Row]
-
-    @classmethod
-    def of(cls, rows: Sequence[Sequence[Any]]) -> "Rows":
-        """The first row is its heading, the first column its labels."""
-        (corner, *headings), *body = rows
-        return cls(corner, headings, [Row(label, "", cells) for label, *cells in body])
-
-
-def read_section(folder: Path, runs: Runs) -> Section | None:
-    """None if the folder holds no benchmark; a file that `bench` cannot have written raises UserError."""
-    result = read_json(folder / BENCH_FILE)
-    if not result:
+    A file that `bench` cannot have written raises UserError.
+    """
+    if not (result := read_json(folder / BENCH_FILE)):
         return None
-    return Section(
-        headlines=headlines(result),
-        conditions=f"{title(result)}: {conditions(result)}",
-        notices=[*differences(result, runs), *notices(result)],
-        definitions=DEFINITIONS,
-        tables=[Rows.of(rows) for rows in tables(result)],
-        figures={name: (FIGURES[name], png) for name, png in draw(result).items()},
-    )
+    return {
+        "headlines": headlines(result),
+        "conditions": f"{title(result)}: {conditions(result)}",
+        "notices": [*differences(result, runs), *notices(result)],
+        "definitions": DEFINITIONS,
+        "tables": [(head, [Row(label, "", cells) for label, *cells in body]) for head, *body in tables(result)],
+        "figures": {name: (FIGURES[name], png) for name, png in draw(result).items()},
+    }
 
 
 def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:
@@ -187,9 +161,8 @@ def title(result: Mapping[str, Any]) -> str:
 def conditions(result: Mapping[str, Any]) -> str:
     """On what, with what, and how often was measured."""
     machine, protocol = result["machine"], result["protocol"]
-    versions = ", ".join(
-        f"{name} {machine['packages'][name]}" for name in SHOWN_PACKAGES if name in machine["packages"]
-    )
+    packages = machine["packages"]
+    versions = ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)
     cpu_flags = ", ".join(flag for flag in machine["cpu_flags"] if flag in SHOWN_CPU_FLAGS)
     flags = [f"{name}={value}" for name, value in machine["environment_variables"].items()]
     for framework, found in machine["device_flags"].items():

@@ -10,18 +10,17 @@ from common.pictures.compose import WHITE, image_grid
 from common.pictures.drawing import DARK, Drawing
 from common.records.recorded_run import RecordedRun, Runs
 from common.records.schema import MAX_SHOWN
-from comparison.report.summary import distance_ratio
 
 FONT_SIZE = 8
 GAP = 2  # pixels between two digits
 SCALE = 2  # printed pixels per pixel of a digit
 EMPTY = 236  # the gray of a cell without a digit
 MAX_PROGRESS_ROWS = 11
-NUM_PROGRESS_COLUMNS = 10
+NUM_COLUMNS = MAX_SHOWN  # of every grid but that of the samples
 
 
 def samples_figure(runs: Runs, real_images: np.ndarray) -> Figure:
-    """The same latents at each run's last record beside real images, uint8 (n >= 64, S, S[, 3])."""
+    """Each run's last grid, all from the fixed latents, beside real images, uint8 (n >= 64, S, S[, 3])."""
     panels = {run.name: tile(run.progress.images[-1], num_columns=8) for run in runs.values()}
     return _panel_figure({**panels, "real images": tile(real_images[:64], num_columns=8)})
 
@@ -30,13 +29,7 @@ def progress_figure(runs: Runs) -> Figure:
     """One row an epoch (evenly chosen if there are many), one column a latent, one panel a framework."""
     num_records = min(len(run.progress.epochs) for run in runs.values())
     rows = np.unique(np.linspace(0, num_records - 1, min(num_records, MAX_PROGRESS_ROWS)).round().astype(int))
-    panels = {
-        run.name: tile(
-            np.concatenate([run.progress.images[row, :NUM_PROGRESS_COLUMNS] for row in rows]),
-            num_columns=NUM_PROGRESS_COLUMNS,
-        )
-        for run in runs.values()
-    }
+    panels = {run.name: tile(np.concatenate(run.progress.images[rows, :NUM_COLUMNS])) for run in runs.values()}
     epochs = next(iter(runs.values())).progress.epochs[rows]
     return _panel_figure(panels, row_labels=[f"epoch {epoch}" for epoch in epochs])
 
@@ -44,10 +37,7 @@ def progress_figure(runs: Runs) -> Figure:
 def classes_figure(runs: Runs) -> Figure:
     """One row a digit, one panel a framework: the samples that the evaluation names; cells beyond them are empty."""
     panels = {
-        run.name: tile(
-            np.concatenate([_row_of_cells(run, examples) for examples in run.evaluation["class_examples"]]),
-            num_columns=MAX_SHOWN,
-        )
+        run.name: tile(np.concatenate([_row_of_cells(run, examples) for examples in run.evaluation["class_examples"]]))
         for run in runs.values()
     }
     return _panel_figure(panels, row_labels=[str(digit) for digit in range(10)])
@@ -62,12 +52,13 @@ def neighbours_figure(runs: Runs, training_digits: np.ndarray) -> Figure:
         samples = restore_images(_row_of_cells(run, [pair["sample"] for pair in pairs]), size)
         digits = np.full_like(samples, EMPTY)
         digits[: len(pairs)] = training_digits[[pair["training_image"] for pair in pairs]]
-        panels[run.name] = tile(np.concatenate([samples, digits]), num_columns=MAX_SHOWN)
-        captions[run.name] = [f"{distance_ratio(pair):.2f}" for pair in pairs]
+        panels[run.name] = tile(np.concatenate([samples, digits]))
+        ratios = [pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf for pair in pairs]
+        captions[run.name] = [f"{ratio:.2f}" for ratio in ratios]  # below 1 is suspicious
     return _panel_figure(panels, row_labels=["sample", "training"], captions=captions)
 
 
-def tile(images: np.ndarray, *, num_columns: int) -> np.ndarray:
+def tile(images: np.ndarray, *, num_columns: int = NUM_COLUMNS) -> np.ndarray:
     """uint8 (n, S, S[, 3]) row by row in one picture with white gaps and no border."""
     return image_grid(images, num_columns=num_columns, gap=GAP, level=WHITE)[GAP:-GAP, GAP:-GAP]
 

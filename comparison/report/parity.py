@@ -31,16 +31,12 @@ def _headroom(measurement: Mapping[str, Any] | None) -> str:
 def parity(results: Mapping[str, Any]) -> str:
     """What the certificate says, or why there is none."""
     found = results["parity"]
-    if found["certificate"] is None:
-        return f"Not certified: {found['reason']}."
     if not found["holds"]:
         return f"Not certified: {found['reason']}."
     count = sum(rung["num_measurements"] for rung in found["rungs"])
-    ladder = (
-        "quick ladder (trajectories of 100 steps)" if found["quick"] else "whole ladder (trajectories of 300 steps)"
-    )
+    kind, num_steps = ("quick", 100) if found["quick"] else ("whole", 300)
     return (
         f"Certified for exactly this configuration, these source files, versions and devices: all {count} measurements "
-        f"of the {ladder} hold. Float64 is the proof; float32 is held against its own rounding noise. "
-        "Below, of each rung, the measurement with the least head-room."
+        f"of the {kind} ladder (trajectories of {num_steps} steps) hold. Float64 is the proof; float32 is held against "
+        "its own rounding noise. Below, of each rung, the measurement with the least head-room."
     )

@@ -1,6 +1,6 @@
 """The quality table: how to read each of the evaluator's metrics, and their values beside the floor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.config import differing_fields
@@ -12,6 +12,27 @@ from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
 TIMES_FLOOR = "\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}floor"
+FEATURES = {
+    "discriminator": ("Discriminator", "as trained"),
+    "untrained discriminator": ("Untrained discriminator", "with its initial weights"),
+    "pixels": ("Raw pixels", "no network"),
+}
+CAPTIONS = {
+    "classes": (
+        "Of the first draw, the first ten samples that the classifier takes for each digit, not chosen by looks. "
+        "A gray cell: there were no more."
+    ),
+    "neighbours": (
+        "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
+        "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
+        "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
+    ),
+    "discriminator": (
+        "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
+        "features, max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
+        "Features that are worth something beat an untrained discriminator and raw pixels."
+    ),
+}
 
 
 def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
@@ -69,22 +90,16 @@ def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
     low, high = with_floor.get("floor_low"), with_floor.get("floor_high")
     floor_range = [] if low is None or high is None else [f"{number(low)} to {number(high)}"]
     cells = [NOTHING if value is None else measured(value["value"], value.get("spread")) for value in values]
-    below = [[] if value is None else _small_print(metric.relation, value) for value in values]
+    below = [list(_small_print(metric.relation, value)) for value in values]
     return Row(_label(metric), metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
 
 
-def _small_print(relation: str, metric: Mapping[str, Any]) -> list[str]:
-    related, error = relation_to_floor(relation, metric["value"], metric.get("floor")), metric.get("standard_error")
-    return ([related] if related else []) + (
-        [] if error is None else [f"standard error of a draw {number(error, digits=2)}"]
-    )
-
-
-FEATURES = {
-    "discriminator": ("Discriminator", "as trained"),
-    "untrained discriminator": ("Untrained discriminator", "with its initial weights"),
-    "pixels": ("Raw pixels", "no network"),
-}
+def _small_print(relation: str, metric: Mapping[str, Any] | None) -> Iterator[str]:
+    if metric is not None:
+        if related := relation_to_floor(relation, metric["value"], metric.get("floor")):
+            yield related
+        if (error := metric.get("standard_error")) is not None:
+            yield f"standard error of a draw {number(error, digits=2)}"
 
 
 def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,45 +133,25 @@ def calibration_table(
     values = {"real digits (the floor)": {name: first.get(name, {}).get("floor") for name in names}}
     for framework, scores in scored.items():
         values[FRAMEWORK_NAMES[framework]] = {n: scores["quality"].get(n, {}).get("value") for n in names}
-    rows = {**values, **stored}
-    return [_label(METRICS[name]) for name in names], [
-        Row(label, "", [number(row.get(name)) for name in names]) for label, row in rows.items()
-    ]
+    rows = [Row(label, "", [number(row.get(n)) for n in names]) for label, row in {**values, **stored}.items()]
+    return [_label(METRICS[name]) for name in names], rows
 
 
 def discriminator_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
     """Accuracies of a linear classifier, under the number of labels it was given; empty if none was trained."""
     tests = [framework["discriminator_features"] for framework in frameworks.values()]
-    measured = [test for test in tests if test]
-    groups = {}
-    for index, num_labels in enumerate(measured[0]["labels"] if measured else ()):
-        groups[f"{num_labels:,} labels"] = [
+    labels = next((test["labels"] for test in tests if test), ())
+    return {
+        f"{num_labels:,} labels": [
             Row(title, note, [_accuracy(test, features, index) for test in tests])
             for features, (title, note) in FEATURES.items()
         ]
-    return groups
+        for index, num_labels in enumerate(labels)
+    }
 
 
 def _accuracy(test: Mapping[str, Any] | None, features: str, index: int) -> str:
     return f"{100 * test['accuracy'][features][index]:.1f} %" if test else NOTHING
-
-
-CAPTIONS = {
-    "classes": (
-        "Of the first draw, the first ten samples that the classifier takes for each digit, not chosen by looks. "
-        "A gray cell: there were no more."
-    ),
-    "neighbours": (
-        "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
-        "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
-        "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
-    ),
-    "discriminator": (
-        "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
-        "features, max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
-        "Features that are worth something beat an untrained discriminator and raw pixels."
-    ),
-}
 
 
 def protocol(frameworks: Mapping[str, Any]) -> list[str]:

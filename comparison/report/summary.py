@@ -12,15 +12,7 @@ from common.records.schema import Timings
 LOSS_COLUMNS = ("discriminator_loss", "generator_loss")
 REPORTED_STEPS = (1, 2, 5, 10, 100)
 PARTED_AT = 0.01  # relative difference from which the two runs count as parted
-SAME_HARDWARE_FIELDS = (
-    "python",
-    "platform",
-    "device",
-    "num_threads",
-    "num_cpus",
-    "memory_bytes",
-    "cpu_flags",
-)
+SAME_HARDWARE_FIELDS = ("python", "platform", "device", "num_threads", "num_cpus", "memory_bytes", "cpu_flags")
 
 
 def relative_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -39,17 +31,17 @@ def first_step_above(difference: np.ndarray, threshold: float) -> int | None:
 
 def loss_agreement(torch_losses: Mapping[str, np.ndarray], jax_losses: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """How far apart the two runs' losses are, step by step from equal weights; one entry a loss."""
-    agreement = {}
-    for column in LOSS_COLUMNS:
-        difference = relative_difference(torch_losses[column], jax_losses[column])
-        agreement[column] = {
+    differences = {name: relative_difference(torch_losses[name], jax_losses[name]) for name in LOSS_COLUMNS}
+    return {
+        name: {
             "num_steps": len(difference),
             "first_step": _finite(difference[0]),
             "largest_of_first_10_steps": _finite(difference[:10].max()),
             "first_step_above_1_percent": first_step_above(difference, PARTED_AT),
             "at_step": {str(s): _finite(difference[s - 1]) for s in REPORTED_STEPS if s <= len(difference)},
         }
-    return agreement
+        for name, difference in differences.items()
+    }
 
 
 def last_epoch_means(run: RecordedRun) -> dict[str, float | None]:
@@ -80,19 +72,13 @@ def why_no_ratio(runs: Runs, parity: Mapping[str, Any]) -> str | None:
 
 def hardware_differences(runs: Runs) -> list[str]:
     """Fields of the environment that must be equal for the speeds to be comparable, and are not."""
-    if len(runs) < 2:
-        return []
     environments = [{f: run.environment.get(f) for f in SAME_HARDWARE_FIELDS} for run in runs.values()]
-    return differing_fields(*environments)
-
-
-def distance_ratio(pair: Mapping[str, float]) -> float:
-    """Of a sample to a training digit, over that digit's to its own nearest neighbour; below 1 is suspicious."""
-    return pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf
+    return differing_fields(*environments) if len(environments) == 2 else []
 
 
 def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
     """The content of comparison.json; a framework without a run is null."""
+    speeds = (run.timing["steady_images_per_second"] for run in runs.values())
     both_trained = len(runs) == 2 and all(run.num_steps for run in runs.values())
     reason = why_no_ratio(runs, parity)
     return {
@@ -101,13 +87,9 @@ def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
         "parity": dict(parity),
         "frameworks": {name: _framework(runs[name]) if name in runs else None for name in FRAMEWORK_NAMES},
         "loss_agreement": loss_agreement(*(run.losses for run in runs.values())) if both_trained else None,
-        "images_per_second_ratio": None if reason else {"torch/jax": images_per_second_ratio(**_speeds(runs))},
+        "images_per_second_ratio": None if reason else {"torch/jax": images_per_second_ratio(*speeds)},
         "why_no_ratio": reason,
     }
-
-
-def _speeds(runs: Runs) -> dict[str, Mapping[str, float]]:
-    return {f"{name}_speed": run.timing["steady_images_per_second"] for name, run in runs.items()}
 
 
 def _framework(run: RecordedRun) -> dict[str, Any]:

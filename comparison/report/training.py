@@ -1,6 +1,6 @@
 """A comparison's numbers as the text of tables, shared by report.html, report.md and the terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +10,48 @@ from common.records.schema import Timings
 from comparison.report.summary import hardware_differences
 from comparison.text import NOTHING, SHOWN_CPU_FLAGS, Row, difference, duration, memory, number, percentage
 
+HOW_IT_ENDED = {"interrupted": "was interrupted", "failed": "failed", "running": "ended without a word"}
+SHOWN_PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax")}
+
 
 def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
-    """The headline table without quality."""
+    """Speed, time and memory of each framework: the headline table without quality."""
 
-    def rate(framework: Mapping[str, Any]) -> str:
-        speed = framework["steady_images_per_second"]
+    def rate(speed: Mapping[str, float] | None) -> str:
         return f"{number(speed['median'])} ({number(speed['low'])}-{number(speed['high'])})" if speed else NOTHING
 
     chunk_sizes = {framework["chunk_size"] for framework in frameworks.values()} - {None}
     chunk = f"chunks of {chunk_sizes.pop()} steps" if len(chunk_sizes) == 1 else "chunks"
-    return [
-        _row(frameworks, "Steady images/s", f"median (range) over {chunk}", rate),
-        _row(frameworks, "Time per epoch", "at that median", _of("seconds_per_epoch", duration)),
-        _row(frameworks, "First chunk", "with compilation", _of("first_chunk_seconds", duration)),
-        _row(frameworks, "Preparing data", "batches and latents, whole run", _of("data_seconds", duration)),
-        _row(
-            frameworks,
-            "Loop overhead",
-            "wall time outside training steps, files included",
-            _of("loop_overhead_fraction", percentage),
-        ),
-        _row(frameworks, "Peak memory", "of the process", _of("peak_memory_bytes", memory)),
-    ]
+    rows = (
+        ("Steady images/s", f"median (range) over {chunk}", "steady_images_per_second", rate),
+        ("Time per epoch", "at that median", "seconds_per_epoch", duration),
+        ("First chunk", "with compilation", "first_chunk_seconds", duration),
+        ("Preparing data", "batches and latents, whole run", "data_seconds", duration),
+        ("Loop overhead", "wall time outside training steps, files included", "loop_overhead_fraction", percentage),
+        ("Peak memory", "of the process", "peak_memory_bytes", memory),
+    )
+    return [Row(label, note, [text(f[name]) for f in frameworks.values()]) for label, note, name, text in rows]
 
 
 def phase_rows(frameworks: Mapping[str, Any]) -> list[Row]:
-    """Where the whole run's time went."""
+    """Seconds of each phase of a run, from import to scoring."""
     return [
-        _row(frameworks, field.title, field.description or "", _of(name, duration))
+        Row(field.title, field.description or "", [duration(framework[name]) for framework in frameworks.values()])
         for name, field in Timings.model_fields.items()
         if field.title
     ]
 
 
 def last_epoch_rows(frameworks: Mapping[str, Any]) -> list[Row]:
-    """Where losses and scores ended."""
+    """Mean losses and discriminator scores over the last recorded epoch."""
     titles = {
         "discriminator_loss": "Discriminator loss",
         "generator_loss": "Generator loss",
         "real_score": "D(x)",
         "fake_score": "D(G(z))",
     }
-    return [
-        _row(frameworks, title, "", lambda f, name=name: number((f["last_epoch_means"] or {}).get(name)))
-        for name, title in titles.items()
-    ]
+    means = [framework["last_epoch_means"] or {} for framework in frameworks.values()]
+    return [Row(title, "", [number(each.get(name)) for each in means]) for name, title in titles.items()]
 
 
 def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
@@ -69,25 +65,16 @@ def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
 def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
     """Every field of environment.json except the command, which is shown by itself."""
     names = dict.fromkeys(name for environment in environments.values() for name in environment)
-    hidden = ("command", "framework", "framework_name")
     return [
         Row(name, "", [_plain(name, environment.get(name)) for environment in environments.values()])
         for name in names
-        if name not in hidden
+        if name not in ("command", "framework", "framework_name")
     ]
 
 
 def framework_columns(frameworks: Mapping[str, Any]) -> list[str]:
-    """Column headings."""
+    """Column headings: the frameworks' names as a reader knows them."""
     return [FRAMEWORK_NAMES[name] for name in frameworks]
-
-
-def _of(name: str, as_text: Callable[[Any], str]) -> Callable[[Mapping[str, Any]], str]:
-    return lambda framework: as_text(framework[name])
-
-
-def _row(frameworks: Mapping[str, Any], label: str, note: str, cell: Callable[[Any], str]) -> Row:
-    return Row(label, note, [cell(framework) for framework in frameworks.values()])
 
 
 def _plain(name: str, value: Any) -> str:
@@ -96,10 +83,6 @@ def _plain(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {item:,}" if type(item) is int else f"{key} {item}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-HOW_IT_ENDED = {"interrupted": "was interrupted", "failed": "failed", "running": "ended without a word"}
-SHOWN_PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax")}
 
 
 def notices(runs: Runs, comparison_dir: Path) -> list[str]:
@@ -216,9 +199,7 @@ def why_runs_part(config: Mapping[str, Any]) -> str:
 
 def sampling(config: Mapping[str, Any]) -> str:
     """Which weights the samples come from."""
-    if not config["generator_average"]:
-        return "Samples, also those that are scored, come from the weights of the last step, in eval mode."
-    return (
-        "Samples, also those that are scored, come from an average of the generator's weights over its last steps "
-        f"(decay {config['generator_average']} a step), in eval mode."
-    )
+    weights = "the weights of the last step"
+    if decay := config["generator_average"]:
+        weights = f"an average of the generator's weights over its last steps (decay {decay} a step)"
+    return f"Samples, also those that are scored, come from {weights}, in eval mode."

@@ -31,6 +31,8 @@ from comparison.report.figures import COLOURS, draw_figures
 from comparison.report.quality import not_comparable, quality_context, quality_rows
 from comparison.report.summary import summarise
 
+WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -54,14 +56,13 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     bench = read_section(comparison_dir, runs)
     figures = draw_figures(runs, real_images)
     if bench is not None:
-        figures |= {name: png for name, (_, png) in bench.figures.items()}
+        figures |= {name: png for name, (_, png) in bench["figures"].items()}
     (comparison_dir / "figures").mkdir(exist_ok=True)
     for name, png in figures.items():
         write_atomically(comparison_dir / "figures" / name, png)
     animation = _write_animation(comparison_dir, runs)
     context = {**report_context(comparison_dir, results, runs), "bench": bench}
-    embedded = {name: _data_url(png, "png") for name, png in figures.items()}
-    embedded |= {name: _data_url(gif, "gif") for name, gif in animation.items()}
+    embedded = {name: _data_url(name, content) for name, content in (figures | animation).items()}
     linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}
     write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
     write_atomically(comparison_dir / "report.md", _render("report.md.jinja", {**context, "figures": linked}))
@@ -98,8 +99,8 @@ def _write_animation(comparison_dir: Path, runs: Runs) -> dict[str, bytes]:
     return {ANIMATION_FILE: content}
 
 
-def _data_url(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def _data_url(name: str, content: bytes) -> str:
+    return f"data:image/{Path(name).suffix[1:]};base64,{base64.b64encode(content).decode()}"
 
 
 def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:
@@ -138,9 +139,6 @@ def _fenced(code: str) -> Markup:
     """A code block in Markdown that nothing within the code can end: its fence is longer than any in the code."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
     return Markup(f"{fence}sh\n{code}\n{fence}")
-
-
-WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
 
 
 def present_frameworks(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,9 +39,9 @@ def gradients_in_float64(framework: str, trainer: Any, images: np.ndarray, layer
         return torch_impl.features.guided_gradients(
             trainer.discriminator, inputs, layer, torch.from_numpy(channels)
         ).numpy()
-    gradients = jax_impl.features.guided_gradients(
-        trainer.discriminator, jnp.asarray(scaled[..., None]), layer, jnp.asarray(channels)
-    )
+    with jax.enable_x64():
+        inputs, on_device = jnp.asarray(scaled[..., None]), jnp.asarray(channels)
+        gradients = jax_impl.features.guided_gradients(trainer.discriminator, inputs, layer, on_device)
     return np.moveaxis(np.asarray(gradients), -1, 1)
 
 

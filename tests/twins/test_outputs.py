@@ -29,6 +29,7 @@ from common.pictures.compose import image_grid
 from common.pictures.drawing import enlarge
 from common.records.checkpoint import load_checkpoint
 from scripts.make_pretrained import make_pretrained
+from tests import synthetic_runs
 from tests.common.test_outputs import WAY, refusal
 from tests.comparison.test_cli import run
 from tests.comparison.test_convert import NUM_UPDATES, write_run
@@ -253,9 +254,11 @@ def test_the_model_that_comes_with_the_project_is_whole_small_and_the_same_in_bo
 @pytest.fixture
 def shipped(folder, monkeypatch) -> Path:
     """Where a tiny pretrained model lies, made as the real one is."""
-    (folder / "run" / "status.json").write_text(json.dumps({"status": "finished"}))
+    (folder / "run" / "status.json").write_text(
+        json.dumps({"status": "finished", "message": "", "step": 1, "epoch": 1})
+    )
     metrics = {"frechet_distance": {"value": 0.6, "spread": 0.02, "floor": 0.04}}
-    (folder / "run" / "metrics.json").write_text(json.dumps({"metrics": metrics}))
+    (folder / "run" / "metrics.json").write_text(json.dumps(synthetic_runs.metrics("torch") | {"metrics": metrics}))
     monkeypatch.setattr(trained_model, "FOLDER", folder / "shipped")
     (folder / "shipped").mkdir()
     make_pretrained(folder / "run", folder / "shipped", measure=lambda _: measured_again(metrics))
