@@ -57,13 +57,9 @@ class Children(SignalWatch):
         return process
 
     def run(self, command: list[str], num_threads: int, **extra_environment: str) -> Ended:
-        """Start a command whose output nobody reads, and wait for it; raises `Stopped` like `start`."""
+        """Start a command whose output nobody reads, and wait for it; raises `Stopped` if a signal has come."""
         process = self.start(
-            command,
-            num_threads,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            extra_environment=extra_environment,
+            command, num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, extra_environment=extra_environment
         )
         errors = process.communicate()[1]
         self.check()

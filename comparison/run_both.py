@@ -39,33 +39,28 @@ def run_both(options: RunOptions, folder: Path) -> int:
 
 def unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
     """Frameworks that are still to train: both, or what is left to do of the comparison that is resumed."""
+    halves = {framework: folder / framework for framework in FRAMEWORKS}
     with unreadable_is_named(folder):
-        return _unfinished_halves(options, folder)
-
-
-def _unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
-    if options.resume is None:
-        if any(not is_blank(folder / framework) for framework in FRAMEWORKS if (folder / framework).exists()):
+        if options.resume is None:
+            if any(not is_blank(half) for half in halves.values() if half.exists()):
+                raise UserError(
+                    f"{folder} already holds a comparison: choose another --output, remove it first, or go on with "
+                    "--resume"
+                )
+            return list(FRAMEWORKS)
+        begun = [framework for framework, half in halves.items() if (half / CONFIG_FILE).exists()]
+        if not begun:
             raise UserError(
-                f"{folder} already holds a comparison: choose another --output, remove it first, or go on with --resume"
+                f"{folder} holds no comparison: name a folder with {' or '.join(FRAMEWORKS)} in it, or resume one half "
+                "with python -m torch_impl or python -m jax_impl"
             )
-        return list(FRAMEWORKS)
-    if not any((folder / framework / CONFIG_FILE).exists() for framework in FRAMEWORKS):
-        raise UserError(
-            f"{folder} holds no comparison: name a folder with {' or '.join(FRAMEWORKS)} in it, or resume one half "
-            "with python -m torch_impl or python -m jax_impl"
-        )
-    unfinished = []
-    for framework in FRAMEWORKS:
-        if not (folder / framework / CONFIG_FILE).exists():
-            unfinished.append(framework)
-            continue
-        origin = find_origin(folder / framework)
-        check_same_config(options.config, origin)
-        finished = read_status(folder / framework)["status"] == "finished"
-        if not finished or origin.config != options.config:
-            unfinished.append(framework)
-    return unfinished
+        return [name for name, half in halves.items() if name not in begun or not _is_finished(half, options)]
+
+
+def _is_finished(half: Path, options: RunOptions) -> bool:
+    origin = find_origin(half)
+    check_same_config(options.config, origin)
+    return read_status(half)["status"] == "finished" and origin.config == options.config
 
 
 def child_command(framework: str, options: RunOptions, folder: Path) -> list[str]:

@@ -61,12 +61,9 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
             {
                 "rung": measurement.rung,
                 "kind": RUNGS[measurement.rung].__name__,
-                "name": measurement.name,
-                "precision": measurement.precision,
+                **measurement._asdict(),
                 # JSON knows no infinity, which stands for a NaN or a missing tensor on either side.
                 "measured": float(measurement.measured) if measurement.measured < float("inf") else None,
-                "tolerance": measurement.tolerance,
-                "where": measurement.where,
                 "holds": measurement.holds,
             }
             for measurement in measurements

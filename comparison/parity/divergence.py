@@ -17,7 +17,7 @@ def relative_l2(measured: np.ndarray, reference: np.ndarray) -> float:
 
 
 def max_relative(measured: np.ndarray, reference: np.ndarray) -> float:
-    """Largest |a - b| over largest |b|, with the same exceptions."""
+    """Largest |a - b| over largest |b|, or |a - b| where b is zero; infinite for a NaN or another shape."""
     return _relative(measured, reference, lambda array: float(np.abs(array).max(initial=0)))
 
 

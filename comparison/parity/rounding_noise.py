@@ -52,7 +52,7 @@ class Reordering(NamedTuple):
 
 
 def nudges(pair: Pair) -> list[Nudge]:
-    """Five of them: one alone can lag behind by a factor of a thousand until it, too, meets a kink."""
+    """Five nudges: one alone can lag behind by a factor of a thousand until it, too, meets a kink."""
     return [Nudge(pair.config.seed, number) for number in range(NUM_NUDGES)]
 
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import common.training.prepare
 import common.training.run
 import comparison.parity.find_certificate
 import comparison.run_both
@@ -115,7 +116,7 @@ def told_to_stop(*_: object, **__: object) -> subprocess.Popen[str]:
 
 
 def test_sigterm_while_compare_checks_both_frameworks_is_exit_code_143(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(common.training.run, "load_training_data", colours)
+    monkeypatch.setattr(common.training.prepare, "load_training_data", colours)
     monkeypatch.setattr(Children, "start", told_to_stop)
     words = [*FLAGS, f"--output={tmp_path / 'new'}"]
     assert report_errors("compare.py", lambda: run_command(words)) == 143
@@ -138,7 +139,7 @@ def test_a_signal_between_the_two_frameworks_starts_no_second_one_and_says_how_t
         return code
 
     real_wait = subprocess.Popen.wait
-    monkeypatch.setattr(common.training.run, "load_training_data", colours)
+    monkeypatch.setattr(common.training.prepare, "load_training_data", colours)
     monkeypatch.setattr(comparison.run_both, "check_both", lambda options, children: None)
     monkeypatch.setattr(comparison.run_both, "child_command", half)
     monkeypatch.setattr(subprocess.Popen, "wait", signalled_wait)
