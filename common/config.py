@@ -1,4 +1,4 @@
-"""TrainConfig, the one flat description of a training run that both implementations read, and its presets."""
+"""TrainConfig, the one flat description of a training run that both implementations read."""
 
 import dataclasses
 import functools

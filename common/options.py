@@ -1,4 +1,4 @@
-"""The command line: `--preset` picks a config, every other flag overrides one field of it."""
+"""Flags that commands share: the fields of a preset's config one by one, the device, and what a run is told."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ BOX = re.compile(r"^(?:[╭│╰─╮╯\s]|-{10,})+|(?:[╭│╰─╮╯\s]
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
-    """What every command takes: a config, flag by flag."""
+    """The config of a command that has one, a flag for each field."""
 
     config: tyro.conf.OmitArgPrefixes[TrainConfig]
 

@@ -1,4 +1,4 @@
-"""python -m jax_impl: one standalone run. Mirrors torch_impl/__main__.py."""
+"""python -m jax_impl: train in this framework alone, or look at a model. Mirrors torch_impl/__main__.py."""
 
 import sys
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""python -m torch_impl: one standalone run. Mirrors jax_impl/__main__.py."""
+"""python -m torch_impl: train in this framework alone, or look at a model. Mirrors jax_impl/__main__.py."""
 
 import sys
 from typing import TYPE_CHECKING

@@ -80,7 +80,7 @@ def encode(floors: dict[str, Floor]) -> bytes:
 
 
 def decode(content: bytes) -> dict[str, Floor]:
-    """The way back; ValueError for other bytes."""
+    """Floors from what `encode` made of them; ValueError for other bytes."""
     try:
         return {name: Floor(**floor) for name, floor in json.loads(content).items()}
     except (TypeError, AttributeError) as error:

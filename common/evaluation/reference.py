@@ -60,12 +60,12 @@ class Reference:
 
     @cached_property
     def gaussian(self) -> Gaussian:
-        """Fitted to the features."""
+        """The Gaussian fitted to the real digits' features."""
         return Gaussian.of(self.features)
 
     @cached_property
     def neighbourhood(self) -> Neighbourhood:
-        """In the features."""
+        """Nearest neighbours among the real digits, by their features."""
         return Neighbourhood.of(self.features, k=K)
 
     @cached_property

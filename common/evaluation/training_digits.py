@@ -76,7 +76,7 @@ def encode(statistics: Statistics) -> bytes:
 
 
 def decode(content: bytes) -> Statistics:
-    """The way back; ValueError or KeyError for other bytes."""
+    """Statistics from what `encode` made of them; ValueError or KeyError for other bytes."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return Statistics(**{name: arrays[name] for name in Statistics._fields})

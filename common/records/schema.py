@@ -226,7 +226,7 @@ class Rung(Record):
 
 
 class Parity(Record):
-    """parity.json: the certificate, of which the rest says what it is about."""
+    """parity.json: every rung, and the configuration, versions and devices they hold for."""
 
     holds: Flag = False
     quick: Flag

@@ -1,4 +1,8 @@
-"""The one training loop, for either framework, and the clock around it."""
+"""The one training loop, for either framework, and its clock.
+
+Timed as training: `train_chunk`, until the device is done. Not: making the batches, averaging the generator, the bar,
+sample grids, checkpoints and other files.
+"""
 
 import time
 from dataclasses import dataclass, field

@@ -85,7 +85,7 @@ class BenchOptions(DeviceOptions):
     num_blocks: int = 3
     """Blocks a process counts, after one that compiles and two to warm up."""
     certify: bool = True
-    """Climb the quick parity ladder first, unless this configuration has a certificate; no ratio without."""
+    """--no-certify spares the parity ladder before measuring; then no ratio is given."""
     json: Path | None = None
     """Where to write the result."""
     output: Path | None = None

@@ -22,7 +22,7 @@ from comparison.parity.certificate import Certificate, identity_of
 from comparison.parity.find_certificate import Say, certify
 from comparison.processes import Children, config_flags
 
-RUNS = Path("runs")  # beside which certificates are kept
+RUNS = Path("runs")  # whose folder `certificates` keeps them
 
 
 def measure(

@@ -25,7 +25,7 @@ CACHES = ("empty_cache", "full_cache")  # what the first process finds of compil
 def still_certified(
     certificate: Certificate, environments: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Records]
 ) -> Certificate:
-    """None for programs other than the ones that were certified: an edit or an update may come while it is measured.
+    """The certificate, or one that does not hold if sources or packages changed while the arms were measured.
 
     `environments` are the frameworks' before it was measured.
     """

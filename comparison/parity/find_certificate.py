@@ -13,7 +13,7 @@ from common.records.recorded_run import FRAMEWORK_NAMES, read_run
 from comparison.parity.certificate import Certificate, identity_hash, identity_of_runs
 from comparison.processes import Children, child_flags
 
-STORE = "certificates"  # a folder of folders like runs/
+STORE = "certificates"  # a folder in runs/, beside the comparisons
 CLIMBED = (0, 1)  # exit codes of a ladder that was climbed to the end
 Say = Callable[[str], None]
 

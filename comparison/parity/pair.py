@@ -78,7 +78,7 @@ class Pair:
 
     @property
     def probes(self) -> tuple[Probe, Probe]:
-        """The reference first."""
+        """Both probes, PyTorch first: it is the reference."""
         return self.torch, self.jax
 
     @property

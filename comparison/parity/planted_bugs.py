@@ -1,6 +1,7 @@
 """Bugs that people really make when they port a GAN, planted one at a time to see which rung catches them.
 
 Each is an edit of one twin's source, a line or a moved line, so that it is the bug and not a simulation of it.
+The file is long because it is a list: one entry a bug.
 """
 
 import importlib

@@ -1,4 +1,7 @@
-"""The tables of docs/systems.md: the seed documents' systems, trained here in both frameworks."""
+"""The tables of docs/systems.md: the seed documents' systems, trained here in both frameworks.
+
+Long, since each of the page's tables has its own columns.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby

@@ -17,7 +17,7 @@ class TunedConv(nn.Conv2d):
 
 
 class TunedConvTranspose(nn.ConvTranspose2d):
-    """From one pixel, the latents, it is one matrix multiply too."""
+    """From an input of one pixel, as the latents are, a transposed convolution is one matrix multiply."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if input.shape[-1] > 1 or self.padding != (0, 0):

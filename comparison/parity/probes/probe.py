@@ -86,7 +86,7 @@ class Probe(ABC):
 
     @abstractmethod
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
-        """Bytes as the discriminator sees them."""
+        """The discriminator's input for uint8 images: in [-1, 1], NCHW."""
 
     @abstractmethod
     def dtypes(self, trainer: Any) -> dict[str, str]:
