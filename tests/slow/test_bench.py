@@ -12,7 +12,7 @@ QUIET_ENOUGH, TOO_NOISY = 0, 1
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_benchmark_leaves_what_its_names_promise(tmp_path):
     command = [sys.executable, "compare.py", "bench", "--preset=smoke", "--arms=torch,jax"]
     command += ["--repetitions=5", "--steps-per-block=2", "--num-blocks=2", "--no-certify"]
