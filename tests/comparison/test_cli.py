@@ -171,14 +171,16 @@ def test_compare_says_which_framework_is_missing_before_it_trains_the_other(miss
 
 
 @pytest.mark.parametrize("damage", ["losses.csv", "timing.json", "progress.npz"])
-def test_a_report_of_damaged_records_names_the_folder(damage, comparison, tmp_path):
+def test_a_report_of_damaged_records_names_the_folder_and_the_file(damage, comparison, tmp_path):
     _, folder = comparison
     copy = shutil.copytree(folder, tmp_path / "copy")
     content = (copy / "jax" / damage).read_bytes()
     (copy / "jax" / damage).write_bytes(content[: len(content) * 2 // 3] + b",\n")
     result = run("compare.py", "report", str(copy))
     assert result.returncode == 2
-    assert "damaged records" in result.stderr
+    assert "damaged" in result.stderr
+    assert str(copy / "jax") in result.stderr
+    assert damage in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
 
 
