@@ -5,12 +5,15 @@ ARGS ?= --epochs 10
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: compare check test test-long lint types clean
+.PHONY: compare check test test-common test-long lint types clean
 
 compare: .venv/installed
 	$(BIN)/python compare.py $(ARGS)
 
-check: lint types  # what needs neither framework
+check: .venv/installed-dev  # what needs neither framework: the checkers on one core, the tests on the other
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types test-common
+
+test-common: .venv/installed-dev
 	$(PYTEST) tests/common
 
 test: check

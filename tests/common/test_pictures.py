@@ -215,13 +215,13 @@ def test_a_finished_run_has_its_pictures_and_a_resumed_one_the_same(tmp_path):
         if name in ("losses.png", "progress.gif"):
             assert content != one_epoch[name], name
     assert len(frames_of((whole / "torch" / "progress.gif").read_bytes())) == 3
+    generated_images_stand_beside_real_ones(whole / "torch")
 
 
-def test_generated_images_stand_beside_real_ones(tmp_path):
-    assert run("torch", *FLAGS, "--epochs=1", f"--output={tmp_path}") == 0
-    (picture,) = frames_of((tmp_path / "torch" / "real_and_generated.png").read_bytes())
+def generated_images_stand_beside_real_ones(folder: Path) -> None:
+    (picture,) = frames_of((folder / "real_and_generated.png").read_bytes())
     left, right = np.array_split(picture[40:], 2, axis=1)
-    with np.load(tmp_path / "torch" / "samples.npz") as samples:
+    with np.load(folder / "samples.npz") as samples:
         level = samples["images"][0, 0, 0, 0]
     assert (right[10:60, 20:60] == level).all(axis=-1).mean() > 0.5  # the stub's samples are even
     assert len(np.unique(left[10:60, 20:60])) > 100  # its real images are noise
