@@ -61,7 +61,7 @@ class DCGANTrainer:
     def generate(self, latents: np.ndarray) -> np.ndarray:
         self.generator.eval()
         with torch.inference_mode(), self._autocast():
-            batches = torch.from_numpy(latents).to(self.device, self.dtype).split(GENERATE_BATCH_SIZE)
+            batches = torch.tensor(latents, device=self.device, dtype=self.dtype).split(GENERATE_BATCH_SIZE)
             images = torch.cat([self.generator(batch).float().cpu() for batch in batches])
         self.generator.train()
         return self._from_network(images)
@@ -84,7 +84,7 @@ class DCGANTrainer:
     def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
         self.discriminator.eval()
         with torch.inference_mode(), self._autocast():
-            images_on_device = self._to_network(torch.from_numpy(images).to(self.device))
+            images_on_device = self._to_network(torch.tensor(images, device=self.device))
             activations = self.discriminator.activations(images_on_device)
         self.discriminator.train()
         return [activation.float().contiguous().cpu().numpy() for activation in activations]
@@ -92,8 +92,8 @@ class DCGANTrainer:
     def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
         self.discriminator.eval()
         with self._autocast():
-            images_on_device = self._to_network(torch.from_numpy(images).to(self.device))
-            channels_on_device = torch.from_numpy(channels).to(self.device)
+            images_on_device = self._to_network(torch.tensor(images, device=self.device))
+            channels_on_device = torch.tensor(channels, device=self.device)
             gradients = guided_gradients(self.discriminator, images_on_device, layer, channels_on_device)
         self.discriminator.train()
         return self._from_network(gradients)
@@ -105,8 +105,9 @@ class DCGANTrainer:
         )
 
     def _steps_of(self, real_images: np.ndarray, latents: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
-        images_on_device = torch.from_numpy(real_images).to(self.device, non_blocking=True)
-        latents_on_device = torch.from_numpy(latents).to(self.device, self.dtype, non_blocking=True)
+        # `torch.from_numpy` would share memory, and warn of arrays that nobody may write, as the bundled digits are.
+        images_on_device = torch.tensor(real_images, device=self.device)
+        latents_on_device = torch.tensor(latents, device=self.device, dtype=self.dtype)
         return zip(images_on_device, latents_on_device, strict=True)
 
     def _to_network(self, images: Tensor) -> Tensor:

@@ -10,11 +10,13 @@ from common.data.randomness import evaluation_latents
 from common.networks.build import weight_shapes
 from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, build, chunk_of, small_architecture, small_config
 
+SMALLEST = "dcgan28"  # it has the fewest layers, and JAX traces the step of each trainer anew
+
 pytestmark = pytest.mark.parametrize("framework", FRAMEWORKS)
 
 
 def test_training_changes_every_parameter_and_every_running_statistic(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     trainer = build(framework, config)
     before = trainer.export_weights()
     trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
@@ -23,8 +25,18 @@ def test_training_changes_every_parameter_and_every_running_statistic(framework,
     assert unchanged == []
 
 
+def test_arrays_that_nobody_may_write_are_taken_like_any_other(framework, digits):
+    config = small_config(SMALLEST)
+    trainer, (images, latents) = build(framework, config), chunk_of(config, digits, num_steps=1)
+    for array in (images, latents):
+        array.flags.writeable = False
+    trainer.train_chunk(images, latents)  # a warning is an error here
+    trainer.generate(latents[0, 0])
+    trainer.discriminator_activations(images[0])
+
+
 def test_a_chunk_returns_one_finite_value_of_each_metric_a_step(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     metrics = build(framework, config).train_chunk(*chunk_of(config, digits, num_steps=3))
     assert isinstance(metrics, StepMetrics)
     assert all(values.shape == (3,) and np.isfinite(values).all() for values in metrics)
@@ -33,7 +45,7 @@ def test_a_chunk_returns_one_finite_value_of_each_metric_a_step(framework, digit
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_two_chunks_are_the_same_as_one(precision, framework, digits):
-    config = small_config(precision=precision)
+    config = small_config(SMALLEST, precision=precision)
     images, latents = chunk_of(config, digits, num_steps=4)
     whole, halves = build(framework, config), build(framework, config)
     whole.train_chunk(images, latents)
@@ -45,14 +57,14 @@ def test_two_chunks_are_the_same_as_one(precision, framework, digits):
 
 
 def test_training_twice_from_the_same_weights_is_bit_identical(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     chunk = chunk_of(config, digits, num_steps=3)
     first, second = build(framework, config).train_chunk(*chunk), build(framework, config).train_chunk(*chunk)
     np.testing.assert_array_equal(first, second)
 
 
 def test_weights_come_back_bit_exact_optimizer_state_included(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     trained, fresh = build(framework, config), build(framework, config)
     trained.train_chunk(*chunk_of(config, digits, num_steps=2))
     weights = trained.export_weights()
@@ -64,7 +76,7 @@ def test_weights_come_back_bit_exact_optimizer_state_included(framework, digits)
 
 
 def test_a_trainer_continues_from_exported_weights_as_if_never_interrupted(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     images, latents = chunk_of(config, digits, num_steps=4)
     whole, first, second = (build(framework, config) for _ in range(3))
     whole.train_chunk(images, latents)
@@ -77,7 +89,7 @@ def test_a_trainer_continues_from_exported_weights_as_if_never_interrupted(frame
 
 
 def test_exported_weights_do_not_change_when_training_goes_on(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     trainer = build(framework, config)
     chunk = chunk_of(config, digits, num_steps=1)
     trainer.train_chunk(*chunk)
@@ -89,7 +101,7 @@ def test_exported_weights_do_not_change_when_training_goes_on(framework, digits)
 
 
 def test_the_generator_s_export_is_its_part_of_the_whole_and_a_copy(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     trainer = build(framework, config)
     chunk = chunk_of(config, digits, num_steps=1)
     trainer.train_chunk(*chunk)
@@ -111,7 +123,7 @@ def test_generated_images_are_float32_in_range_for_any_number_of_latents(framewo
 
 
 def test_generating_leaves_the_weights_alone_and_an_image_does_not_depend_on_its_batch_mates(framework):
-    config = small_config()
+    config = small_config(SMALLEST)
     trainer = build(framework, config)
     before = trainer.export_weights()
     latents = evaluation_latents(0, num=6, latent_dim=config.latent_dim)
@@ -123,9 +135,8 @@ def test_generating_leaves_the_weights_alone_and_an_image_does_not_depend_on_its
 
 
 @pytest.mark.parametrize("preset", DISTINCT_PRESETS)
-@pytest.mark.parametrize("batch_size", [2, 5])
-def test_every_preset_trains_and_generates_at_its_own_size(framework, preset, batch_size, digits):
-    config = small_config(preset, batch_size=batch_size)
+def test_every_preset_trains_an_odd_batch_and_generates_at_its_own_size(framework, preset, digits):
+    config = small_config(preset, batch_size=5)
     trainer = build(framework, config)
     metrics = trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
     assert np.isfinite(metrics).all()
@@ -143,7 +154,7 @@ def test_colour_images_keep_their_channels_last(framework):
 
 
 def test_float64_weights_stay_float64_through_training(framework, digits):
-    config = small_config(precision="float64")
+    config = small_config(SMALLEST, precision="float64")
     trainer = build(framework, config)
     trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
     kinds = {name: array.dtype for name, array in trainer.export_weights().items() if not name.endswith("step")}
@@ -154,7 +165,7 @@ def test_the_generator_meets_the_updated_discriminator_in_bfloat16_too(framework
     """Autocast may keep bfloat16 copies of weights: of those the discriminator had before its update."""
     losses = {}
     for precision in ("float32", "bfloat16"):
-        config = small_config(precision=precision, learning_rate_discriminator=0.05)
+        config = small_config(SMALLEST, precision=precision, learning_rate_discriminator=0.05)
         losses[precision] = build(framework, config).train_chunk(*chunk_of(config, digits, num_steps=1)).generator_loss
     before_the_update = np.log(2)
     assert abs(losses["float32"] - before_the_update) > 0.1
@@ -162,17 +173,17 @@ def test_the_generator_meets_the_updated_discriminator_in_bfloat16_too(framework
 
 
 def test_bfloat16_trains_float32_weights(framework, digits):
-    config = small_config(precision="bfloat16")
+    config = small_config(SMALLEST, precision="bfloat16")
     trainer = build(framework, config)
     metrics = trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
-    reference = build(framework, small_config()).train_chunk(*chunk_of(config, digits, num_steps=2))
+    reference = build(framework, small_config(SMALLEST)).train_chunk(*chunk_of(config, digits, num_steps=2))
     np.testing.assert_allclose(metrics.discriminator_loss, reference.discriminator_loss, rtol=0.05)
     assert not np.array_equal(metrics.discriminator_loss, reference.discriminator_loss)
     assert trainer.export_weights()["generator.layers.0.weight"].dtype == np.float32
 
 
 def test_steps_are_counted_for_each_network(framework, digits):
-    config = small_config(generator_updates=2)
+    config = small_config(SMALLEST, generator_updates=2)
     trainer = build(framework, config)
     trainer.train_chunk(*chunk_of(config, digits, num_steps=3))
     weights = trainer.export_weights()
@@ -180,7 +191,7 @@ def test_steps_are_counted_for_each_network(framework, digits):
 
 
 def test_wrong_weights_are_refused_naming_the_tensor(framework):
-    config = small_config()
+    config = small_config(SMALLEST)
     trainer = build(framework, config)
     weights = initial_weights(config, small_architecture(config))
     name = "generator.layers.3.weight"
@@ -216,7 +227,7 @@ def test_the_discriminators_activations_are_one_map_a_leaky_relu_and_the_same_in
 
 
 def test_looking_at_activations_leaves_training_as_it_was(framework, digits):
-    config = small_config()
+    config = small_config(SMALLEST)
     chunk = chunk_of(config, digits, num_steps=1)
     looked, plain = build(framework, config), build(framework, config)
     looked.discriminator_activations(fit_images(digits[:6], config.image_size))
