@@ -1,12 +1,11 @@
 """Training that is scored after every epoch: what quality costs in time, for one framework."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.records.folder import CONFIG_FILE, METRICS_FILE, TIMING_FILE
+from common.records.folder import CONFIG_FILE, METRICS_FILE, TIMING_FILE, read_json
 
 
 class Epoch(NamedTuple):
@@ -37,10 +36,10 @@ def train_epochwise(
     for epoch in range(1, num_epochs + 1):
         start = [*flags, f"--output={folder.parent}"] if epoch == 1 else [f"--resume={folder}"]
         run([sys.executable, "-m", f"{framework}_impl", *start, *device_flags, f"--epochs={epoch}", "--quick-scoring"])
-        timing = _read(folder / TIMING_FILE)
+        timing = read_json(folder / TIMING_FILE)
         speed = timing["steady_images_per_second"]["median"]
-        first_chunk_extra_seconds = first_chunk_extra(timing, batch_size=_read(folder / CONFIG_FILE)["batch_size"])
-        metrics = _read(folder / METRICS_FILE)["metrics"] if (folder / METRICS_FILE).exists() else {}
+        first_chunk_extra_seconds = first_chunk_extra(timing, batch_size=read_json(folder / CONFIG_FILE)["batch_size"])
+        metrics = read_json(folder / METRICS_FILE).get("metrics", {})
         yield Epoch(
             epoch=epoch,
             training_seconds=timing["training_seconds"] - first_chunk_extra_seconds,
@@ -56,7 +55,3 @@ def first_chunk_extra(timing: dict[str, Any], *, batch_size: int) -> float:
     first = timing["chunks"][0]
     usual = first["num_steps"] * batch_size / timing["steady_images_per_second"]["median"]
     return max(first["seconds"] - usual, 0.0)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -2,8 +2,8 @@
 
 Of a run's folder, and of the certificate, the benchmark and the comparison that stand beside it; config.json is a
 TrainConfig, and the CSV files are in `series`. It is one file, however long, because a field is looked up here and
-nowhere else. What is None was not measured. A field that nobody declared may be read, since a newer run may have more,
-but is never written.
+nowhere else. What is None was not measured. A field that nobody declared is passed over when read, since a newer run
+may have more, and never written.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,21 @@ class Record(BaseModel):
 # The JSON of a run's folder.
 
 
-class Environment(Record):
+class Machine(Record):
+    """What a process stood on, whatever it did: versions, processor, environment variables, command."""
+
+    python: Text
+    platform: Text | None = None
+    packages: dict[str, Text | None]
+    num_cpus: Whole
+    cpu_flags: list[Text]
+    memory_bytes: Whole | None
+    environment_variables: dict[str, Text] = {}
+    command: list[Text]
+    started_at: Text | None = None
+
+
+class Environment(Machine):
     """environment.json: what a run stood on."""
 
     framework: Text | None = None
@@ -42,16 +56,7 @@ class Environment(Record):
     num_parameters: dict[str, Whole]
     resumed_from: Text | None = None
     resumed_at_step: Whole = 0
-    python: Text
-    platform: Text | None = None
     source_hash: Text | None = None
-    packages: dict[str, Text | None]
-    num_cpus: Whole
-    cpu_flags: list[Text]
-    memory_bytes: Whole | None
-    environment_variables: dict[str, Text] = {}
-    command: list[Text]
-    started_at: Text | None = None
 
 
 class Status(Record):
@@ -136,6 +141,8 @@ class Protocol(Record):
     num_real: Whole
     network_sha256: Text
     comparable: Flag = True
+    quick: Flag = False
+    brought_to_28_px: Text = ""  # how images of another size were
     num_draws: Whole = 1
     reference: Text = ""
     floor: Text = ""
@@ -235,7 +242,12 @@ class Parity(Record):
     num_parameters: dict[str, Whole] = {}
     packages: dict[str, Text | None] | None = None
     devices: dict[str, Text] | None = None
+    num_threads: Whole | None = None
     source_hashes: dict[str, Text] = {}
+    ladder_hash: Text | None = None
+    identity_hash: Text | None = None  # the name that the certificate is kept under
+    networks: Text | None = None
+    environment: Machine | None = None  # of the process that climbed
 
 
 class Verdict(Record):
@@ -245,12 +257,18 @@ class Verdict(Record):
     reason: Text
 
 
+class WorstOfRung(Rung):
+    """The measurement of a rung with the least head-room."""
+
+    num_measurements: Whole
+
+
 class ParitySummary(Verdict):
     """What a comparison says of its certificate, with the worst measurement of every rung."""
 
     certificate: Text | None
     quick: Flag | None
-    rungs: list[Rung]
+    rungs: list[WorstOfRung]
 
 
 class FrameworkResult(Timings):
@@ -427,17 +445,38 @@ KINDS: tuple[type[Record], ...] = (Environment, Status, Timing, Metrics, Parity,
 RECORDS = {f"{kind.__name__.lower()}.json": kind for kind in KINDS}
 
 
-def check(name: str, content: Mapping[str, Any], *, complete: bool = False) -> None:
-    """Raise ValueError unless `content` may stand in the file `name`; `complete`: with no field but those declared."""
+def check(name: str, content: Mapping[str, Any], *, complete: bool = False) -> dict[str, Any]:
+    """The declared part of what stands in the file `name`; ValueError where it may not stand there.
+
+    `complete`: undeclared fields, at any depth, raise ValueError too.
+    """
     if name not in RECORDS:
-        return
+        return dict(content)
     try:
         record = RECORDS[name].model_validate(content)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
-    if complete and record.model_extra:
-        undeclared = ", ".join(record.model_extra)
-        raise ValueError(f"{undeclared} of {name} is declared nowhere in common/records/schema.py")
+    undeclared: list[str] = []
+    declared = _declared(content, record, "", undeclared)
+    if complete and undeclared:
+        raise ValueError(f"{', '.join(undeclared)} of {name} is declared nowhere in common/records/schema.py")
+    return declared
+
+
+def _declared(content: Any, record: Any, where: str, undeclared: list[str]) -> Any:
+    """`content` without what its model does not have, which is noted by the way to it: `metrics.kid.valeu`."""
+    match record:
+        case Record():
+            undeclared += [f"{where}{name}" for name in record.model_extra or ()]
+            parts = {name: getattr(record, name) for name in content if name in type(record).model_fields}
+        case dict():
+            parts = record
+        case list():
+            pairs = enumerate(zip(content, record, strict=True))
+            return [_declared(one, part, f"{where}{index}.", undeclared) for index, (one, part) in pairs]
+        case _:
+            return content
+    return {name: _declared(content[name], part, f"{where}{name}.", undeclared) for name, part in parts.items()}
 
 
 def check_config(config: Mapping[str, Any]) -> None:

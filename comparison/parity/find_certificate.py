@@ -1,14 +1,14 @@
 """Finds the certificate of a configuration among those kept beside the comparisons, or has a quick ladder make it."""
 
-import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError
 from common.options import RunOptions
-from common.records.folder import PARITY_FILE
+from common.records.folder import PARITY_FILE, read_json
 from common.records.recorded_run import FRAMEWORK_NAMES, read_run
 from comparison.parity.certificate import Certificate, identity_hash, identity_of_runs
 from comparison.processes import Children, child_flags
@@ -75,6 +75,6 @@ def parity_command(flags: Sequence[str], path: Path) -> list[str]:
 def _holds(path: Path) -> bool:
     """Whether there is a certificate that can be read and holds; any other is made again."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["holds"] is True
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return read_json(path, kind=PARITY_FILE).get("holds") is True
+    except (OSError, UserError):
         return False

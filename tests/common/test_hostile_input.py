@@ -275,13 +275,15 @@ def test_chunks_without_a_speed_or_a_size_are_refused(change: dict[str, Any], tm
     assert "timing.json is damaged (it has chunks" in refusal(lambda: read_run(tmp_path / "torch", "torch"))
 
 
-def test_a_field_that_no_schema_declares_is_read_but_not_written(tmp_path: Path):
+def test_fields_that_no_schema_declares_are_passed_over_and_never_written(tmp_path: Path):
     write_run(tmp_path / "torch", "torch", epochs=1)
-    path = tmp_path / "torch" / "timing.json"
-    timing = json.loads(path.read_text()) | {"improt_seconds": 1.0}
-    write_json(path, timing)
-    assert read_json(path) == timing
-    assert "improt_seconds of timing.json is declared nowhere" in refusal(lambda: write_record(path, timing))
+    path = tmp_path / "torch" / "metrics.json"
+    known, newer = json.loads(path.read_text()), json.loads(path.read_text())
+    newer["metrics"]["kid"]["valeu"] = newer["nearest_neighbours"][0]["closest"] = 1.0
+    write_json(path, newer)
+    assert read_json(path) == known
+    refused = refusal(lambda: write_record(path, newer))
+    assert "metrics.kid.valeu, nearest_neighbours.0.closest of metrics.json is declared nowhere" in refused
 
 
 @pytest.mark.parametrize("name", ["default", "wide"])

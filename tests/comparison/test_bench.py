@@ -22,7 +22,7 @@ from comparison.report.bench_words import headlines, notices, write_report
 from comparison.report.write import write_report as write_comparison_report
 from comparison.train_by_epoch import first_chunk_extra, train_epochwise
 from tests import counting
-from tests.synthetic_runs import real_digits, write_comparison
+from tests.synthetic_runs import real_digits, write_comparison, write_run
 from tests.trainers import DISTINCT_PRESETS, build, chunk_of, small_architecture, small_config
 from torch_impl.layers import select
 from torch_impl.model import Discriminator, Generator
@@ -394,23 +394,18 @@ def test_training_epoch_by_epoch_runs_every_epoch_in_the_same_place(tmp_path):
 
     def run(command: list[str]) -> None:
         commands.append(command)
-        chunks = [{"num_steps": 16, "seconds": 5.0}]
-        timing = {"chunks": chunks, "steady_images_per_second": {"median": 1024.0}, "training_seconds": 10.0}
-        (tmp_path / "torch").mkdir(exist_ok=True)
-        (tmp_path / "torch/timing.json").write_text(json.dumps(timing))
-        (tmp_path / "torch/config.json").write_text('{"batch_size": 64}')
         if len(commands) == 1:
-            metrics = {"metrics": {"frechet_distance": {"value": 2.0, "floor": 0.1}}}
-            (tmp_path / "torch/metrics.json").write_text(json.dumps(metrics))
+            write_run(folder, "torch", epochs=1)
         else:
-            (tmp_path / "torch/metrics.json").unlink()
+            (folder / "metrics.json").unlink()
 
     place = ["--threads=1", "--device=cpu"]
     folder = tmp_path / "torch"
     first, second = train_epochwise("torch", ["--preset=smoke"], folder, device_flags=place, num_epochs=2, run=run)
     assert all(set(place) < set(command) for command in commands)
-    assert (first.quality, first.floor, second.quality) == ({"frechet_distance": 2.0}, {"frechet_distance": 0.1}, {})
-    assert first.training_seconds == pytest.approx(10 - first.first_chunk_extra_seconds)
+    assert (first.quality["kid"], first.floor["kid"], second.quality) == (0.0184, 0.00021, {})
+    trained = json.loads((folder / "timing.json").read_text())["training_seconds"]
+    assert first.training_seconds == pytest.approx(trained - first.first_chunk_extra_seconds)
 
 
 def test_the_first_chunks_extra_is_what_it_took_beyond_a_later_one():
