@@ -4,14 +4,12 @@ import dataclasses
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
 from common.config import TrainConfig
-from common.errors import Stopped, UserError
+from common.errors import Stopped
 from common.options import DeviceOptions
 from common.training.stop_request import SignalWatch
 
@@ -96,15 +94,6 @@ def child_environment(num_threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,  # torch
         "PJRT_NPROC": threads,  # JAX on a CPU
     }
-
-
-def check_writable(folder: Path) -> None:
-    """Raise UserError unless `folder`, which is made if need be, takes a file."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
 
 
 def last_words(code: int, errors: str) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from common.errors import RunFailedError, UserError
 from common.options import RunOptions
-from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, is_blank, read_status
+from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, check_writable, is_blank, read_status
 from common.records.origin import check_same_config, find_origin
 from common.safe_read import unreadable_is_named
-from comparison.processes import USER_ERROR, Children, check_writable, child_flags, last_words
+from comparison.processes import USER_ERROR, Children, child_flags, last_words
 
 FRAMEWORKS = tuple(FRAMEWORK_NAMES)
 
@@ -22,9 +22,9 @@ def run_both(options: RunOptions, folder: Path) -> int:
     Both are checked before either trains, so that a missing framework or device is known at once.
     """
     unfinished = unfinished_halves(options, folder)
+    check_writable(folder)
     with Children() as children:
         check_both(options, children)
-        check_writable(folder)
         for framework in unfinished:
             process = children.start(child_command(framework, options, folder), options.num_threads)
             code = process.wait()

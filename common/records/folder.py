@@ -1,10 +1,12 @@
 """The run folder: what a run leaves on disk. Every file is written under a temporary name and renamed."""
 
+import contextlib
 import csv
 import fcntl
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,28 +53,29 @@ FILES = {  # pattern in a comparison's folder: what it holds
 }
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in the file, or an empty one if there is none; what `schema` does not allow there raises UserError."""
+def read_json(path: Path, *, kind: str | None = None) -> dict[str, Any]:
+    """The object in the file, or an empty one if there is none; what `schema` does not allow there raises UserError.
+
+    `kind` is the record's name where a file has another: a certificate is kept under its identity.
+    """
     from common.records import schema  # --help need not wait for thirty models
 
     if not path.exists():
         return {}
     try:
         content = parse_json(read_bounded(path, limit=MAX_JSON_BYTES))
-        if content:
-            schema.check(path.name, content)
-        return content
+        return schema.check(kind or path.name, content) if content else content
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"{one_line(path)} is damaged ({one_line(error)}): mend it, or remove it") from None
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; NaN, infinity and what `schema` does not declare for a file of this name raise ValueError."""
+def write_json(path: Path, content: Mapping[str, Any], *, kind: str | None = None) -> None:
+    """Write JSON; NaN, infinity and what `schema` does not declare for this `kind` of file raise ValueError."""
     from common.records import schema
 
-    schema.check(path.name, content, complete=True)
+    schema.check(kind or path.name, content, complete=True)
     write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -111,11 +114,8 @@ class RunFolder:
     def create(cls, path: Path) -> "RunFolder":
         """Make the folder; one that is not empty, or cannot be written, raises UserError."""
         try:
+            check_new(path)
             path.mkdir(parents=True, exist_ok=True)
-            if not is_blank(path):
-                raise UserError(
-                    f"{path} already holds a run: choose another --output, remove it first, or go on with --resume"
-                )
             folder = cls(path)
             folder.enter()
         except OSError as error:
@@ -179,6 +179,27 @@ class RunFolder:
     def write_status(self, status: str, *, message: str, step: int, epoch: int) -> None:
         """`running`, `finished`, `interrupted` or `failed`: only `finished` runs are compared without a warning."""
         self.write_json(STATUS_FILE, {"status": status, "message": message, "step": step, "epoch": epoch})
+
+
+def check_new(path: Path) -> None:
+    """Raise UserError unless a run can begin in this folder, which is known before a framework is imported."""
+    if path.is_dir() and not is_blank(path):
+        raise UserError(f"{path} already holds a run: choose another --output, remove it first, or go on with --resume")
+    check_writable(path)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError unless `folder` can be made and takes a file; what is made to find out is removed again."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output") from None
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def is_blank(path: Path) -> bool:

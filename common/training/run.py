@@ -27,6 +27,7 @@ from common.records.folder import (
     SAMPLES_FILE,
     TIMING_FILE,
     RunFolder,
+    check_new,
     write_atomically,
 )
 from common.records.series import LOSSES_HEADER
@@ -52,6 +53,8 @@ def run_training(framework: str, load_framework: Callable[[], Framework], option
             machine = prepare_machine(framework, load_framework, options, times)
             console.print(machine.device_name, highlight=False, markup=False, soft_wrap=True)
             return 0
+        if origin is None:
+            check_new(options.folder / framework)
         plan = make_plan(framework, options, origin, times, locks)
         for sentence in plan.damaged_checkpoints:
             console.print(f"{sentence}; going on from the one before it", highlight=False, soft_wrap=True)

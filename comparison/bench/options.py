@@ -11,9 +11,8 @@ from common.errors import UserError
 from common.networks.build import build_architecture
 from common.networks.layers import Architecture
 from common.options import DeviceOptions, check_result_file
-from common.records.folder import FRAMEWORK_NAMES
+from common.records.folder import FRAMEWORK_NAMES, check_writable
 from common.training.log import CHUNK_STEPS
-from comparison.processes import check_writable
 
 BFLOAT16 = "-bfloat16"
 # Name -> title, framework, variant, whether torch.compile makes the networks.
