@@ -6,12 +6,12 @@ import numpy as np
 
 from common.commands.trained_model import Model
 from common.config import TrainConfig
+from common.data.datasets import to_uint8
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.evaluation.feature_network import load_feature_network
 from common.evaluation.samples import digit_images
 from common.networks.layers import Architecture
-from common.pictures.compose import to_uint8
 from common.safe_read import one_line
 
 NUM_DIGITS = 10

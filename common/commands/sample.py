@@ -13,10 +13,11 @@ from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.config import TrainConfig
+from common.data.datasets import to_uint8
 from common.data.latents import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
-from common.pictures.compose import GRID_PIXELS, enlarged, image_grid, png, to_uint8
+from common.pictures.compose import GRID_PIXELS, enlarged, image_grid, png
 
 DEFAULT_NUM = 100
 MAX_NUM = 10_000

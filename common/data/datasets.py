@@ -105,6 +105,11 @@ def prepare_dataset(dataset: Dataset, *, image_size: int, train_size: int) -> Da
     )
 
 
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """[-1, 1] to 0..255, rounded to the nearest level: the inverse of the networks' input scaling."""
+    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
 def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
     """A gzipped IDX file of unsigned bytes (format: yann.lecun.com/exdb/mnist), checked against `sha256`."""
     if not path.exists():

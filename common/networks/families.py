@@ -33,7 +33,7 @@ paper64 = partial(radford, first_size=4, num_stages=4)  # 4, 8, 16, 32 px with 8
 
 
 def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_norm: bool = True) -> Networks:
-    """Seed document 001: Linear stem and head, biases everywhere, BatchNorm on D's first layer but not on its third."""
+    """Earlier system seed001 (docs/systems.md): Linear stem and head, biases, no BatchNorm on D's third layer."""
 
     def norm(num_features: int) -> tuple[LayerSpec, ...]:
         return (BatchNorm(num_features),) if batch_norm else ()
@@ -66,7 +66,7 @@ def three_layers32(*, width: int, latent_dim: int, image_channels: int, batch_no
 
 
 def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
-    """Seed document 003: 32 px maps cropped to 28 by the padding of the last layer; D goes 28, 14, 7, 3, 1."""
+    """Earlier system seed003 (docs/systems.md): 32 px maps cropped to 28 by the last layer's padding; D is strided."""
     return Networks(
         generator=(
             *_up(4, latent_dim, 8 * width, 4 * width, 2 * width, width),  # 4x4 to 32x32
@@ -83,7 +83,7 @@ def cropped28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
 
 
 def native28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
-    """Seed document 004, DCGAN: 7, 14, 28 px and one more layer there; biases, and a Linear head on 3x3."""
+    """Earlier system seed004, its DCGAN (docs/systems.md): a last layer at 28 px, biases, a Linear head on 3x3."""
     return Networks(
         generator=(
             *_up(7, latent_dim, 4 * width, 2 * width, width, bias=True),  # 7x7, 14x14, 28x28
@@ -100,7 +100,7 @@ def native28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
 
 
 def mlp28(*, width: int, latent_dim: int, image_channels: int) -> Networks:
-    """Seed document 004, simple GAN: fully connected, width, 2w, 4w wide; D is the mirror image."""
+    """Earlier system seed004, its MLP (docs/systems.md): layers width, 2w, 4w wide; D is the mirror image."""
     sizes = (latent_dim, width, 2 * width, 4 * width)
     hidden = [(Linear(*pair), ReLU()) for pair in pairwise(sizes)]
     mirrored = [(Linear(*pair), LeakyReLU()) for pair in pairwise(sizes[:0:-1])]

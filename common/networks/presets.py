@@ -17,9 +17,9 @@ class Preset(NamedTuple):
     recipe: TrainConfig
 
 
-# Seed document 004 draws fresh latents for every generator update, and shows its DCGAN's 16th epoch. From PyTorch's own
-# initial weights, which its code has, seed 0 stalls for as long as it was followed (docs/systems.md): the paper's are
-# taken.
+# Earlier system seed004 draws fresh latents for every generator update, and shows its DCGAN's 16th epoch. It starts
+# from PyTorch's own initial weights, where seed 0 stalls for as long as it was followed (docs/systems.md): here it
+# starts from the paper's.
 _seed004 = partial(TrainConfig, image_size=28, epochs=16, generator_latents="fresh")
 
 PRESETS: dict[str, Preset] = {

@@ -120,11 +120,6 @@ def _value(level: int) -> int:
     return round(level * 255 / (NUM_LEVELS - 1))
 
 
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """[-1, 1] to 0..255, rounded to the nearest level: the inverse of the networks' input scaling."""
-    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
 def image_grid(images: np.ndarray, *, num_columns: int, gap: int = 2, level: int = 0) -> np.ndarray:
     """Lay (N, S, S[, 3]) out row by row on one grey level, black by default: one picture (H, W[, 3])."""
     num_images, size = images.shape[:2]

@@ -11,9 +11,10 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.contract import StepMetrics, Trainer, is_averaged
+from common.data.datasets import to_uint8
 from common.data.randomness import epoch_permutation, fixed_latents, training_latents
 from common.errors import RunFailedError
-from common.pictures.compose import image_grid, to_uint8
+from common.pictures.compose import image_grid
 from common.records.checkpoint import checkpoint_header, list_checkpoints, save_checkpoint
 from common.records.folder import (
     CHECKPOINTS,

@@ -7,14 +7,13 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.contract import InspectableTrainer, Trainer
-from common.data.datasets import Dataset
+from common.data.datasets import Dataset, to_uint8
 from common.data.randomness import evaluation_latents
 from common.evaluation import Evaluation, evaluate_samples
 from common.evaluation.discriminator_features import NUM_LABELS, linear_accuracies
 from common.evaluation.evaluate import measured
 from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
-from common.pictures.compose import to_uint8
 from common.training.averaging import GeneratorAverage
 
 

@@ -4,7 +4,6 @@ Both frameworks run in this one process: nothing here is timed, each is given it
 one switch they could inherit from a neighbour, JAX's x64, is set before every use.
 """
 
-import json
 from typing import Any
 
 from rich.console import Console
@@ -13,13 +12,13 @@ from rich.text import Text
 
 from common.errors import UserError
 from common.options import check_result_file
-from common.records.folder import PARITY_FILE, write_atomically
-from common.records.schema import check
+from common.records.folder import PARITY_FILE, write_json
 from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect_all
 from comparison.parity.ladder import RUNGS, climb
+from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Measurement
-from comparison.parity.setup import ParityOptions, make_pair
+from comparison.parity.setup import make_pair
 from comparison.text import tolerance
 
 MATRIX_WIDTH = 100
@@ -33,7 +32,7 @@ def main(options: ParityOptions) -> int:
     examine = _plant_bugs if options.planted_bugs else _climb
     holds, record = examine(options, Console())
     if options.json is not None:
-        write_atomically(options.json, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+        write_json(options.json, record, kind=None if options.planted_bugs else PARITY_FILE)
     return 0 if holds else 1
 
 
@@ -45,7 +44,6 @@ def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, An
         style = "" if measurement.holds else "red"
         console.print(Text(line(measurement), style=style), soft_wrap=True)
     found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads)
-    check(PARITY_FILE, found)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"
     console.print(f"{options.config.preset}, {options.config.variant}: {verdict}", highlight=False)

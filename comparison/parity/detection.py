@@ -9,9 +9,10 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from comparison.parity.ladder import climb
+from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.planted_bugs import PLANTED_BUGS, PlantedBug
-from comparison.parity.setup import ParityOptions, make_pair
+from comparison.parity.setup import make_pair
 
 
 class Detection(NamedTuple):

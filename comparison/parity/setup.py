@@ -1,32 +1,16 @@
-"""What a ladder climbs with: the options, and both frameworks on the same data."""
+"""What a ladder climbs with: both frameworks, on the same data."""
 
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
 
 from common.data.datasets import load_dataset, prepare_dataset
 from common.errors import UserError
 from common.networks.build import build_architecture
 from common.networks.presets import PRESETS
-from common.options import DeviceOptions
+from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Pair
 
 NUM_STEPS, NUM_QUICK_STEPS = 300, 100
 BUG_WIDTH_DIVISOR = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParityOptions(DeviceOptions):
-    """Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."""
-
-    quick: bool = False
-    """Follow the trajectories for 100 steps instead of 300."""
-    planted_bugs: bool = False
-    """Plant known bugs one at a time, as many at once as --threads says, at an eighth of the width if none is given."""
-    width: int = 0
-    """Channels of the narrowest layer; 0 is the preset's own width."""
-    json: Path | None = None
-    """Where to write the certificate, parity.json (or, with --planted-bugs, what was caught)."""
 
 
 def make_pair(options: ParityOptions, *, num_threads: int) -> Pair:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from common.contract import StepMetrics, Weights
+from common.data.datasets import to_uint8
 from common.data.randomness import fixed_latents
 from common.networks.build import batch_norms
-from common.pictures.compose import to_uint8
 from comparison.parity.divergence import errors, max_relative, relative_l2
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
 from comparison.parity.probes.probe import Probe

@@ -1,0 +1,20 @@
+"""The flags of `compare.py parity`, outside what a certificate's hash covers: their words decide no number."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.options import DeviceOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityOptions(DeviceOptions):
+    """Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."""
+
+    quick: bool = False
+    """Follow the trajectories for 100 steps instead of 300."""
+    planted_bugs: bool = False
+    """Plant known bugs one at a time, as many at once as --threads says, at an eighth of the width if none is given."""
+    width: int = 0
+    """Channels of the narrowest layer; 0 is the preset's own width."""
+    json: Path | None = None
+    """Where to write the certificate, parity.json (or, with --planted-bugs, what was caught)."""
