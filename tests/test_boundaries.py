@@ -31,26 +31,6 @@ def test_neutral_code_leaves_both_frameworks_alone():
     assert modules_after(f"import {', '.join(modules)}").isdisjoint({"torch", "jax", "flax", "optax", "tensorflow"})
 
 
-@pytest.mark.parametrize(("twin", "other"), [("torch", "jax"), ("jax", "torch")])
-def test_a_twin_trains_where_the_other_framework_is_not_importable(twin, other, tmp_path):
-    code = (
-        BLOCK.format(blocked=FRAMEWORK_MODULES[other])
-        + "import runpy\n"
-        + f"runpy.run_module('{twin}_impl', run_name='__main__')"
-    )
-    flags = [
-        "--preset=smoke",
-        "--train-size=128",
-        "--quick-scoring",
-        "--draws=1",
-        f"--output={tmp_path}",
-        "--threads=1",
-    ]
-    result = run_python(code, *flags)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / twin / "metrics.json").exists()
-
-
 @pytest.mark.parametrize("twin", ["torch", "jax"])
 def test_a_missing_framework_is_one_line_and_exit_code_2(twin, tmp_path):
     code = (

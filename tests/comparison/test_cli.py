@@ -18,6 +18,7 @@ from common.contract import Framework
 from common.errors import UserError
 from comparison.commands.dispatch import COMMANDS, run_command
 from comparison.run_both import check_devices
+from tests.test_boundaries import BLOCK, FRAMEWORK_MODULES
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--preset=smoke", "--quick-scoring", "--draws=1", "--train-size=1024", "--batch-size=16", "--threads=1"]
@@ -34,11 +35,36 @@ def run(*arguments: str, environment: dict[str, str] | None = None) -> subproces
     )
 
 
+# Python runs a file of this name at its start.
+SITECUSTOMIZE = f"""
+import sys
+from pathlib import Path
+for twin, modules in { ({"torch": FRAMEWORK_MODULES["jax"], "jax": FRAMEWORK_MODULES["torch"]})!r}.items():
+    if f"{{twin}}_impl" in sys.orig_argv:
+        Path(__file__).with_name(twin).touch()
+        blocked = modules
+        break
+else:
+    blocked = ()
+""" + BLOCK.replace("{blocked!r}", "blocked").replace("{{", "{").replace("}}", "}")
+
+
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """One small comparison on real MNIST, shared by the tests that look at what it left."""
-    folder = tmp_path_factory.mktemp("comparison") / "run"
-    return run("compare.py", *TINY, "--no-certify", f"--output={folder}"), folder
+    """One small comparison on real MNIST, each half without the other framework, shared by tests of what it left."""
+    folder = tmp_path_factory.mktemp("comparison")
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    environment = {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    result = run("compare.py", *TINY, "--no-certify", f"--output={folder / 'run'}", environment=environment)
+    return result, folder / "run"
+
+
+def test_each_half_trains_where_the_other_framework_cannot_be_imported(comparison):
+    result, folder = comparison
+    assert result.returncode == 0, result.stderr
+    for framework in ("torch", "jax"):
+        assert folder.with_name(framework).exists(), "the other framework was not kept away"
+        assert (folder / framework / "metrics.json").exists()
 
 
 def test_compare_trains_both_and_writes_the_report(comparison):

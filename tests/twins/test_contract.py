@@ -134,16 +134,6 @@ def test_generating_leaves_the_weights_alone_and_an_image_does_not_depend_on_its
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("preset", DISTINCT_PRESETS)
-def test_every_preset_trains_an_odd_batch_and_generates_at_its_own_size(framework, preset, digits):
-    config = small_config(preset, batch_size=5)
-    trainer = build(framework, config)
-    metrics = trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
-    assert np.isfinite(metrics).all()
-    size = config.image_size
-    assert trainer.generate(np.zeros((3, config.latent_dim), np.float32)).shape == (3, size, size)
-
-
 def test_colour_images_keep_their_channels_last(framework):
     config = small_config()
     trainer = build(framework, config, image_channels=3)

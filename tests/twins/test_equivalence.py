@@ -36,12 +36,16 @@ def relative_l2(measured: np.ndarray, reference: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("preset", DISTINCT_PRESETS)
-def test_float32_losses_of_the_first_step_agree_to_1e_5(preset, digits):
-    config = small_config(preset)
-    chunk = chunk_of(config, digits, num_steps=1)
-    torch_metrics, jax_metrics = (build(framework, config).train_chunk(*chunk) for framework in FRAMEWORKS)
+def test_float32_losses_of_an_odd_first_batch_agree_to_1e_5_and_images_have_the_presets_size(preset, digits):
+    config = small_config(preset, batch_size=5)
+    chunk, size = chunk_of(config, digits, num_steps=1), config.image_size
+    trainers = [build(framework, config) for framework in FRAMEWORKS]
+    torch_metrics, jax_metrics = (trainer.train_chunk(*chunk) for trainer in trainers)
+    assert np.isfinite(torch_metrics).all()
     for name, torch_values, jax_values in zip(torch_metrics._fields, torch_metrics, jax_metrics, strict=True):
         np.testing.assert_allclose(jax_values, torch_values, rtol=1e-5, err_msg=name)
+    for trainer in trainers:
+        assert trainer.generate(np.zeros((3, config.latent_dim), np.float32)).shape == (3, size, size)
 
 
 def test_the_default_preset_at_full_width_stays_within_2_percent_for_ten_float32_steps(digits):
