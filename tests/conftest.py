@@ -8,7 +8,9 @@ import pytest
 
 CACHE = Path(__file__).parents[1] / ".pytest_cache"
 # Tests wait for XLA to compile small networks, not for these to run: five times faster without its optimisations.
-FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+FAST_COMPILATION = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 FAST_COMPILATION_JAXLIB = "0.10."  # another version may not know the flags, and an unknown one ends the process
 
 # Processes that tests start inherit all of it.

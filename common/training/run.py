@@ -194,13 +194,10 @@ class Run:
             with self.times.measure("scoring_seconds"):
                 evaluation = score(
                     *trained,
-                    self.config,
+                    self.options,
                     dataset,
                     samples,
                     create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.plan.architecture)),
-                    num_draws=self.options.draws,
-                    quick=self.options.quick_scoring,
-                    threads=self.options.num_threads,
                 )
         except UserError as error:  # of samples that show nothing
             self.console.print(f"{self.name}: not scored: {error}", highlight=False, soft_wrap=True)

@@ -14,6 +14,7 @@ from common.evaluation.discriminator_features import NUM_LABELS, linear_accuraci
 from common.evaluation.evaluate import measured
 from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
+from common.options import RunOptions
 from common.training.averaging import GeneratorAverage
 
 
@@ -33,27 +34,25 @@ def sample(trainer: Trainer, config: TrainConfig, *, draw: int = 0) -> Samples:
 def score(
     trainer: InspectableTrainer,
     average: GeneratorAverage,
-    config: TrainConfig,
+    options: RunOptions,
     dataset: Dataset,
     first: Samples,
     *,
     create_untrained: Callable[[], InspectableTrainer],
-    num_draws: int,
-    quick: bool,
-    threads: int,
 ) -> Evaluation:
-    """Every metric, `quick` ones alone if so asked; samples come from the generator's average."""
+    """Every metric, quick ones alone if the options ask for these; samples come from the generator's average."""
+    config, quick, threads = options.config, options.quick_scoring, options.num_threads
 
     def draws() -> Iterator[np.ndarray]:
         yield first.images
-        for draw in range(1, num_draws):
+        for draw in range(1, options.draws):
             yield sample(trainer, config, draw=draw).images
 
     with average.applied(trainer):
         evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
         speeds = [
             path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
-            for draw in range(0 if quick else num_draws)
+            for draw in range(0 if quick else options.draws)
         ]
     averaged = f"exponential average, decay {config.generator_average} a step" if config.generator_average else "last"
     evaluation.protocol.update(batch_norm="eval", weights=averaged, checkpoint="last")

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-FLAGS = ["--preset=smoke", "--train-size=512", "--batch-size=16", "--epochs=3", "--threads=1"]  # 3 x 32 steps
+QUICKLY = ["--threads=1", "--quick-scoring", "--draws=1"]
+FLAGS = ["--preset=smoke", "--train-size=512", "--batch-size=16", "--epochs=3", *QUICKLY]  # 3 x 32 steps
 FILES = ("step_*.safetensors", "losses.csv", "epoch_*.png", "progress.npz", "epochs.csv", "status.json")
 NUM_MOMENTS = 20
 
@@ -115,7 +116,7 @@ def test_a_signal_saves_first_says_how_to_resume_and_resuming_leaves_the_same_by
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 128 + number, errors
     assert f"--resume {tmp_path / framework}" in output.replace("\n", "")
-    resumed = run(framework, "none", f"--resume={tmp_path / framework}", "--threads=1", environment=environment)
+    resumed = run(framework, "none", f"--resume={tmp_path / framework}", *QUICKLY, environment=environment)
     assert resumed.returncode == 0, resumed.stderr
     assert contents(tmp_path / framework) == undisturbed[framework]
 
@@ -135,7 +136,7 @@ def test_a_signal_during_scoring_says_how_to_go_on_and_scoring_is_made_up_for(fr
     assert f"--resume {run_folder}" in output
     assert json.loads((run_folder / "status.json").read_text())["status"] == "interrupted"
     assert not (run_folder / "metrics.json").exists()
-    command = [sys.executable, "-m", f"{framework}_impl", f"--resume={run_folder}", "--threads=1"]
+    command = [sys.executable, "-m", f"{framework}_impl", f"--resume={run_folder}", *QUICKLY]
     subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=500, check=True)
     assert (run_folder / "metrics.json").exists()
 
@@ -151,7 +152,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing_but_time(pattern, name, envir
     assert len(full.stderr.strip().splitlines()) == 1, full.stderr
     assert f"{name} could not be written" in full.stderr
     assert "--resume" in full.stderr
-    resumed = run("torch", "none", f"--resume={tmp_path / 'torch'}", "--threads=1", environment=environment)
+    resumed = run("torch", "none", f"--resume={tmp_path / 'torch'}", *QUICKLY, environment=environment)
     assert resumed.returncode == 0, resumed.stderr
     assert contents(tmp_path / "torch") == undisturbed["torch"]
 
@@ -162,7 +163,7 @@ def test_compare_goes_on_with_whichever_half_is_unfinished(environment, tmp_path
     assert run("torch", "none", *flags, f"--output={folder}", environment=environment).returncode == 0
     assert run("jax", "chunk::3", *flags, f"--output={folder}", environment=environment).returncode == -signal.SIGKILL
     before = (folder / "torch" / "timing.json").stat().st_mtime_ns
-    command = [sys.executable, "compare.py", "--resume", str(folder), "--no-certify", "--threads=1"]
+    command = [sys.executable, "compare.py", "--resume", str(folder), "--no-certify", *QUICKLY]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
     assert result.returncode == 0, result.stderr
     assert (folder / "torch" / "timing.json").stat().st_mtime_ns == before
@@ -178,7 +179,7 @@ def test_one_framework_goes_on_with_what_the_other_began(environment, undisturbe
     """The record is one: up to the handover it is the other's, and from there it parts as rounding has it."""
     assert run("torch", "chunk::5", *FLAGS, f"--output={tmp_path / 'a'}", environment=environment).returncode < 0
     origin, target = tmp_path / "a" / "torch", tmp_path / "b"
-    result = run("jax", "none", f"--resume={origin}", f"--output={target}", "--threads=1", environment=environment)
+    result = run("jax", "none", f"--resume={origin}", f"--output={target}", *QUICKLY, environment=environment)
     assert result.returncode == 0, result.stderr
     found = (target / "jax" / "losses.csv").read_text().splitlines()
     expected = undisturbed["torch"]["losses.csv"].decode().splitlines()

@@ -7,6 +7,7 @@ import pytest
 import common.training.scoring
 from common.data.datasets import load_dataset, prepare_dataset
 from common.evaluation import Evaluation
+from common.options import RunOptions
 from common.training.averaging import GeneratorAverage
 from common.training.scoring import sample, score
 from tests.trainers import FRAMEWORKS, build, small_config
@@ -29,13 +30,10 @@ def score_of(framework: str) -> Evaluation:
     return score(
         trainer,
         GeneratorAverage(0.9, trainer.export_weights()),
-        config,
+        RunOptions(config=config, draws=2, threads=2),
         dataset,
         sample(trainer, config),
         create_untrained=lambda: build(framework, config),
-        num_draws=2,
-        quick=False,
-        threads=2,
     )
 
 

@@ -25,7 +25,12 @@ RECIPES = {
     "two generator updates": {"generator_updates": 2},
     "three fresh updates": {"generator_updates": 3, "generator_latents": "fresh"},
     "smoothed targets": {"real_target": 0.9, "fake_target": 0.1, "generator_target": 0.95},
-    "other optimizer": {"learning_rate_discriminator": 1e-4, "beta1": 0.9, "beta2": 0.99},
+    "other optimizer": {
+        "learning_rate_discriminator": 1e-4,
+        "learning_rate_generator": 3e-4,
+        "beta1": 0.9,
+        "beta2": 0.99,
+    },
 }
 
 
