@@ -2,7 +2,7 @@
 
     python -m common.evaluation.recompute
 
-Takes some minutes. The tests fail while the shipped numbers are not those of the code.
+Takes some minutes. `make test-long` checks parts of what is shipped: floors, statistics, the order of the calibration.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Which networks each preset has, and what tensors they hold."""
+"""From a configuration to its networks, and the tensors that they hold."""
 
 import math
 from collections.abc import Iterator, Mapping

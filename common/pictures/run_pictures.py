@@ -1,4 +1,4 @@
-"""The pictures of a finished run, drawn from its records alone: a resumed run draws the same ones."""
+"""The pictures of a finished run, drawn from its records and its training images: a resumed run draws the same ones."""
 
 from collections.abc import Sequence
 

@@ -2,8 +2,8 @@
 
 Of a run's folder, and of the certificate, the benchmark and the comparison that stand beside it; config.json is a
 TrainConfig, and the CSV files are in `series`. It is one file, however long, because a field is looked up here and
-nowhere else. What is None was not measured. A field that nobody declared is passed over when read, since a newer run
-may have more, and never written.
+nowhere else. None means that there is no such value. A field that nobody declared is passed over when read, since a
+newer run may have more, and never written.
 """
 
 from collections.abc import Mapping

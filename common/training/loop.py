@@ -1,7 +1,8 @@
 """The one training loop, for either framework, and its clock.
 
-Timed as training: `train_chunk`, until the device is done. Not: making the batches, averaging the generator, the bar,
-sample grids, checkpoints and other files.
+Timed as training: `train_chunk` until the device is done, so copying a chunk there, its steps, and reading its losses
+back. Not timed: making the batches, averaging the generator, the progress bar, sample grids, checkpoints, other files.
+The published speed leaves out the first chunk and short ones: `steady_chunks` in `common/records/series.py`.
 """
 
 import time

@@ -1,8 +1,9 @@
 """One count of a training step's arithmetic, for both frameworks: multiplications and additions of the layers.
 
-XLA's own count leaves out what falls on padding (7 to 14 % of these networks), PyTorch's does not: ratios to a roof
-would differ by that alone. BatchNorm, activations and Adam are bandwidth, not arithmetic, and are not counted. The
-count is of direct convolutions, whatever form computes them: Winograd's, in `jax_impl`, takes 9 of 16 multiplications.
+XLA's own count leaves out what falls on padding (7 to 14 % of these networks), PyTorch's does not: shares of the roof,
+the best matrix multiplication, would differ by that alone. BatchNorm, activations and Adam are bandwidth, not
+arithmetic, and are not counted. The count is of direct convolutions, whatever form computes them: Winograd's, in
+`jax_impl`, takes 9 of 16 multiplications.
 """
 
 from collections.abc import Iterable

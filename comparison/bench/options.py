@@ -1,4 +1,4 @@
-"""What `bench` measures, and what can be known to be wrong before it does."""
+"""The flags of `compare.py bench`, and what can be known to be wrong with them before it measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

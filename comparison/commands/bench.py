@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.records.folder import write_json
+from common.records.folder import BENCH_FILE, write_json
 from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
 from comparison.bench.session import measure
 from comparison.processes import Children
@@ -30,7 +30,7 @@ def main(options: BenchOptions) -> int:
     with Children() as children:
         result = measure(options, arms, batch_sizes, subject, children, say)
     if options.json is not None:
-        write_json(options.json, result)
+        write_json(options.json, result, kind=BENCH_FILE)
     if options.output is not None:
         write_report(options.output, result)
     print_result(result, console)

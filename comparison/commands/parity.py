@@ -1,7 +1,7 @@
 """`python compare.py parity`: climb the ladder, print every measurement, write the certificate.
 
-Both frameworks run in this one process: nothing here is timed, each is given its own arrays, and the
-one switch they could inherit from a neighbour, JAX's x64, is set before every use.
+Both frameworks run in one process, planted bugs in several: nothing here is timed, each is given its own arrays, and
+the one switch they could inherit from a neighbour, JAX's x64, is set before every use.
 """
 
 from typing import Any

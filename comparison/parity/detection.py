@@ -44,7 +44,7 @@ def detect(bug: PlantedBug, pair: Pair) -> Detection:
 
 
 def detect_all(options: ParityOptions) -> Iterator[Detection | list[Measurement]]:
-    """Failures of the clean code, then every detection, in order; as many processes as there are cores."""
+    """Failures of the clean code, then every detection, in order; as many processes as `--threads` says."""
     num_workers = options.num_threads
     with (
         tempfile.TemporaryDirectory() as cache,

@@ -1,6 +1,5 @@
 """Finds the certificate of a configuration among those kept beside the comparisons, or has a quick ladder make it."""
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.options import RunOptions
-from common.records.folder import PARITY_FILE, read_json
+from common.records.folder import PARITY_FILE, read_json, write_atomically
 from common.records.recorded_run import FRAMEWORK_NAMES, read_run
 from comparison.parity.certificate import Certificate, identity_hash, identity_of_runs
 from comparison.processes import Children, child_flags
@@ -56,7 +55,7 @@ def certify_runs(options: RunOptions, folder: Path, say: Say) -> None:
             found = certify(identity, folder.parent, children, say, flags=flags, num_threads=options.num_threads)
         say(f"Parity: {found.reason}")
         if found.path is not None:
-            shutil.copyfile(found.path, folder / PARITY_FILE)
+            write_atomically(folder / PARITY_FILE, found.path.read_bytes())
 
 
 def climb_quickly(flags: Sequence[str], path: Path, children: Children, *, num_threads: int) -> str | None:

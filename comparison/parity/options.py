@@ -1,4 +1,4 @@
-"""The flags of `compare.py parity`, outside what a certificate's hash covers: their words decide no number."""
+"""The flags of `compare.py parity`. No hash covers this file: its words decide no number."""
 
 from dataclasses import dataclass
 from pathlib import Path

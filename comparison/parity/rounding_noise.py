@@ -1,11 +1,11 @@
-"""What rounding alone does: PyTorch against itself, computed in ways that differ in nothing else.
+"""What rounding alone does: a framework against itself, computed in ways that differ in nothing else.
 
 An activation that rounding carries over the kink of a LeakyReLU changes a gradient by 0.1 %, and Adam's first step
 is the sign of a gradient, however small: at full width, where a layer has half a million activations, most tensors
 of a step meet one or the other. No fixed tolerance tells that from a bug; what rounding does to PyTorch alone does.
 A deep network's activations exceed a fixed tolerance by rounding alone. Losses, scores, layers by themselves and
-generated images have no such excuse. In float64 running statistics have, once ten steps went into them, and what a step
-leaves has; both up to ten times their tolerance, running statistics after 50 steps without a bound.
+generated images have no such excuse. In float64 two things have it, up to ten times their tolerance: what a step
+leaves, and running statistics after ten steps. After 50 steps running statistics have no bound.
 """
 
 import math

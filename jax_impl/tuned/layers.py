@@ -1,4 +1,4 @@
-"""The layers in their fastest known form. Mirrors torch_impl/tuned/layers.py.
+"""The layers in their fastest known form; PyTorch's are in torch_impl/tuned/.
 
 Each has the parameters of its Flax class and is given the platform that it computes on, `jax.Device.platform`.
 """

@@ -1,4 +1,4 @@
-"""The training step in its fastest known form. Mirrors torch_impl/tuned/steps.py."""
+"""The training step in its fastest known form; PyTorch's are in torch_impl/tuned/."""
 
 from collections.abc import Callable, Iterable
 from functools import partial

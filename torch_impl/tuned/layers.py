@@ -1,4 +1,4 @@
-"""The layers in their fastest known form. Mirrors jax_impl/tuned/layers.py."""
+"""The layers in their fastest known form; JAX's are in jax_impl/tuned/."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

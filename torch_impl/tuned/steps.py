@@ -1,4 +1,4 @@
-"""The training step in its fastest known form. Mirrors jax_impl/tuned/steps.py."""
+"""The training step in its fastest known form; JAX's are in jax_impl/tuned/."""
 
 from collections.abc import Callable
 from functools import partial
