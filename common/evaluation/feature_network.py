@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-import onnxruntime
 
 from common.errors import UserError
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at the import: from 1.32 on, it reports to its makers by default
+import onnxruntime
 
 ASSETS = Path(__file__).parent / "assets"
 NETWORK_PATH = ASSETS / "mnist_features.onnx"

@@ -1,6 +1,7 @@
 """The evaluator: its feature network, its metrics against oracles, what it refuses, and its command line."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -524,6 +525,15 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path, mnist: Dataset):
     for name in ("first", "second"):
         assert run_command(tmp_path / "samples.npz", "--json", tmp_path / name).returncode == 0
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_the_feature_network_leaves_nothing_in_the_users_home(tmp_path: Path):
+    """Onnxruntime keeps an identity of the device and a database there, and reports, unless it is told not to."""
+    code = "from common.evaluation import load_feature_network; load_feature_network()"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("flags", [["--quick"], pytest.param([], marks=pytest.mark.slow)])
