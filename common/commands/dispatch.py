@@ -1,6 +1,7 @@
 """A program's commands: which word starts which, their list in `--help`, and those of `python -m torch_impl`."""
 
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,6 +50,7 @@ def run_command(
 
     from common.options import parse
 
+    os.environ["MPLBACKEND"] = "agg"  # a notebook sets its own for every program it starts; ours draw into files
     command = commands[name]
     module = importlib.import_module(command.module)
     options = parse(getattr(module, command.options), arguments[named:], program=f"{program} {name}")

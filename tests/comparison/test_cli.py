@@ -114,6 +114,13 @@ def test_the_report_can_be_written_again(comparison):
     assert (folder / "report.html").exists()
 
 
+def test_a_notebooks_own_drawing_backend_does_not_matter(comparison):
+    _, folder = comparison
+    notebook = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    result = run("compare.py", "report", str(folder), environment=notebook)
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_used_folder_is_refused_before_anything_is_trained(comparison, capsys):
     _, folder = comparison
     before = sorted(path.name for path in folder.rglob("*"))
