@@ -1,11 +1,11 @@
 """Where a run begins: at its initial weights, or where a checkpoint of either framework left off."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from common.config import TrainConfig
+from common.config import TrainConfig, differing_fields, to_dict
 from common.contract import Weights
 from common.data.initial_weights import initial_weights
 from common.errors import UserError
@@ -14,10 +14,11 @@ from common.records.checkpoint import Checkpoint, list_checkpoints, load_checkpo
 from common.records.checkpoint_check import check_tensors, checked_step
 from common.records.folder import (
     CHECKPOINTS,
+    CONFIG_FILE,
     LOSSES_FILE,
     PROGRESS_FILE,
 )
-from common.records.origin import Origin
+from common.records.origin import Origin, config_of
 from common.records.series import LossesRow, read_losses, read_progress
 from common.safe_read import one_line
 
@@ -53,6 +54,8 @@ def start_of(
 def _start_from(
     checkpoint: Checkpoint, origin: Origin, config: TrainConfig, architecture: Architecture, steps_per_epoch: int
 ) -> Start:
+    if origin.run is not None:
+        _check_unedited(origin, config_of(checkpoint.header, origin.path))
     try:
         check_tensors(checkpoint.weights, checkpoint.average, architecture, config)
         step = checked_step(checkpoint, config, steps_per_epoch=steps_per_epoch)
@@ -67,6 +70,16 @@ def _start_from(
     except ValueError as error:
         raise UserError(f"{origin.path} cannot be resumed: {one_line(error)}") from None
     return Start(checkpoint.weights, checkpoint.average, step, [*losses], progress)
+
+
+def _check_unedited(origin: Origin, trained: TrainConfig) -> None:
+    """Raise UserError where config.json no longer says what the checkpoint was trained with; `epochs` may grow."""
+    fields = differing_fields(to_dict(replace(trained, epochs=origin.config.epochs)), to_dict(origin.config))
+    if fields:
+        was = ", ".join(f"{name} is {getattr(origin.config, name)}, was {getattr(trained, name)}" for name in fields)
+        raise UserError(
+            f"{origin.path / CONFIG_FILE} was edited after training began ({was}): put it back, or start a new run"
+        )
 
 
 def _losses_up_to(step: int, path: Path) -> list[LossesRow]:

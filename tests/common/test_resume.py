@@ -1,5 +1,6 @@
 """Checkpoints hold everything and show every damage; a run goes on from them in either framework, or says why not."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def saved_run(folder: Path, config: TrainConfig, *, steps: int = 0) -> Path:
         save_checkpoint(folder / "checkpoints", weights, average_of(weights), step=steps, header=header)
     run.unlock()
     return folder
+
+
+@pytest.mark.parametrize("edit", [{"seed": 5}, {"learning_rate_generator": 1e-3}], ids=repr)
+def test_a_run_whose_config_was_edited_is_not_resumed_as_another(edit, tmp_path):
+    config = small_config()
+    run = saved_run(tmp_path / "torch", config, steps=1)
+    (run / "config.json").write_text(json.dumps(to_dict(replace(config, **edit))))
+    ((name, value),) = edit.items()
+    said = rf"config\.json was edited .* \({name} is {value}, was {getattr(config, name)}\)"
+    with pytest.raises(UserError, match=said):
+        start(run, replace(config, **edit))
 
 
 def test_a_run_without_a_checkpoint_starts_over_and_one_without_an_intact_checkpoint_is_refused(tmp_path):
