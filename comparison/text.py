@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NOTHING = "-"
 SHOWN_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
@@ -32,6 +32,12 @@ def number(value: float | None, digits: int = 3) -> str:
     if abs(value) < 1e-4:
         return f"{value:.1e}".replace("e-0", "e-")
     return f"{value:#.{digits}g}".rstrip(".")
+
+
+def processor(machine: Mapping[str, Any]) -> str:
+    """What computed: the CPU's name where it was recorded, and the vector instructions that matter here."""
+    flags = [flag for flag in SHOWN_CPU_FLAGS if flag in machine["cpu_flags"]]
+    return ", ".join([*filter(None, [machine.get("cpu_model")]), *flags]) or "no CPU named"
 
 
 def difference(value: float | None) -> str:

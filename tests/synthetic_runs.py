@@ -156,6 +156,7 @@ def _environment(framework: str) -> dict[str, Any]:
         "num_threads": 2,
         "num_cpus": 2,
         "memory_bytes": 8_320_000_000,
+        "cpu_model": "AMD EPYC",
         "cpu_flags": ["avx2", "avx512f", "amx_bf16"],
         "device_flags": flags,
         "environment_variables": {"OMP_NUM_THREADS": "2"},

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -59,6 +60,7 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": package_versions(),
         "num_cpus": default_num_threads(),
+        "cpu_model": cpu_model(),
         "cpu_flags": cpu_flags(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "environment_variables": {
@@ -79,8 +81,19 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def cpu_model() -> str | None:
+    """The CPU by the name it gives itself, which under a hypervisor may be no more than its maker's."""
+    info = Path("/proc/cpuinfo")
+    if info.exists() and (found := re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)):
+        return found[1]
+    if sys.platform == "darwin":
+        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        return asked.stdout.strip() or None
+    return platform.processor() or None
+
+
 def cpu_flags() -> list[str]:
-    """The vector instructions the CPU names: hypervisors hide its model, so that is never printed."""
+    """The vector instructions the CPU names."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line.split(":")[1].split() for line in lines if line.lower().startswith(("flags", "features"))), [])

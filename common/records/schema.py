@@ -38,6 +38,7 @@ class Machine(Record):
     platform: Text | None = None
     packages: dict[str, Text | None]
     num_cpus: Whole
+    cpu_model: Text | None = None
     cpu_flags: list[Text]
     memory_bytes: Whole | None
     environment_variables: dict[str, Text] = {}
@@ -409,6 +410,7 @@ class BenchMachine(Record):
     platform: Text
     packages: dict[str, Text]
     num_cpus: Whole
+    cpu_model: Text | None = None
     cpu_flags: list[Text]
     memory_bytes: Whole
     environment_variables: dict[str, Text]

@@ -96,7 +96,8 @@ def machine(
     num_threads: int,
 ) -> dict[str, Any]:
     """What was measured on, with what."""
-    names = ("python", "platform", "packages", "num_cpus", "cpu_flags", "memory_bytes", "environment_variables")
+    names = ("python", "platform", "packages", "num_cpus", "cpu_model", "cpu_flags", "memory_bytes")
+    names += ("environment_variables",)
     return {
         "num_threads": num_threads,
         "devices": dict(devices),

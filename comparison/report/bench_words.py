@@ -9,7 +9,7 @@ from common.records.folder import BENCH_FILE, FRAMEWORK_NAMES, read_json, write_
 from common.records.recorded_run import Runs
 from comparison.report.bench_figures import FIGURES, draw
 from comparison.report.bench_tables import interval_text, tables
-from comparison.text import SHOWN_CPU_FLAGS, Row, markdown, memory, number, percentage, sources
+from comparison.text import Row, markdown, memory, number, percentage, processor, sources
 
 ROOF_DRIFT = 0.05
 # What decides how fast a step is: a benchmark that differs from the runs in one of these says so.
@@ -163,14 +163,13 @@ def conditions(result: Mapping[str, Any]) -> str:
     machine, protocol = result["machine"], result["protocol"]
     packages = machine["packages"]
     versions = ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)
-    cpu_flags = ", ".join(flag for flag in machine["cpu_flags"] if flag in SHOWN_CPU_FLAGS)
     flags = [f"{name}={value}" for name, value in machine["environment_variables"].items()]
     for framework, found in machine["device_flags"].items():
         flags += [f"{framework}: {name}={value}" for name, value in found.items() if value != ""]
     return (
         f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs, device "
-        f"{', '.join(dict.fromkeys(machine['devices'].values()))} ({cpu_flags}), {memory(machine['memory_bytes'])}; "
-        f"Python {machine['python']}, {versions}; {', '.join(flags)}. "
+        f"{', '.join(dict.fromkeys(machine['devices'].values()))} ({processor(machine)}), "
+        f"{memory(machine['memory_bytes'])}; Python {machine['python']}, {versions}; {', '.join(flags)}. "
         f"Sources {sources(machine['source_hashes'])}. {number(result['flops_per_step'] / 1e9)} GFLOP a step. "
         f"{protocol['repetitions']} processes an arm, in each "
         f"{protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps to start and "

@@ -8,7 +8,7 @@ from common.records.folder import STATUS_FILE, read_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs
 from common.records.schema import Timings
 from comparison.report.summary import hardware_differences
-from comparison.text import NOTHING, SHOWN_CPU_FLAGS, Row, difference, duration, memory, number, percentage
+from comparison.text import NOTHING, Row, difference, duration, memory, number, percentage, processor
 
 HOW_IT_ENDED = {"interrupted": "was interrupted", "failed": "failed", "running": "ended without a word"}
 SHOWN_PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax")}
@@ -138,7 +138,6 @@ def conditions(results: Mapping[str, Any]) -> str:
         for framework, environment in environments.items()
         for package in SHOWN_PACKAGES[framework]
     ]
-    flags = ", ".join(flag for flag in SHOWN_CPU_FLAGS if flag in first["cpu_flags"]) or "no vector flags named"
     chunks = " and ".join(dict.fromkeys(number(framework["num_steady_chunks"]) for framework in frameworks.values()))
     steps = " and ".join(dict.fromkeys(number(framework["num_steps"]) for framework in frameworks.values()))
     return (
@@ -146,7 +145,7 @@ def conditions(results: Mapping[str, Any]) -> str:
         f"{config['batch_size']} in {config['precision']}, variant {config['variant']}: "
         f"{', '.join(versions)}, Python {first['python']}, device {first['device']}, "
         f"{first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''} on {first['num_cpus']} CPUs "
-        f"({flags}; {memory(first['memory_bytes'])} memory). "
+        f"({processor(first)}; {memory(first['memory_bytes'])} memory). "
         f"Steady images/s is the median over {chunks} chunks of steps; its clock covers the training of a "
         "chunk until the device is done and excludes imports, loading and preparing data, building the "
         "networks, the first chunk with its compilation, sample grids and scoring."
