@@ -11,6 +11,7 @@ from typing import NamedTuple
 from common.config import TrainConfig
 from common.errors import Stopped
 from common.options import DeviceOptions
+from common.records.environment import ROOT
 from common.training.stop_request import SignalWatch
 
 USER_ERROR = 2
@@ -86,11 +87,16 @@ def config_flags(config: TrainConfig) -> list[str]:
 
 
 def child_environment(num_threads: int) -> dict[str, str]:
-    """The environment of either framework's process: thread counts that it obeys, and the allocator's settings."""
+    """The environment of either framework's process: our sources, threads that it obeys, the allocator's settings."""
     threads = str(num_threads)
+    sources = str(ROOT) if "site-packages" not in ROOT.parts else None  # installed, they are found without help
+    places = filter(None, [sources, os.environ.get("PYTHONPATH")])
     return {
         **ALLOCATOR_ENVIRONMENT,
         **os.environ,  # whoever sets one of these by hand means it
+        # A child runs the code that its parent runs, whatever lies in the folder it was started from.
+        "PYTHONPATH": os.pathsep.join(places),
+        "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": threads,  # torch
         "PJRT_NPROC": threads,  # JAX on a CPU
     }

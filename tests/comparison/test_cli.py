@@ -24,12 +24,14 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--preset=smoke", "--quick-scoring", "--draws=1", "--train-size=1024", "--batch-size=16", "--threads=1"]
 
 
-def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, environment: dict[str, str] | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, **(environment or {})},
         timeout=280,
     )
@@ -260,10 +262,13 @@ def test_every_command_s_module_has_its_options_and_a_main():
         assert callable(module.main), command
 
 
-def test_a_dry_run_checks_both_frameworks_and_neither_reads_data_nor_writes(tmp_path):
+def test_a_dry_run_from_a_folder_with_other_sources_checks_both_frameworks_and_neither_reads_data_nor_writes(tmp_path):
+    for package in ("common", "torch_impl", "jax_impl"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise ImportError('of another project')")
     folder = tmp_path / "new"
-    missing_data = "--data-dir=/no/such/folder"
-    result = run("compare.py", *TINY, missing_data, "--dry-run", "--device=cpu", f"--output={folder}")
+    flags = [*TINY, "--data-dir=/no/such/folder", "--dry-run", "--device=cpu", f"--output={folder}"]
+    result = run(str(ROOT / "compare.py"), *flags, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == ["PyTorch: cpu", "JAX / Flax NNX: cpu"]
     assert not folder.exists()
