@@ -111,8 +111,8 @@ def test_every_planted_bug_is_caught_and_the_clean_code_passes(tmp_path):
 
 
 def test_a_comparison_is_certified_and_prints_its_ratio(tmp_path):
-    scoring = ["--quick-scoring", "--draws=1"]
-    process = start("--preset=smoke", "--train-size=1024", *scoring, f"--output={tmp_path / 'run'}")
+    small = ["--batch-size=16", "--quick-scoring", "--draws=1"]
+    process = start("--preset=smoke", "--train-size=1024", *small, f"--output={tmp_path / 'run'}")
     output, errors = process.communicate()
     assert process.returncode == 0, output + errors
     assert re.search(r"PyTorch trains [\d.]+ times as many images per second", output)
