@@ -7,12 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.evaluation.catalogue import METRICS, metrics_with_floor
-from common.evaluation.metrics import (
-    full_scores,
-    make_draw,
-    memorisation_scores,
-    quick_scores,
-)
+from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, quick_scores
 from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.stored import load_or_compute
 

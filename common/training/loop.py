@@ -17,14 +17,7 @@ from common.data.randomness import epoch_permutation, fixed_latents, training_la
 from common.errors import RunFailedError
 from common.pictures.compose import image_grid
 from common.records.checkpoint import checkpoint_header, list_checkpoints, save_checkpoint
-from common.records.folder import (
-    CHECKPOINTS,
-    EPOCHS_FILE,
-    LOSSES_FILE,
-    PROGRESS_FILE,
-    SAMPLES,
-    RunFolder,
-)
+from common.records.folder import CHECKPOINTS, EPOCHS_FILE, LOSSES_FILE, PROGRESS_FILE, SAMPLES, RunFolder
 from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES
 from common.training.averaging import GeneratorAverage
 from common.training.log import CHUNK_STEPS, Chunk, EpochTiming, TrainingLog, epoch_rows

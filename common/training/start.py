@@ -12,12 +12,7 @@ from common.errors import UserError
 from common.networks.layers import Architecture
 from common.records.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, load_newest
 from common.records.checkpoint_check import check_tensors, checked_step
-from common.records.folder import (
-    CHECKPOINTS,
-    CONFIG_FILE,
-    LOSSES_FILE,
-    PROGRESS_FILE,
-)
+from common.records.folder import CHECKPOINTS, CONFIG_FILE, LOSSES_FILE, PROGRESS_FILE
 from common.records.origin import Origin, config_of
 from common.records.series import LossesRow, read_losses, read_progress
 from common.safe_read import one_line

@@ -12,16 +12,8 @@ from common.records.schema import Timings
 LOSS_COLUMNS = ("discriminator_loss", "generator_loss")
 REPORTED_STEPS = (1, 2, 5, 10, 100)
 PARTED_AT = 0.01  # relative difference from which the two runs count as parted
-SAME_HARDWARE_FIELDS = (
-    "python",
-    "platform",
-    "device",
-    "num_threads",
-    "num_cpus",
-    "memory_bytes",
-    "cpu_model",
-    "cpu_flags",
-)
+HARDWARE = ("num_threads", "num_cpus", "memory_bytes", "cpu_model", "cpu_flags")
+SAME_HARDWARE_FIELDS = ("python", "platform", "device", *HARDWARE)
 
 
 def relative_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
