@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load
 
 from common.config import TrainConfig
 from common.contract import Weights, is_averaged
 from common.errors import UserError
 from common.networks.layers import Architecture
+from common.records.checkpoint import MAX_BYTES
 from common.records.folder import write_atomically
-from common.safe_read import one_line
+from common.safe_read import one_line, read_bounded
 from torch_impl.trainer import DCGANTrainer
 
 
@@ -63,17 +65,22 @@ def write_native(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_native(path: Path) -> Any:
-    """Whatever tensors a file holds; one that cannot be read without running its code raises UserError."""
+    """Whatever tensors a file holds, also of safetensors; one that needs code to be run raises UserError."""
     try:
+        with path.open("rb") as file:
+            if file.read(9)[8:] == b"{":  # where the header of safetensors begins
+                return load(read_bounded(path, limit=MAX_BYTES))
         return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError:
         # PyTorch's own words for it advise to load the file with weights_only=False, which runs what is in it.
         raise UserError(
-            f"{path} is refused: it is no file of torch.save, or it holds objects other than tensors "
-            "(save state_dict()s, not modules)"
+            f"{one_line(path)} is refused: it is no file of torch.save, or it holds objects other than tensors, "
+            "which could run code: save a state dict: torch.save(network.state_dict(), FILE)"
         ) from None
     except Exception as error:  # a foreign file can make the reader fail in any way
-        raise UserError(f"{path} cannot be read as a file of torch.save ({one_line(error)})") from None
+        raise UserError(f"{one_line(path)} cannot be read as a file of torch.save ({one_line(error)})") from None
 
 
 def _create_trainer(architecture: Architecture, config: TrainConfig) -> DCGANTrainer:

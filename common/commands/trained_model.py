@@ -26,7 +26,7 @@ from common.records.checkpoint_check import check_tensors
 from common.records.environment import default_num_threads
 from common.records.folder import FRAMEWORK_NAMES
 from common.records.origin import config_of
-from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded
+from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded, unreadable_is_named
 
 if TYPE_CHECKING:
     from common.contract import Framework
@@ -35,6 +35,7 @@ FOLDER = Path(__file__).parents[1] / "pretrained"
 WEIGHTS_FILE, DESCRIPTION_FILE = "dcgan.safetensors", "dcgan.json"
 METADATA_KEY = "model"
 MAX_BYTES = 2**28
+PRETRAINED = "pretrained"  # what takes the place of a path where there is no flag for it
 MEND = "reinstall the package, restore the file from git, or name a checkpoint"
 
 
@@ -92,7 +93,7 @@ def open_model(options: ModelOptions, load_framework: "Callable[[], Framework]")
 def read_model(options: ModelOptions) -> StoredModel:
     """The tensors of the model that the options name; whatever is wrong with them raises UserError."""
     path = _path_of(options)
-    checkpoint = read_pretrained() if options.pretrained else load_checkpoint(path)
+    checkpoint = find_packed(path) or load_checkpoint(path)
     config = config_of(checkpoint.header, path)
     try:
         architecture = architecture_of(config, checkpoint.weights)
@@ -156,3 +157,20 @@ def read_pretrained() -> Checkpoint:
         return to_checkpoint(*unpack(content))
     except (ValueError, LookupError) as error:
         raise UserError(f"--pretrained: {weights.name} is damaged ({one_line(error)}): {MEND}") from None
+
+
+def find_packed(path: Path) -> Checkpoint | None:
+    """The shipped model, by its file or the word `pretrained`, or another file that `pack` made; None for any other."""
+    shipped = FOLDER / WEIGHTS_FILE
+    with unreadable_is_named(path):
+        exists = path.exists()
+        if path == shipped or (path == Path(PRETRAINED) and not exists):
+            return read_pretrained()
+        if exists and shipped.exists() and path.samefile(shipped):
+            return read_pretrained()
+        if not path.is_file():
+            return None
+    try:
+        return to_checkpoint(*unpack(read_bounded(path, limit=MAX_BYTES)))
+    except ValueError:
+        return None

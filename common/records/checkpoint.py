@@ -18,10 +18,13 @@ from common.safe_read import one_line, parse_json, read_bounded, unreadable_is_n
 
 FORMAT_VERSION = 2
 AVERAGE_PREFIX = "average."
+SUFFIX = ".safetensors"
 METADATA_KEY = "checkpoint"  # one key: safetensors writes several in any order, and equal runs leave equal bytes
 UNSIGNED = "0" * 64
 LENGTH_BYTES = 8
 NUM_KEPT = 2
+TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")  # of a zip archive, and of an older pickle
+BRING_BACK = "bring a model back by `compare.py convert PATH --to safetensors --like RUN`"
 MAX_BYTES = 2**30  # twenty times the largest preset's, in float64
 
 
@@ -45,13 +48,17 @@ def serialise(weights: Weights, average: Weights, header: Mapping[str, Any]) -> 
 
 def deserialise(content: bytes) -> Checkpoint:
     """A checkpoint from a file's content; any changed byte raises ValueError, LookupError or SafetensorError."""
+    if content.startswith(TORCH_MAGIC):
+        raise ValueError(f"it is a file of PyTorch; {BRING_BACK}")
     end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
     if not LENGTH_BYTES < end <= len(content):
         raise ValueError("it is truncated, or no safetensors file")
     head = content[:end]
     metadata = parse_json(head[LENGTH_BYTES:]).get("__metadata__")
+    if isinstance(metadata, dict) and "model" in metadata:
+        raise ValueError(f"it is a model without Adam's state, as --pretrained is; {BRING_BACK}")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
-        raise ValueError("its header is not that of a checkpoint of this project")
+        raise ValueError(f"its header is not that of a checkpoint of this project; {BRING_BACK}")
     header = parse_json(metadata[METADATA_KEY].encode())
     if header.get("format_version") != FORMAT_VERSION:
         raise ValueError(f"its format version is {header.get('format_version')!r}, not {FORMAT_VERSION}")
@@ -105,6 +112,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"{one_line(path)} cannot be read as a checkpoint ({one_line(error)})") from None
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether `load_checkpoint` reads it."""
+    try:
+        load_checkpoint(path)
+    except UserError:
+        return False
+    return True
+
+
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint of `folder` that is intact, and a sentence on each newer one that is not."""
     damaged = []
@@ -123,8 +139,15 @@ def find_checkpoint(path: Path) -> Path:
             raise UserError(f"{one_line(path)} does not exist: name a checkpoint, or a run folder like runs/NAME/torch")
         found = [path] if path.is_file() else list_checkpoints(path / CHECKPOINTS) or list_checkpoints(path)
     if not found:
+        refuse_orbax(path)
         raise UserError(f"{one_line(path)} holds no checkpoints: name a file, or a run folder like runs/NAME/torch")
     return found[-1]
+
+
+def refuse_orbax(folder: Path) -> None:
+    """A UserError for the folder of an Orbax checkpoint, which holds a model but is no run."""
+    if (folder / "_CHECKPOINT_METADATA").exists():
+        raise UserError(f"{one_line(folder)} is an Orbax checkpoint: {BRING_BACK}")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.config import TrainConfig, differing_fields, to_dict
 from common.errors import UserError
-from common.records.checkpoint import load_checkpoint
+from common.records.checkpoint import load_checkpoint, refuse_orbax
 from common.records.folder import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, is_blank, read_json
 from common.safe_read import one_line, unreadable_is_named
 
@@ -57,6 +57,7 @@ def _find_run(path: Path) -> Origin:
             f"{one_line(path)} was stopped before it had written anything: start again there, with --output and the "
             "flags it had"
         )
+    refuse_orbax(path)
     raise UserError(f"{one_line(path)} holds no run to resume: name a run folder like runs/NAME/torch, or a checkpoint")
 
 

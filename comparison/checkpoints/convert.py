@@ -9,15 +9,24 @@ from typing import Any
 
 import numpy as np
 
+from common.commands.trained_model import FOLDER, PRETRAINED, WEIGHTS_FILE, find_packed
 from common.config import TrainConfig
 from common.contract import NETWORKS, Weights, WeightsError
 from common.errors import UserError
 from common.networks.layers import Architecture
-from common.records.checkpoint import AVERAGE_PREFIX, Checkpoint, load_checkpoint, save_checkpoint
+from common.records.checkpoint import (
+    AVERAGE_PREFIX,
+    SUFFIX,
+    Checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from common.records.checkpoint_check import check_tensors
 from common.safe_read import one_line
 from common.training.prepare import PACKAGES
 from comparison.checkpoints.diff import architecture_of, load_side, runnable_config
+from comparison.checkpoints.foreign import AVERAGE, GENERATOR, find_networks
 
 REQUIRED = {"pytorch-state-dict": PACKAGES["torch"], "orbax": f"{PACKAGES['jax']} orbax-checkpoint"}
 
@@ -36,13 +45,15 @@ def load_model(path: Path) -> Model:
     """A checkpoint, or the newest of a run folder, whose tensors are those of the networks its config describes."""
     side = load_side(path)
     config = runnable_config(side)
-    model = Model(side.path, load_checkpoint(side.path), config, architecture_of(side, config))
+    model = Model(
+        side.path, find_packed(side.path) or load_checkpoint(side.path), config, architecture_of(side, config)
+    )
     _check(side.path, model.checkpoint.weights, model.checkpoint.average, model)
     return model
 
 
-def export_model(model: Model, target: str, output: Path) -> None:
-    """Write a model for plain PyTorch or plain Flax NNX."""
+def export_model(model: Model, target: str, output: Path) -> list[str]:
+    """Write a model for plain PyTorch or plain Flax NNX; returns sentences on what it did not have."""
     export = load_export(target)
     weights, average, _ = model.checkpoint
     content = export.to_native(weights, average, model.architecture, model.config)
@@ -55,23 +66,36 @@ def export_model(model: Model, target: str, output: Path) -> None:
         return path
 
     _deliver(write, output)
+    packed = find_packed(model.path) is not None
+    return (
+        ["The model's generator is the average, and it had none of Adam's state, which is at rest."] if packed else []
+    )
 
 
-def import_model(path: Path, like: Model, output: Path) -> None:
-    """Write a checkpoint of the tensors at `path`; a folder is taken for Orbax's, a file for PyTorch's."""
+def import_model(path: Path, like: Model, output: Path) -> list[str]:
+    """Write a checkpoint of the tensors in a file or Orbax's folder; returns sentences on what came from where.
+
+    What is lacking there is that of `like`.
+    """
+    if path == Path(PRETRAINED) and not path.exists():
+        path = FOLDER / WEIGHTS_FILE
     if not (path.is_dir() or path.is_file()):  # nor a pipe, which would block
-        raise UserError(f"{path} does not exist: name a PyTorch state dict file or an Orbax checkpoint's folder")
+        raise UserError(
+            f"{one_line(path)} does not exist: name a PyTorch state dict file or an Orbax checkpoint's folder"
+        )
+    if path.suffix == SUFFIX and is_checkpoint(path):
+        raise UserError(f"{one_line(path)} is a checkpoint of this project already: use it as it is")
     export = load_export("orbax" if path.is_dir() else "pytorch-state-dict")
     content = export.read_native(path)
     example = export.to_native(*like.checkpoint[:2], like.architecture, like.config)
     try:
-        content = _laid_out(content, example)
+        content, notes = _completed(content, example)
         _check_step_counts(content)
         weights, average = export.to_canonical(content, like.architecture, like.config)
     except WeightsError as error:
-        raise UserError(f"{path}: {one_line(error)}") from None
+        raise UserError(f"{one_line(path)}: {one_line(error)}") from None
     except (RuntimeError, TypeError, ValueError) as error:  # a tensor of a kind that cannot be copied
-        raise UserError(f"{path} is not laid out as `convert` writes it ({one_line(error)})") from None
+        raise UserError(f"{one_line(path)} is not laid out as `convert` writes it ({one_line(error)})") from None
     _check(path, weights, average, like)
     header = dict(like.checkpoint.header)
     step = header.pop("step", None)
@@ -86,6 +110,7 @@ def import_model(path: Path, like: Model, output: Path) -> None:
         return written
 
     _deliver(write, output)
+    return notes
 
 
 def load_export(target: str) -> ModuleType:
@@ -99,6 +124,26 @@ def load_export(target: str) -> ModuleType:
         raise UserError(f"{target} needs what is not installed ({error}): pip install {REQUIRED[target]}") from None
     device.select_device("cpu")  # nothing is computed: an accelerator need not even start
     return export
+
+
+def _completed(content: Any, example: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The content as `convert` lays it out, and sentences on what was found elsewhere or taken from the example."""
+    optimizers: dict[str, Any] = {}
+    if isinstance(content, Mapping):
+        optimizers = {
+            name: content[name] for name in (f"{network}_optimizer" for network in NETWORKS) if name in content
+        }
+        content = {name: value for name, value in content.items() if name not in optimizers}
+    parts, notes = find_networks(content, example)
+    generators = (GENERATOR, AVERAGE)
+    for lacking, there in (generators, generators[::-1]):
+        if lacking not in parts and there in parts:
+            parts[lacking] = parts[there]
+            notes.append(f"{lacking}: the file has none, so the {there} was taken for it.")
+    parts |= {name: _laid_out(part, example[name], f"the model/{name}") for name, part in optimizers.items()}
+    if taken := [name for name in example if name not in parts]:
+        notes.append(f"From --like: {', '.join(taken)}.")
+    return {name: parts.get(name, value) for name, value in example.items()}, notes
 
 
 def _laid_out(content: Any, example: Any, place: str = "the model") -> Any:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.commands.trained_model import find_packed
 from common.config import TrainConfig, differing_fields
 from common.contract import Weights, WeightsError
 from common.errors import UserError
@@ -24,7 +25,7 @@ from comparison.parity.divergence import Link, accumulation, errors, first_diver
 from comparison.parity.probes.probe import Probe
 
 # What rounding alone makes of one layer or one step (relative L2); bfloat16 keeps 8 bits.
-ROUNDING = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 1e-2}
+ROUNDING = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
 # The order in which a step settles its tensors (common/contract.py). A discriminator's running statistics move once
 # more in the generator's update, through the discriminator that was just updated.
 PHASES = (
@@ -49,6 +50,12 @@ class Side(NamedTuple):
     step: int | None
     config: dict[str, Any]
     tensors: Weights  # the generator's average as `average.NAME`
+    packed: bool = False  # as the pretrained model is: in half precision, and its Adam is at rest
+
+    @property
+    def precision(self) -> str:
+        """In which its tensors are stored."""
+        return "float16" if self.packed else str(self.config.get("precision"))
 
 
 class TensorDifference(NamedTuple):
@@ -90,11 +97,19 @@ class Difference:
     @property
     def rounding(self) -> float:
         """Errors up to here are what the coarser of the two precisions makes of the same step."""
-        return max(ROUNDING.get(str(s.config.get("precision")), ROUNDING["float32"]) for s in (self.first, self.second))
+        return max(ROUNDING.get(side.precision, ROUNDING["float32"]) for side in (self.first, self.second))
 
     def first_divergence(self, *, tolerance: float) -> Link | None:
         """The first tensor beyond the tolerance and ten times further off than all before it."""
         return first_divergence(accumulation({t.name: t.error for t in self.tensors}), tolerance=tolerance)
+
+
+def compare_sides(first: Side, second: Side) -> list[TensorDifference]:
+    """Every tensor that can be compared: where one side has only the model, Adam's state is left out."""
+    sides = [first.tensors, second.tensors]
+    if first.packed or second.packed:
+        sides = [{name: array for name, array in side.items() if ".adam." not in name} for side in sides]
+    return compare_tensors(*sides)
 
 
 def compare_tensors(first: Weights, second: Weights) -> list[TensorDifference]:
@@ -209,14 +224,15 @@ def _note(name: str, first: Weights, second: Weights) -> str:
 
 
 def load_side(path: Path) -> Side:
-    """A checkpoint, or the newest of a run folder; whatever is wrong with it raises UserError."""
-    path = find_checkpoint(path)
+    """A checkpoint, the newest of a run folder or a packed model; whatever is wrong with it raises UserError."""
+    packed = find_packed(path)
+    path = path if packed else find_checkpoint(path)
     try:
-        weights, average, header = load_checkpoint(path)
+        weights, average, header = packed or load_checkpoint(path)
         json.dumps(header, allow_nan=False)  # a NaN in it would surface only when --json writes it again
         tensors = weights | {f"{AVERAGE_PREFIX}{name}": array for name, array in average.items()}
         framework, config = str(header.get("framework", "unknown")), dict(header.get("config", {}))
-        side = Side(path, framework, header.get("step"), config, tensors)
+        side = Side(path, framework, header.get("step"), config, tensors, packed is not None)
     except UserError:
         raise
     except (AttributeError, TypeError, ValueError) as error:

@@ -22,27 +22,28 @@ class ConvertOptions:
 
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; with --to
-    safetensors, a PyTorch state dict file or an Orbax checkpoint's folder."""
+    safetensors, a file of PyTorch state dicts, also another program's, or an Orbax checkpoint's folder."""
     to: Literal["pytorch-state-dict", "orbax", "safetensors"]
     """A file for torch.load, a folder for Orbax, or back to a checkpoint of this project."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """A path that does not exist yet; if not given, beside what is converted, ending in .pt, .orbax or .safetensors."""
     like: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT_OR_RUN")] = None
-    """With --to safetensors: whose networks these are; the result takes its config and framework from there."""
+    """With --to safetensors: whose networks these are; config, framework and what is lacking come from there."""
 
 
 def main(options: ConvertOptions) -> int:
     """0 once the result was read back and found equal, bit for bit, to what was converted."""
     try:
-        output = _convert(options)
+        output, notes = _convert(options)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read or written ({error.strerror})") from None
     message = f"{output}: both networks, the generator's average and Adam's state, read back bit for bit"
-    Console().print(Text(message), soft_wrap=True)
+    for line in (message, *notes):
+        Console().print(Text(line), soft_wrap=True)
     return 0
 
 
-def _convert(options: ConvertOptions) -> Path:
+def _convert(options: ConvertOptions) -> tuple[Path, list[str]]:
     if (options.to == "safetensors") != (options.like is not None):
         raise UserError(
             "--to safetensors and --like CHECKPOINT_OR_RUN go together: a state dict does not say whose networks it is "
@@ -51,12 +52,12 @@ def _convert(options: ConvertOptions) -> Path:
     if options.like is None:
         model = load_model(options.path)
         output = _output(options, beside=model.path)
-        export_model(model, options.to, output)
+        notes = export_model(model, options.to, output)
     else:
         output = _output(options, beside=options.path)
         model = load_model(options.like)
-        import_model(options.path, model, output)
-    return output
+        notes = import_model(options.path, model, output)
+    return output, notes
 
 
 def _output(options: ConvertOptions, *, beside: Path) -> Path:

@@ -20,7 +20,7 @@ from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.options import check_result_file
 from common.records.folder import write_atomically
-from comparison.checkpoints.diff import Difference, compare_activations, compare_tensors, load_side, runnable_config
+from comparison.checkpoints.diff import Difference, compare_activations, compare_sides, load_side, runnable_config
 from comparison.parity.divergence import AMPLIFICATION, Link
 
 MAX_LATENTS = 256  # more would say no more, and every layer's output for all of them is held in memory
@@ -34,7 +34,8 @@ class DiffOptions:
     """
 
     first: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken."""
+    """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; or the word
+    `pretrained`, for the model that comes with the project."""
     second: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """What to compare it with."""
     latents: Annotated[str | None, tyro.conf.arg(metavar="N|FILE")] = None
@@ -47,7 +48,7 @@ def main(options: DiffOptions) -> int:
     """0 if the two are identical in every tensor, 1 if they differ."""
     check_result_file(options.json)
     first, second = load_side(options.first), load_side(options.second)
-    tensors = compare_tensors(first.tensors, second.tensors)
+    tensors = compare_sides(first, second)
     latents = None if options.latents is None else choose_latents(options.latents, runnable_config(first))
     layers = [] if latents is None else compare_activations(first, second, latents)
     found = Difference(first, second, tensors, layers)
@@ -77,6 +78,9 @@ def print_tensors(found: Difference, console: Console) -> None:
     """What was compared, where it first parts, then every tensor that is not identical, the furthest first."""
     for letter, side in (("A", found.first), ("B", found.second)):
         _say(console, f"{letter}  {side.path}  ({side.framework}, step {side.step})")
+    for letter, side in (("A", found.first), ("B", found.second)):
+        if side.packed:
+            _say(console, f"{letter} is in half precision, its generator is the average, and Adam's state is left out.")
     configs = (found.first.config, found.second.config)
     if fields := found.config_fields:
         pairs = (f"{name} ({' / '.join(repr(config.get(name)) for config in configs)})" for name in fields)

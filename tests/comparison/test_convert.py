@@ -7,20 +7,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import jax_impl.export
 import torch_impl.export
+from common.commands import trained_model
+from common.commands.trained_model import ModelOptions, read_model
 from common.config import TrainConfig, to_dict
-from common.contract import Weights, expected_shapes
+from common.contract import Weights, WeightsError, expected_shapes
 from common.data.randomness import fixed_latents
-from common.errors import report_errors
-from common.networks.build import weight_shapes
+from common.errors import UserError, report_errors
+from common.networks.build import build_architecture, weight_shapes
 from common.networks.layers import Architecture, BatchNorm, Conv, ConvTranspose, Tanh
 from common.records.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from common.records.origin import find_origin
+from comparison.checkpoints.diff import load_side
+from comparison.checkpoints.matching import Leaf, match_network
 from comparison.commands.dispatch import PROGRAM, run_command
 from tests.test_boundaries import BLOCK, FRAMEWORK_MODULES, run_python
 from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, build, small_architecture, small_config
@@ -389,36 +396,26 @@ def test_nothing_that_exists_is_overwritten(target, elsewhere, tmp_path, capsys)
 
 PLANTED: dict[str, dict[str, tuple[Callable[[dict[str, Any]], object], str]]] = {
     "torch": {
-        "a missing weight": (lambda c: c["generator"].pop("3.weight"), "3.weight of the model/generator is missing"),
+        "a missing weight": (lambda c: c["generator"].pop("3.weight"), "generator: 3.weight is missing"),
         "a missing average": (
             lambda c: c["generator_average"].pop("1.running_mean"),
-            "1.running_mean of the model/generator_average is missing",
-        ),
-        "no average": (lambda c: c.pop("generator_average"), "generator_average of the model is missing"),
-        "a missing counter": (
-            lambda c: c["discriminator"].pop("3.num_batches_tracked"),
-            "3.num_batches_tracked of the model/discriminator is missing",
+            "generator_average: 1.running_mean is missing",
         ),
         "an unknown weight": (
             lambda c: c["generator"].update({"0.bias": torch.zeros(16)}),
-            "0.bias of the model/generator is unknown",
+            "generator: generator/0.bias (16,) is unknown",
         ),
-        "an unknown part": (lambda c: c.update(epoch=3), "epoch of the model is unknown"),
         "a name of two lines": (
             lambda c: c["generator"].update({"0\n1": torch.zeros(1)}),
-            "0\\n1 of the model/generator is unknown",
+            "generator: generator/0\\n1 (1,) is unknown",
         ),
         "another shape": (
             lambda c: c["discriminator"].update({"0.weight": torch.zeros(4, 1, 3, 3)}),
-            "discriminator/0.weight is torch.float32 (4, 1, 3, 3), but",
+            "discriminator/0.weight is float32 (4, 1, 3, 3), but",
         ),
         "another type": (
-            lambda c: c["generator"].update({"0.weight": c["generator"]["0.weight"].double()}),
-            "generator/0.weight is torch.float64",
-        ),
-        "a type NumPy lacks": (
-            lambda c: c["generator"].update({"0.weight": c["generator"]["0.weight"].bfloat16()}),
-            "generator/0.weight is torch.bfloat16",
+            lambda c: c["generator"].update({"0.weight": c["generator"]["0.weight"].int()}),
+            "generator/0.weight is int32 (16, 16, 4, 4), but",
         ),
         "no tensor": (lambda c: c["generator"].update({"0.weight": 3}), "generator/0.weight is no tensor"),
         "NaN": (lambda c: c["generator"]["1.bias"].fill_(torch.nan), "generator.layers.1.bias holds NaN"),
@@ -454,18 +451,16 @@ PLANTED: dict[str, dict[str, tuple[Callable[[dict[str, Any]], object], str]]] = 
     "jax": {
         "a missing weight": (
             lambda c: c["generator"]["layers"]["3"].pop("kernel"),
-            "kernel of the model/generator/layers/3 is missing",
+            "generator: layers/3/kernel is missing",
         ),
         "a missing average": (
             lambda c: c["generator_average"]["layers"]["1"].pop("mean"),
-            "mean of the model/generator_average/layers/1 is missing",
+            "generator_average: layers/1/mean is missing",
         ),
-        "no average": (lambda c: c.pop("generator_average"), "generator_average of the model is missing"),
         "an unknown weight": (
             lambda c: c["generator"]["layers"]["0"].update(bias=np.zeros(16, np.float32)),
-            "bias of the model/generator/layers/0 is unknown",
+            "generator: generator/layers/0/bias (16,) is unknown",
         ),
-        "an unknown part": (lambda c: c.update(epoch=np.zeros(3)), "epoch of the model is unknown"),
         "another shape": (
             lambda c: c["discriminator"]["layers"]["0"].update(kernel=np.zeros((3, 3, 1, 4), np.float32)),
             "discriminator/layers/0/kernel is float32 (3, 3, 1, 4)",
@@ -474,11 +469,6 @@ PLANTED: dict[str, dict[str, tuple[Callable[[dict[str, Any]], object], str]]] = 
             lambda c: c["discriminator"]["layers"]["0"].update(kernel=np.zeros((16, 4), np.float32)),
             "discriminator/layers/0/kernel is float32 (16, 4)",
         ),
-        "another type": (
-            lambda c: c["generator"]["layers"]["0"].update(kernel=np.zeros((4, 4, 16, 16))),
-            "generator/layers/0/kernel is float64",
-        ),
-        "no dictionary": (lambda c: c.update(generator=np.zeros(3)), "generator is no dictionary"),
         "NaN": (
             lambda c: c["generator"]["layers"]["1"]["bias"].fill(np.nan),
             "generator.layers.1.bias holds NaN",
@@ -570,16 +560,22 @@ BAD = {
     "a pickled module": (["module.pt", *BACK], "module.pt is refused"),
     "a pickle that runs code": (["exploit.pt", *BACK], "exploit.pt is refused"),
     "half a file": (["cut.pt", *BACK], "cut.pt cannot be read as a file of torch.save"),
-    "another model's file": (["foreign.pt", *BACK], "foreign.pt: discriminator of the model is missing"),
-    "a checkpoint of this project": (["run/checkpoints/step_1234.safetensors", *BACK, "--output=out"], "step_1234"),
+    "another model's file": (
+        ["foreign.pt", *BACK],
+        "generator/0.weight is (1,), but 0.weight of --like is (16, 16, 4, 4)",
+    ),
+    "a checkpoint of this project": (
+        ["run/checkpoints/step_1234.safetensors", *BACK, "--output=out"],
+        "use it as it is",
+    ),
     "an empty folder": (["folder", *BACK], "folder cannot be read as an Orbax checkpoint"),
     "the folder one is in": ([".", *BACK], ". cannot be read as an Orbax checkpoint"),
     "a run folder": (["run", *BACK], "run cannot be read as an Orbax checkpoint"),
-    "another model's folder": (["foreign.orbax", *BACK], "foreign.orbax: generator of the model is missing"),
+    "another model's folder": (["foreign.orbax", *BACK], "foreign.orbax: it fits neither network of --like"),
     "a folder without its data": (["cut.orbax", *BACK], "cut.orbax cannot be read as an Orbax checkpoint"),
     "a model of another preset": (
         ["model.pt", "--to=safetensors", "--like=other"],
-        "7.weight of the model/generator is unknown",
+        "is (16, 16, 4, 4), but 0.weight of --like is (16, 8, 7, 7)",
     ),
 }
 
@@ -607,7 +603,7 @@ def test_one_framework_is_enough_and_a_missing_one_is_named(framework, other, tm
     blocked = {"torch": FRAMEWORK_MODULES["torch"], "jax": (*FRAMEWORK_MODULES["jax"], "orbax")}[other]
     code = BLOCK.format(blocked=blocked) + (
         "import compare\n"
-        "from common.errors import report_errors\n"
+        "from common.errors import UserError, report_errors\n"
         "*words, first, second = sys.argv\n"
         "for target in (first, second):\n"
         "    sys.argv = [*words, target]\n"
@@ -618,3 +614,229 @@ def test_one_framework_is_enough_and_a_missing_one_is_named(framework, other, tm
     assert f"{FORMATS[other]} needs what is not installed" in result.stderr
     assert f"pip install {other}" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def foreign(folder: Path, framework: str = "torch") -> tuple[Path, dict[str, Any]]:
+    """A run to be like, and the networks of another training, as convert would write them."""
+    write_run(folder / "run")
+    architecture = small_architecture(CONFIG)
+    weights = trained_weights(architecture, seed=1)
+    return folder / "run", EXPORTS[framework].to_native(weights, average_of(weights), architecture, CONFIG)
+
+
+def with_prefix(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def renamed(state: dict[str, Any]) -> dict[str, Any]:
+    """As a class with attributes names its layers: conv0, bn1, conv3, ..."""
+    norms = {name.split(".")[0] for name in state if name.endswith("running_mean")}
+    return {
+        f"{'bn' if number in norms else 'conv'}{number}.{leaf}": state[f"{number}.{leaf}"]
+        for number, leaf in (name.split(".") for name in state)
+    }
+
+
+def densely_numbered(state: dict[str, Any]) -> dict[str, Any]:
+    numbers = list(dict.fromkeys(name.split(".")[0] for name in state))
+    return {f"{numbers.index(name.split('.')[0])}.{name.split('.')[1]}": value for name, value in state.items()}
+
+
+def halved(state: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+
+
+# What strangers save, what of it is taken, and what is said.
+STRANGERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str], str]] = {
+    "a bare netG": (lambda c: c["generator"], {"generator"}, "By its shapes, it is the generator."),
+    "a bare netD": (lambda c: c["discriminator"], {"discriminator"}, "By its shapes, it is the discriminator."),
+    "pytorch/examples": (
+        lambda c: with_prefix(c["generator"], "main."),
+        {"generator"},
+        "generator: main.0.weight was taken as 0.weight, and the others so.",
+    ),
+    "DataParallel": (lambda c: with_prefix(c["discriminator"], "module.main."), {"discriminator"}, "module.main.0"),
+    "torch.compile": (lambda c: with_prefix(c["generator"], "_orig_mod."), {"generator"}, "_orig_mod.0.weight was"),
+    "both, one in the other": (
+        lambda c: with_prefix(c["generator"], "_orig_mod.module.main."),
+        {"generator"},
+        "_orig_mod.module.main.0.weight was taken as 0.weight",
+    ),
+    "two networks": (
+        lambda c: {"netG": c["generator"], "netD": c["discriminator"], "epoch": 3},
+        {"generator", "discriminator"},
+        "Not taken: epoch.",
+    ),
+    "state dicts under their networks' names": (
+        lambda c: {"G_state_dict": c["generator"], "D_state_dict": c["discriminator"], "optimizerG": c["generator"]},
+        {"generator", "discriminator"},
+        "Not taken: optimizerG.",
+    ),
+    "an average": (lambda c: {"G_ema": c["generator"]}, {"generator"}, "the generator_average was taken for it"),
+    "Lightning": (
+        lambda c: {
+            "state_dict": with_prefix(c["generator"], "generator.model.")
+            | with_prefix(c["discriminator"], "discriminator."),
+            "optimizer_states": [c["generator_optimizer"]],
+            "hyper_parameters": {"lr": 0.1},
+        },
+        {"generator", "discriminator"},
+        "state_dict/generator.model.0.weight was taken as 0.weight",
+    ),
+    "a whole checkpoint": (
+        lambda c: {"model": c["generator"], "optimizer": c["generator_optimizer"]},
+        {"generator"},
+        "Not taken: optimizer.",
+    ),
+    "an older PyTorch": (
+        lambda c: {name: value for name, value in c["generator"].items() if "num_batches" not in name},
+        {"generator"},
+        "num_batches_tracked is missing 3 times, and taken from --like",
+    ),
+    "other names": (lambda c: renamed(c["generator"]), {"generator"}, "conv0 as 0, bn1 as 1, conv3 as 3, bn4 as 4"),
+    "layers without activations": (lambda c: densely_numbered(c["generator"]), {"generator"}, "2 as 3, 3 as 4"),
+    "half precision": (
+        lambda c: halved(c["generator"], torch.float16),
+        {"generator"},
+        "tensors were widened from float16 to float32",
+    ),
+    "bfloat16": (lambda c: halved(c["generator"], torch.bfloat16), {"generator"}, "widened from bfloat16 to float32"),
+    "double precision": (lambda c: halved(c["generator"], torch.float64), {"generator"}, "rounded from float64"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGERS)
+def test_what_strangers_save_is_taken_with_the_rest_from_like_and_said(case, tmp_path, capsys):
+    run, content = foreign(tmp_path)
+    make, networks, said = STRANGERS[case]
+    torch.save(make(content), tmp_path / "stranger.pt")
+    output = tmp_path / "back.safetensors"
+    assert convert(tmp_path / "stranger.pt", "--to", "safetensors", "--like", run, "--output", output) == 0
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "From --like: " in printed
+    back, like = load_checkpoint(output), load_checkpoint(run / "checkpoints" / "step_1234.safetensors")
+    rtol = {"half precision": 2e-3, "bfloat16": 1e-2}.get(case, 0)
+    for name, found in back.weights.items():
+        network, _, rest = name.partition(".layers.")
+        if network in networks and ".adam." not in name:
+            np.testing.assert_allclose(found, content[network][rest].numpy(), rtol=rtol, atol=rtol / 1e3, err_msg=name)
+        else:
+            assert np.array_equal(found, like.weights[name]), name
+    if "generator" in networks:  # samples are drawn from the average, which must be of the stranger too
+        assert all(np.array_equal(average, back.weights[name]) for name, average in back.average.items())
+
+
+def test_a_safetensors_file_of_another_program_is_taken_like_a_state_dict(tmp_path):
+    run, content = foreign(tmp_path)
+    save_file(with_prefix(renamed(content["generator"]), "module."), tmp_path / "netG.safetensors")
+    output = tmp_path / "back.safetensors"
+    assert convert(tmp_path / "netG.safetensors", "--to", "safetensors", "--like", run, "--output", output) == 0
+    found = load_checkpoint(output).weights["generator.layers.3.weight"]
+    assert np.array_equal(found, content["generator"]["3.weight"].numpy())
+
+
+def test_an_orbax_folder_of_one_network_in_half_precision_is_taken(tmp_path, capsys):
+    run, content = foreign(tmp_path, "jax")
+    halves = jax.tree.map(lambda array: array.astype(np.float16), content["generator"])
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "netG", {"model": halves})
+    output = tmp_path / "back.safetensors"
+    assert convert(tmp_path / "netG", "--to", "safetensors", "--like", run, "--output", output) == 0
+    found = load_checkpoint(output).weights["generator.layers.1.bias"]
+    assert np.array_equal(found, halves["layers"][1]["bias"].astype(np.float32))
+    assert "widened from float16 to float32" in capsys.readouterr().out
+
+
+def endless() -> dict[str, Any]:
+    content: dict[str, Any] = {"a": torch.zeros(1)}
+    for _ in range(40):
+        content = {"a": content, "b": content}
+    return content
+
+
+REFUSED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "another width": (
+        lambda c: with_prefix(c["generator"], "main.") | {"main.0.weight": torch.zeros(16, 32, 4, 4)},
+        "main.0.weight is float32 (16, 32, 4, 4), but the networks of --like need float32 (16, 16, 4, 4)",
+    ),
+    "more layers": (
+        lambda c: (
+            with_prefix(c["generator"], "main.")
+            | {"main.0.weight": torch.zeros(16, 32, 4, 4), "main.12.bias": torch.zeros(3)}
+        ),
+        "main.0.weight is (16, 32, 4, 4), but 0.weight of --like is (16, 16, 4, 4)",
+    ),
+    "a spectral norm": (
+        lambda c: {"netD": with_prefix(c["discriminator"], "main.") | {"main.0.weight_u": torch.zeros(4)}},
+        "netD/main.0.weight_u is of a spectral or weight norm: remove it",
+    ),
+    "two generators": (
+        lambda c: {"netG": c["generator"], "generator": c["generator"]},
+        "netG and generator could each be the generator",
+    ),
+    "quantized weights": (
+        lambda c: c["generator"] | {"0.weight": c["generator"]["0.weight"].to(torch.int8)},
+        "0.weight is int8 (16, 16, 4, 4), but",
+    ),
+    "more than half precision holds": (
+        lambda c: c["generator"] | {"1.bias": torch.full((16,), 1e300, dtype=torch.float64)},
+        "generator.layers.1.bias holds NaN or infinity",
+    ),
+    "no tensors": (lambda _: {"epoch": 3, "loss": 0.1}, "it holds no network: its names are epoch, loss"),
+    "a dictionary in itself": (lambda _: endless(), "it holds more than 10,000 names"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_with_its_name_and_both_shapes(case, tmp_path, capsys):
+    run, content = foreign(tmp_path)
+    make, said = REFUSED[case]
+    torch.save(make(content), tmp_path / "stranger.pt")
+    output = tmp_path / "back.safetensors"
+    assert said in fails(capsys, tmp_path / "stranger.pt", "--to=safetensors", "--like", run, "--output", output)
+    assert not output.exists()
+
+
+def test_two_layers_of_one_shape_under_other_names_are_not_guessed():
+    layers = {("a", "weight"): Leaf(np.zeros(3), "a.weight"), ("b", "weight"): Leaf(np.zeros(3), "b.weight")}
+    ours = {("0", "weight"): Leaf(np.zeros(3), "0.weight"), ("1", "weight"): Leaf(np.zeros(3), "1.weight")}
+    with pytest.raises(WeightsError, match=r"b\.weight \(3,\) has no like of its own"):
+        match_network(layers, ours, "generator")
+
+
+def test_the_pretrained_model_is_converted_by_its_name_or_its_file(tmp_path, capsys):
+    output = tmp_path / "pretrained.pt"
+    assert convert("pretrained", "--to", "pytorch-state-dict", "--output", output) == 0
+    assert "it had none of Adam's state" in capsys.readouterr().out
+    halves = load_file(trained_model.FOLDER / trained_model.WEIGHTS_FILE)
+    found = torch.load(output, weights_only=True)["generator_average"]["0.weight"]
+    assert torch.equal(found, halves["generator.layers.0.weight"].float())
+
+
+def test_the_pretrained_model_becomes_a_checkpoint_with_adam_of_a_run_like_it(tmp_path, capsys):
+    config = TrainConfig(**trained_model.read_pretrained().header["config"])
+    weights = trained_weights(build_architecture(config), config)
+    (tmp_path / "run").mkdir()
+    header = {"config": to_dict(config), "epoch": 1, "framework": "torch"}
+    run = save_checkpoint(tmp_path / "run", weights, average_of(weights), step=NUM_UPDATES, header=header)
+    output = tmp_path / "back.safetensors"
+    assert convert("pretrained", "--to", "safetensors", "--like", run, "--output", output) == 0
+    assert "From --like: generator_optimizer, discriminator_optimizer." in capsys.readouterr().out
+    back, name = load_checkpoint(output).weights, "discriminator.layers.0.weight"
+    assert np.array_equal(back[name], trained_model.read_pretrained().weights[name])
+    assert np.array_equal(back[f"{name}.adam.exp_avg"], weights[f"{name}.adam.exp_avg"])
+
+
+@pytest.mark.parametrize("kind", ["pt", "orbax"])
+def test_what_convert_wrote_is_no_checkpoint_and_the_refusal_says_how_to_bring_it_back(kind, bad_folder, tmp_path):
+    path = tmp_path / f"model.{kind}"
+    convert(bad_folder / "run", "--to", {"pt": "pytorch-state-dict"}.get(kind, kind), "--output", path)
+    for read in (load_side, find_origin, lambda path: read_model(ModelOptions(checkpoint=path))):
+        with pytest.raises(UserError, match=r"compare\.py convert PATH --to safetensors --like RUN"):
+            read(path)
+
+
+def test_no_run_goes_on_from_the_pretrained_file_and_the_refusal_says_what_it_is():
+    with pytest.raises(UserError, match="a model without Adam's state"):
+        find_origin(trained_model.FOLDER / trained_model.WEIGHTS_FILE)

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from common.commands import trained_model
 from common.config import TrainConfig, to_dict
 from common.contract import Weights
 from common.data.initial_weights import initial_weights
 from common.data.randomness import fixed_latents
 from common.errors import UserError, report_errors
-from common.records.checkpoint import save_checkpoint, serialise
+from common.networks.build import build_architecture
+from common.records.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint, serialise
 from comparison.commands.diff import MAX_LATENTS
 from comparison.commands.dispatch import PROGRAM, run_command
 from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, small_config
@@ -364,3 +366,27 @@ def test_bad_input_is_one_line_that_says_what_is_wrong_and_exit_code_2(case, tmp
     assert said in printed.err
     assert len(printed.err.splitlines()) == 1
     assert printed.out == ""  # all that can be wrong is known before anything is printed
+
+
+def test_the_pretrained_model_is_taken_by_its_name_or_its_file_without_adam(diff, tmp_path, capsys):
+    shipped = trained_model.FOLDER / trained_model.WEIGHTS_FILE
+    code, found = diff(Path("pretrained"), shipped)
+    assert code == 0
+    assert found["identical"]
+    assert "Adam's state is left out" in capsys.readouterr().out
+    config = TrainConfig(**trained_model.read_pretrained().header["config"])
+    run = write_run(tmp_path / "run", initial_weights(config, build_architecture(config)), config=config)
+    code, found = diff(run, shipped)
+    assert code == 1
+    assert found["rounding"] == 1e-3
+    assert {tensor["note"] for tensor in found["tensors"]} == {""}
+    assert not any(".adam." in tensor["name"] for tensor in found["tensors"])
+
+
+def test_a_packed_model_of_ones_own_is_within_half_precision_of_its_checkpoint(diff, tmp_path):
+    run = write_run(tmp_path / "run", some_weights())
+    checkpoint = load_checkpoint(find_checkpoint(run))
+    (tmp_path / "own.safetensors").write_bytes(trained_model.pack(checkpoint, checkpoint.header))
+    code, found = diff(run, tmp_path / "own.safetensors", "--latents=2")
+    assert code == 1
+    assert found["first_divergence"] is None
