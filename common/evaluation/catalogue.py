@@ -59,7 +59,7 @@ METRICS = {
     "smallest_class": Metric(
         "Smallest class", CLASSES, "up", "share of the rarest digit class", "difference", "itself"),
     "num_missing_classes": Metric(
-        "Missing classes", CLASSES, "down", "digit classes that the classifier never recognises", "difference",
+        "Missing classes", CLASSES, "down", "digits with less than a tenth of their real share", "difference",
         "itself"),
     "mean_confidence": Metric(
         "Mean confidence", CLASSES, "", "of the classifier; noise has 1.00 too, so nothing by itself", "", "itself"),

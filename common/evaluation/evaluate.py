@@ -9,12 +9,12 @@ from threadpoolctl import threadpool_limits
 
 from common.data.datasets import load_dataset
 from common.evaluation import kernel_distance
+from common.evaluation.alarms import NO_DIGIT_SET, alarms_about
 from common.evaluation.classes import class_examples, class_histogram
 from common.evaluation.feature_network import default_threads, load_feature_network
 from common.evaluation.floors import Floor, floor_in_words, load_floors
 from common.evaluation.memorisation import closest_to_training
 from common.evaluation.metrics import SEED, Draw, Scores, all_scores, make_draw, quick_scores
-from common.evaluation.plausibility import warnings_about
 from common.evaluation.reference import K, Reference
 from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD, check_draws, digit_images, some_of
 
@@ -85,8 +85,11 @@ def evaluate_samples(
             first = first or _first_draw(draw, found, scored[0])
         assert found is not None
         floors = load_floors(found, quick=quick)
+    protocol = _protocol(found, num_draws=len(scored), quick=quick)
+    protocol["warnings"] = alarms = first.pop("warnings")
+    protocol["comparable"] &= not any(alarm["name"] in NO_DIGIT_SET for alarm in alarms)
     return Evaluation(
-        protocol={**_protocol(found, num_draws=len(scored), quick=quick), "warnings": first.pop("warnings")},
+        protocol=protocol,
         metrics={name: _metric(name, scored, floors[name]) for name in scored[0].values},
         **first,
     )
@@ -105,10 +108,9 @@ def measured(values: Sequence[float], floor: Floor | None = None) -> Measured:
 
 def _first_draw(draw: Draw, reference: Reference, scores: Scores) -> dict[str, Any]:
     """What a person looks at besides the numbers."""
-    was_cropped = reference.sample_size != DIGIT_SIZE and not reference.is_resized
     distances = reference.training_digits.statistics.distances if scores.nearest else np.empty(0)
     return {
-        "warnings": warnings_about(draw.digits, reference.images, was_cropped=was_cropped),
+        "warnings": [alarm._asdict() for alarm in alarms_about(draw, scores, reference)],
         "class_histogram": {
             name: class_histogram(logits).tolist()
             for name, logits in (("generated", draw.logits), ("real", reference.logits))

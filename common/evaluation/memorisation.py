@@ -7,6 +7,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.metrics import pairwise_distances_argmin, pairwise_distances_argmin_min
 
 DUPLICATE_QUANTILE = 0.01
+NEAR_COPY = 0.5
 MIN_CELL_SAMPLES = 20  # Meehan et al. 2020, section 4: cells with fewer samples are left out
 NUM_SHOWN = 10
 
@@ -30,6 +31,11 @@ def memorised_fraction(nearest: NearestTraining, training_distances: np.ndarray)
     The complement of the authenticity of Alaa et al. 2022, section 4; `training_distances` (M,) are the latter.
     """
     return float(np.mean(nearest.distances < training_distances[nearest.indices]))
+
+
+def near_copies(nearest: NearestTraining, training_distances: np.ndarray) -> float:
+    """Share of samples less than half as far from a training image as that image's own nearest neighbour."""
+    return float(np.mean(nearest.distances < NEAR_COPY * training_distances[nearest.indices]))
 
 
 def duplicate_fraction(generated_nearest: np.ndarray, real_nearest: np.ndarray) -> float:

@@ -1,29 +1,36 @@
-"""An evaluation as aligned text, for the terminal."""
+"""An evaluation as aligned text, for the terminal: within 80 columns, in the words of the report."""
 
+import textwrap
 from collections.abc import Sequence
 
 from common.evaluation.calibration import stored_calibration
-from common.evaluation.catalogue import CALIBRATED_METRICS, METRICS
+from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS
 from common.evaluation.evaluate import Evaluation, Measured
 
 NOTHING = "-"
+WIDTH = 80
+HEADING_WIDTH = 11
+COLUMNS_BESIDE = 4  # metrics beside each other among bad samples
+ARROWS = {"up": " ↑", "down": " ↓"}
 
 
 def table(evaluation: Evaluation) -> str:
-    """What was measured and how, then every metric beside its floor, then what bad samples score."""
-    lines = [*_protocol(evaluation), "", *_metrics(evaluation), ""]
+    """What was found wrong and how it was measured, then every metric beside what real and bad samples score."""
+    alarms = [f"ALARM: {alarm['sentence']}" for alarm in evaluation.protocol["warnings"]]
+    lines = [*alarms, *_protocol(evaluation), "", *_metrics(evaluation), ""]
     if (error := evaluation.metrics["kid"].get("standard_error")) is not None:
         lines.append(f"standard error of the first draw's KID  {_number(error)}")
     first = " of the first draw" if evaluation.protocol["num_draws"] > 1 else ""
     lines.append(f"samples{first} of each digit  {evaluation.class_histogram['generated']}")
     if evaluation.protocol["comparable"]:
         lines += ["", *_calibration(evaluation)]
-    return "\n".join(lines)
+    return "\n".join(part for line in lines for part in _wrapped(line))
 
 
 def _protocol(evaluation: Evaluation) -> list[str]:
     protocol = evaluation.protocol
-    note = "" if protocol["comparable"] else "  (not comparable: not the standard protocol)"
+    why = "see the alarm" if protocol["warnings"] else "not the standard protocol"
+    note = "" if protocol["comparable"] else f"  (not comparable: {why})"
     draws = f"{protocol['num_draws']} x " if protocol["num_draws"] > 1 else ""
     kid, size = protocol["kid"], protocol["image_size"]
     neighbours = "" if protocol["quick"] else f"k = {protocol['k']}, "
@@ -32,36 +39,44 @@ def _protocol(evaluation: Evaluation) -> list[str]:
         f"{size} px images scored at 28 px, as: {protocol['brought_to_28_px']}",
         f"feature network {protocol['network_sha256'][:12]}, {neighbours}"
         f"KID over {kid['num_subsets']} subsets of {kid['subset_size']} (seed {kid['seed']})",
-        f"floor: {protocol['floor']}",
-        *(f"WARNING: {warning}" for warning in protocol["warnings"]),
+        f"real digits score: {protocol['floor']}",
     ]
 
 
 def _metrics(evaluation: Evaluation) -> list[str]:
-    rows: list[Sequence[str]] = [("metric", "value", "spread", "floor", "against floor", "range of the floor")]
-    for name, metric in evaluation.metrics.items():
-        low, high = metric["floor_low"], metric["floor_high"]
-        rows.append(
-            (
-                name,
-                *(_number(metric[part]) for part in ("value", "spread", "floor")),
-                _against_floor(name, metric),
-                NOTHING if low is None else f"{_number(low)} to {_number(high)}",
-            )
-        )
+    """The headline first, as in the report's summary."""
+    rows: list[Sequence[str]] = [("metric", "value", "±", "real digits score", "compared")]
+    for name in sorted(evaluation.metrics, key=lambda name: name not in HEADLINE_METRICS):
+        metric = evaluation.metrics[name]
+        numbers = (_number(metric[part]) for part in ("value", "spread", "floor"))
+        rows.append((_label(name), *numbers, _against_floor(name, metric)))
     return _aligned(rows)
 
 
 def _calibration(evaluation: Evaluation) -> list[str]:
     names = [name for name in CALIBRATED_METRICS if name in evaluation.metrics]
     sets = {
-        "real digits (the floor)": {name: evaluation.metrics[name]["floor"] for name in names},
+        "real digits": {name: evaluation.metrics[name]["floor"] for name in names},
         "these samples": {name: evaluation.metrics[name]["value"] for name in names},
         **stored_calibration(),
     }
-    return _aligned(
-        [("for comparison", *names), *((label, *(_number(row[name]) for name in names)) for label, row in sets.items())]
-    )
+    lines = []
+    for start in range(0, len(names), COLUMNS_BESIDE):
+        some = names[start : start + COLUMNS_BESIDE]
+        headings = [textwrap.wrap(_label(name), HEADING_WIDTH) for name in some]
+        height = max(map(len, headings))
+        above = [["" for _ in range(height - len(heading))] + heading for heading in headings]
+        rows = [["", *line] for line in zip(*above, strict=True)]
+        rows[-1][0] = "for comparison"
+        lines += [
+            "",
+            *_aligned([*rows, *([label, *(_number(row.get(n)) for n in some)] for label, row in sets.items())]),
+        ]
+    return lines[1:]
+
+
+def _label(name: str) -> str:
+    return f"{METRICS[name].title}{ARROWS.get(METRICS[name].better, '')}"
 
 
 def _against_floor(name: str, metric: Measured) -> str:
@@ -71,11 +86,11 @@ def _against_floor(name: str, metric: Measured) -> str:
         return NOTHING
     if relation == "ratio":
         return f"{value / floor:.2f} x" if floor > 0 else NOTHING
-    return f"{value - floor:+.3g}"
+    return f"{value - floor:+.2g}"
 
 
 def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:#.4g}".rstrip(".")
+    return NOTHING if value is None else f"{value:#.3g}".rstrip(".")
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -85,3 +100,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     ]
+
+
+def _wrapped(line: str) -> list[str]:
+    """A long sentence over several lines; a row of a table has its place."""
+    return [line] if len(line) <= WIDTH else textwrap.wrap(line, WIDTH, subsequent_indent="  ")

@@ -9,7 +9,7 @@ newer run may have more, and never written.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from common.config import TrainConfig, to_dict
 from common.errors import UserError
@@ -135,6 +135,20 @@ class KernelDistance(Record):
     seed: Whole
 
 
+class Alarm(Record):
+    """What was found wrong with samples, and the number that says so beside that of real digits."""
+
+    name: Text
+    sentence: Text
+    value: Amount | None = None
+    floor: Amount | None = None
+
+
+def _as_alarm(warning: Any) -> Any:
+    """Older runs recorded the sentence alone."""
+    return {"name": "warning", "sentence": warning} if isinstance(warning, str) else warning
+
+
 class Protocol(Record):
     """Everything that scores depend on."""
 
@@ -154,7 +168,7 @@ class Protocol(Record):
     batch_norm: Text | None = None
     weights: Text | None = None
     checkpoint: Text | None = None
-    warnings: list[Text] = []
+    warnings: list[Annotated[Alarm, BeforeValidator(_as_alarm)]] = []
 
 
 def _not_all_zero(counts: list[int]) -> list[int]:

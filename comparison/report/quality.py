@@ -162,18 +162,21 @@ def protocol(frameworks: Mapping[str, Any]) -> list[str]:
     first = protocols[0]
     sentences = [_sets(first), _features(first), _generator(first), _draws(first.get("num_draws"))]
     sentences += [f"Floor: {first['floor']}."] if "floor" in first else []
-    warned = dict.fromkeys(warning for each in protocols for warning in each.get("warnings", ()))
-    return [*filter(None, sentences), *(f"Warning: {warning}." for warning in warned)]
+    return list(filter(None, sentences))
 
 
 def not_comparable(frameworks: Mapping[str, Any]) -> str:
-    """Why the scores must not be held against those of other reports, or of each other; else nothing."""
+    """Every alarm, and why scores must not be held against those of other reports, or each other; else nothing."""
     protocols = _protocols(frameworks)
     sentences = []
-    if not all(protocol.get("comparable", True) for protocol in protocols):
+    refused = [protocol for protocol in protocols if not protocol.get("comparable", True)]
+    if any(protocol.get("warnings") for protocol in refused):
+        sentences.append("Scores not comparable: an alarm says that these are not digits like MNIST's.")
+    elif refused:
         sentences.append("Scores not comparable: these are not the standard sets. Compare only within this page.")
+    sentences += [f"Alarm: {sentence}." for sentence in _alarms(protocols)]
     fields = differing_fields(*protocols) if len(protocols) == 2 else []
-    if fields := [field for field in fields if field != "warnings"]:
+    if fields := [field for field in fields if field not in ("warnings", "comparable")]:
         names = ", ".join(field.replace("_", " ") for field in fields)
         sentences.append(f"The two runs were not scored by the same protocol; different: {names}.")
     return " ".join(sentences)
@@ -192,6 +195,11 @@ def reading(rows: Sequence[Row]) -> str:
     if any(row.small_print and row.small_print[-1] for row in rows):
         sentences.append("In small print: its range, and how each value relates to its mean.")
     return " ".join(sentences)
+
+
+def _alarms(protocols: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The sentence of each alarm once, whichever run set it off."""
+    return list(dict.fromkeys(alarm["sentence"] for protocol in protocols for alarm in protocol.get("warnings", ())))
 
 
 def _protocols(frameworks: Mapping[str, Any]) -> list[Mapping[str, Any]]:

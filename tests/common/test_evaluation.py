@@ -41,7 +41,6 @@ from common.evaluation.floors import floor_in_words, load_floors
 from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.kernel_distance import kernel_distance
 from common.evaluation.metrics import all_scores, full_scores, make_draw, quick_scores
-from common.evaluation.plausibility import warnings_about
 from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.samples import round_trip, some_of
 from common.evaluation.table import table
@@ -350,21 +349,6 @@ def test_digits_enlarged_to_a_size_that_is_else_padded_are_resized_if_one_says_s
     np.testing.assert_array_equal(round_trip(digits, 32), digits)
 
 
-def test_what_looks_like_a_mistake_of_preparation_is_warned_of(mnist: Dataset):
-    digits, real = mnist.train_images[:1000], mnist.test_images
-    assert warnings_about(digits, real, was_cropped=True) == []
-    mistakes = {
-        "grey level 255": (255 - digits, False),
-        "grey level 128": ((digits.astype(int) // 2 + 128).astype(np.uint8), False),
-        "brighter than 1 of 255": ((digits > 127).astype(np.uint8), False),
-        "were enlarged": (digit_images(resize_images(digits, 32)), True),
-        "1,000 samples are copies": (real[:1000], False),
-    }
-    for words, (images, was_cropped) in mistakes.items():
-        (warning,) = warnings_about(images, real, was_cropped=was_cropped)
-        assert words in warning
-
-
 def test_quick_samples_of_a_sorted_file_are_of_every_class(mnist: Dataset):
     order = np.argsort(mnist.test_labels, kind="stable")
     chosen = some_of(mnist.test_labels[order], 2000)
@@ -485,6 +469,10 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, mnist: Datas
     result = in_process(tmp_path / "samples.npz", "--quick", "--json", tmp_path / "result.json")
     assert (result.returncode, result.stderr) == (0, "")
     assert "not comparable" in result.stdout
+    assert "ALARM" not in result.stdout
+    rows = [line.split("  ")[0] for line in result.stdout.splitlines()]
+    assert rows.index("Fréchet distance ↓") < rows.index("MNIST score ↑") < rows.index("KID ↓")  # the headline first
+    assert max(map(len, result.stdout.splitlines())) <= 80
     written = json.loads((tmp_path / "result.json").read_text())
     assert written["protocol"]["num_generated"] == 2000
     assert written["metrics"].keys() == {"frechet_distance", "kid", "mnist_score"}
@@ -513,9 +501,10 @@ def test_the_table_shows_each_value_against_its_floor_and_beside_bad_samples(eva
     distance, kl = (evaluation.metrics[name] for name in ("frechet_distance", "class_kl"))
     assert distance["floor"] is not None
     assert kl["floor"] is not None
-    assert f"{distance['value'] / distance['floor']:.2f} x" in rows["frechet_distance"]
-    assert f"{kl['value'] - kl['floor']:+.3g}" in rows["class_kl"]
-    assert {"real digits (the floor)", "these samples", *stored_calibration()} <= rows.keys()
+    assert f"{distance['value'] / distance['floor']:.2f} x" in rows["Fréchet distance ↓"]
+    assert f"{kl['value'] - kl['floor']:+.2g}" in rows["KL of classes ↓"]
+    assert {"real digits", "these samples", *stored_calibration()} <= rows.keys()
+    assert max(map(len, lines)) <= 80
     assert "uniform noise" not in table(evaluation)  # N is 1,000: other numbers would stand beside it
 
 
