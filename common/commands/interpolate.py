@@ -1,9 +1,7 @@
 """`interpolate CHECKPOINT --from-class 6 --to-class 9`: the way from one digit to another, and what is read on it."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +57,12 @@ def main(options: InterpolateOptions, twin: Twin) -> int:
     images = reader.draw(way(starts[0], stops[0], num=options.num_frames))
     moving = reader.draw(way(starts[0], stops[0], num=NUM_POSITIONS))
     others = others_on_ways(starts, stops, reader)
-    write_out(options.out, _strip(images, reader.read(images), options, model_name=model.name, others=others))
+    readings = reader.read(images)
+    write_out(options.out, _strip(images, readings, options, model_name=model.name, others=others))
     title = text(f"{ends[0]} to {ends[1]}, {model.config.preset}")
     write_out(animation, there_and_back([stacked(title, enlarged(frame, up_to=ANIMATION_PIXELS)) for frame in moving]))
-    digits = ", then ".join(map(str, in_turn([reading.digit for reading in reader.read(moving)])))
-    print(f"on the way from {ends[0]} to {ends[1]} the classifier reads {digits}")
+    digits = " ".join(str(reading.digit) for reading in readings)
+    print(f"on the way from {ends[0]} to {ends[1]} the classifier reads in the images of {options.out.name}: {digits}")
     print(others)
     return 0
 
@@ -127,11 +126,6 @@ def _strip(
 def way(start: np.ndarray, end: np.ndarray, *, num: int) -> np.ndarray:
     """Latents (num, Z) at equal distances, from `start` (Z,) to `end`."""
     return slerp(np.tile(start, (num, 1)), np.tile(end, (num, 1)), np.linspace(0, 1, num))
-
-
-def in_turn(digits: Sequence[int]) -> list[int]:
-    """Each digit once for as long as it stays."""
-    return [digit for digit, _ in groupby(digits)]
 
 
 def others_on_ways(starts: np.ndarray, ends: np.ndarray, reader: DigitReader) -> str:

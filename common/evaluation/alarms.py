@@ -33,7 +33,7 @@ WAYS = {
     "turned by 270 degrees": lambda images: np.rot90(images, 3, (1, 2)),
     "transposed along the other diagonal": lambda images: np.rot90(images, 2, (1, 2)).transpose(0, 2, 1),
 }
-# Of these, the scores say nothing of digits; collapse and memorisation are faults that the metrics are there to compare.
+# Of these the scores say nothing of digits. Collapse and memorisation are faults that metrics are there to compare.
 NO_DIGIT_SET = {"no_contrast", "background", "size", "position", "copies_of_reference", "turned", "no_digits"}
 
 

@@ -185,6 +185,17 @@ def test_scores_of_other_sets_are_called_not_comparable_beside_both_tables(tmp_p
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_an_alarm_is_said_beside_both_tables_and_no_digit_set_is_not_called_comparable(tmp_path: Path) -> None:
+    write_comparison(tmp_path, epochs=1)
+    alarm = {"name": "turned", "sentence": "74 % are mirrored (real digits: 2 %)", "value": 0.74, "floor": 0.02}
+    change_metrics(tmp_path, "jax", protocol={**PROTOCOL, "comparable": False, "warnings": [alarm]})
+    html, markdown = reported(tmp_path)
+    assert html.count("Alarm: 74 % are mirrored (real digits: 2 %).") == 2
+    assert "an alarm says that these are not digits" in markdown
+    assert "not scored by the same protocol" not in markdown
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_two_runs_scored_by_different_protocols_are_not_comparable(tmp_path: Path) -> None:
     write_comparison(tmp_path, epochs=1)
     change_metrics(tmp_path, "jax", protocol={**PROTOCOL, "batch_norm": "train"})
