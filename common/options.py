@@ -98,6 +98,7 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Opt
 
     A config's defaults are those of its preset, or of the run that is resumed.
     """
+    _refuse_empty(arguments)
     default = kind(config=_config_of(kind, arguments)) if issubclass(kind, ConfigOptions) else tyro.MISSING_NONPROP
     messages = io.StringIO()
     try:
@@ -115,10 +116,17 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Opt
         raise UserError(f"{_one_line(messages.getvalue())} (see {program} --help)") from None
 
 
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """As a path, an empty text would be the current folder: `--output "$UNSET"` means no such thing."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        flag, _, value = argument.partition("=")
+        if argument == "" or (argument.startswith("--") and "=" in argument and value == ""):
+            named = flag or (before if before.startswith("--") and "=" not in before else "an argument")
+            raise UserError(f"{named} is empty: give it a value, or leave it out")
+
+
 def _config_of(kind: type[ConfigOptions], arguments: Sequence[str]) -> TrainConfig:
     resumed = _value_of(arguments, "--resume") if "resume" in kind.__dataclass_fields__ else None
-    if resumed == "":  # as a path it would be the current folder
-        raise UserError("--resume is empty: name a run folder or a checkpoint")
     return PRESETS[_preset_of(arguments)].recipe if resumed is None else find_config(Path(resumed))
 
 
