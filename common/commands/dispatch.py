@@ -1,6 +1,7 @@
 """A program's commands: which word starts which, their list in `--help`, and those of `python -m torch_impl`."""
 
 import importlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -51,6 +52,7 @@ def run_command(
     from common.options import parse
 
     os.environ["MPLBACKEND"] = "agg"  # a notebook sets its own for every program it starts; ours draw into files
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no list of fonts
     command = commands[name]
     module = importlib.import_module(command.module)
     options = parse(getattr(module, command.options), arguments[named:], program=f"{program} {name}")

@@ -8,11 +8,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from common.errors import UserError
+from common.errors import UserError, report_errors
 from common.evaluation import evaluate_samples, read_samples
 from common.evaluation.table import table
-from common.options import check_result_file
+from common.options import check_result_file, parse
 from common.records.folder import write_atomically
+from common.safe_read import one_line
+
+PROGRAM = "python -m common.evaluation"
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Arguments:
 
 def main() -> None:
     """Exit code 2 and one line on stderr if the samples or the arguments are wrong."""
-    arguments = tyro.cli(Arguments, prog="python -m common.evaluation")
-    try:
-        run(arguments)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+
+    def command() -> int:
+        try:
+            run(parse(Arguments, sys.argv[1:], program=PROGRAM))
+        except OSError as error:
+            raise UserError(one_line(error)) from None
+        return 0
+
+    sys.exit(report_errors(PROGRAM, command))
 
 
 def run(arguments: Arguments) -> None:

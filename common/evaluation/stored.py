@@ -30,7 +30,7 @@ def load_or_compute(
     content = shipped(name, network.sha256)
     if content is not None:
         return decode(content)
-    path = cache_dir() / "evaluation" / f"{network.sha256[:12]}-{_code_hash()[:12]}" / name
+    path = (cache_dir() or Path(os.devnull)) / "evaluation" / f"{network.sha256[:12]}-{_code_hash()[:12]}" / name
     try:
         return decode(path.read_bytes())
     except (OSError, ValueError, KeyError):  # not there, or damaged: it is only a cache
@@ -40,7 +40,7 @@ def load_or_compute(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError:
-        pass  # a read-only home costs time, nothing else
+        pass  # a read-only home, or none, costs time and nothing else
     return decode(content)
 
 
@@ -78,6 +78,12 @@ def _code_hash() -> str:
     return digest.hexdigest()
 
 
-def cache_dir() -> Path:
-    """`dcgan-twins` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache); it may be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan-twins"
+def cache_dir() -> Path | None:
+    """`dcgan-twins` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache); it may be deleted at any time.
+
+    None where there is no such folder: a container's user may have no name and no home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan-twins"
+    except RuntimeError:
+        return None

@@ -148,7 +148,8 @@ def find_or_make_certificate(
         devices=dict.fromkeys(FRAMEWORK_NAMES, next(iter(devices.values()))) | dict(devices),
     )
     flags = [*config_flags(tuned), *options.device_flags]
-    certificate = certify(identity, RUNS, children, say, flags=flags, num_threads=options.num_threads)
+    stores = [RUNS, *filter(None, [options.output])]
+    certificate = certify(identity, stores, children, say, flags=flags, num_threads=options.num_threads)
     say(f"Parity: {certificate.reason}")
     return certificate
 

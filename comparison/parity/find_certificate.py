@@ -1,6 +1,7 @@
 """Finds the certificate of a configuration among those kept beside the comparisons, or has a quick ladder make it."""
 
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,26 @@ from common.records.recorded_run import FRAMEWORK_NAMES, read_run
 from comparison.parity.certificate import Certificate, identity_hash, identity_of_runs
 from comparison.processes import Children, child_flags
 
-STORE = "certificates"  # a folder in runs/, beside the comparisons
+STORE = "certificates"  # a folder in runs/, beside the comparisons, or in one of them
 CLIMBED = (0, 1)  # exit codes of a ladder that was climbed to the end
 Say = Callable[[str], None]
 
 
 def certify(
     identity: Mapping[str, Any],
-    runs_folder: Path,
+    stores: Sequence[Path],
     children: Children,
     say: Say,
     *,
     flags: Sequence[str],
     num_threads: int,
 ) -> Certificate:
-    """What is kept for this identity and holds, or what a quick ladder with these flags finds now."""
-    path = runs_folder / STORE / f"{identity_hash(identity)}.json"
+    """What is kept for this identity and holds, or what a quick ladder with these flags finds now.
+
+    It is kept in the first of the folders that can be written: the one beside a container's volume cannot.
+    """
+    paths = [folder / STORE / f"{identity_hash(identity)}.json" for folder in stores]
+    path = next(filter(_holds, paths), None) or next(filter(_is_writable, paths), paths[0])
     if not _holds(path):
         say("Parity: climbing the quick ladder, once for this configuration")
         try:
@@ -52,7 +57,8 @@ def certify_runs(options: RunOptions, folder: Path, say: Say) -> None:
     else:
         with Children() as children:
             flags = child_flags(options)
-            found = certify(identity, folder.parent, children, say, flags=flags, num_threads=options.num_threads)
+            stores = [folder.parent, folder]
+            found = certify(identity, stores, children, say, flags=flags, num_threads=options.num_threads)
         say(f"Parity: {found.reason}")
         if found.path is not None:
             write_atomically(folder / PARITY_FILE, found.path.read_bytes())
@@ -69,6 +75,15 @@ def climb_quickly(flags: Sequence[str], path: Path, children: Children, *, num_t
 def parity_command(flags: Sequence[str], path: Path) -> list[str]:
     """The ladder for exactly these runs; it can be typed by hand too."""
     return [sys.executable, "-m", "compare", "parity", "--quick", *flags, f"--json={path}"]
+
+
+def _is_writable(path: Path) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError:
+        return False
+    return True
 
 
 def _holds(path: Path) -> bool:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -541,7 +542,10 @@ def test_the_command_needs_no_network(
 def test_the_command_refuses_a_missing_file_in_one_line(tmp_path: Path, in_process):
     result = in_process(tmp_path / "none.npz")
     assert result.returncode == 2
-    assert result.stderr == f"error: there is no file {tmp_path / 'none.npz'}: pass the samples.npz of a run\n"
+    assert (
+        result.stderr
+        == f"python -m common.evaluation: there is no file {tmp_path / 'none.npz'}: pass the samples.npz of a run\n"
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "other key", "objects", "npy", "scalar"])
@@ -559,7 +563,7 @@ def test_the_command_refuses_a_foreign_file_in_one_line(damage: str, tmp_path: P
             np.save(file, images)
     result = in_process(path)
     assert result.returncode == 2
-    assert result.stderr.startswith("error: ")
+    assert result.stderr.startswith("python -m common.evaluation: ")
     assert result.stderr.count("\n") == 1
 
 
@@ -577,3 +581,15 @@ def test_the_result_does_not_take_the_place_of_the_samples(tmp_path: Path, mnist
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "holds the samples: name another file" in result.stderr
     assert samples.read_bytes() == before
+
+
+def test_a_user_without_a_home_has_no_cache_and_a_score_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert stored.cache_dir() is None
+    network: Any = SimpleNamespace(sha256="0" * 64)
+    found = stored.load_or_compute("no such file", network, compute=lambda: b"floors", decode=bytes)
+    assert found == b"floors"

@@ -35,8 +35,9 @@ class JaxProbe(Probe):
     def configure(self, *, num_threads: int) -> None:
         super().configure(num_threads=num_threads)
         # Nothing is timed here, and half of a climb is compilation.
-        if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-            jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+        cache = cache_dir()
+        if cache and jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+            jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
     def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
