@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: watched for, and as a request that training honours between two chunks, scoring at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: a request that training honours between two chunks, scoring at once."""
 
 import signal
 from abc import ABC, abstractmethod
@@ -9,14 +9,15 @@ from common.errors import Stopped
 
 
 class SignalWatch(ABC):
-    """Within it, SIGINT and SIGTERM go to `_receive` instead of ending the process."""
+    """Within it, SIGINT, SIGTERM and SIGHUP go to `_receive` instead of ending the process; nohup's SIGHUP nowhere."""
 
     def __init__(self) -> None:
         self.signal_number = 0
         self._previous: dict[int, signal.Handlers | signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        for number in (signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,))):
             self._previous[number] = signal.signal(number, self._receive)
         return self
 
@@ -41,7 +42,7 @@ class StopRequest(SignalWatch):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+        """What a shell expects of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.signal_number
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

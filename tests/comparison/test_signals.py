@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run cleanly whatever it is doing, and reach every process a comparison starts."""
+"""Ctrl-C, SIGTERM and a closed terminal end a run cleanly, and reach every process a comparison starts."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from comparison.commands.dispatch import run_command
 from comparison.processes import Children
 from tests.counting import FLAGS, CountingTrainer, colours, run
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,9 @@ def signalled_while_sampling(*numbers: int) -> type[CountingTrainer]:
     return Signalled
 
 
-@pytest.mark.parametrize(("framework", "number"), [("torch", signal.SIGTERM), ("jax", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("framework", "number"), [("torch", signal.SIGTERM), ("jax", signal.SIGINT), ("torch", signal.SIGHUP)]
+)
 def test_a_signal_while_samples_are_scored_ends_the_run_at_once_and_says_how_to_go_on(
     framework, number, tmp_path, capsys
 ):
@@ -80,6 +82,13 @@ def test_the_exit_code_tells_which_signal_it_was(number, capsys):
 
     assert report_errors("x", command) == 128 + number
     assert capsys.readouterr().err == "x: stopped\n"
+
+
+def test_a_closed_terminal_is_nothing_to_a_command_under_nohup():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Children() as children:
+        os.kill(os.getpid(), signal.SIGHUP)
+        children.check()
 
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
