@@ -12,7 +12,10 @@ Axes and names are those of `jax_impl/layers.py`: kernels are (K, K, in, out) of
 flattened with the channels last, as `Linear` there has it. Arrays are NumPy's, so that no device is asked for.
 """
 
+import contextlib
 import logging
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +62,32 @@ def to_canonical(content: dict[str, Any], architecture: Architecture, config: Tr
 
 def write_native(path: Path, content: dict[str, Any]) -> None:
     """Write a new checkpoint."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path.absolute(), content)
+    with _under_plain_name(path.parent) as folder, ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / path.name, content)
 
 
 def read_native(path: Path) -> Any:
     """Whatever arrays a checkpoint holds; one that cannot be read raises UserError."""
     logging.disable()  # what Orbax has to say of a foreign folder comes as an exception as well
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            tree = checkpointer.metadata(path.absolute()).item_metadata.tree  # pyright: ignore[reportOptionalMemberAccess]
+        with _under_plain_name(path) as plain, ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            tree = checkpointer.metadata(plain).item_metadata.tree  # pyright: ignore[reportOptionalMemberAccess]
             # As NumPy arrays, whatever devices they were saved from.
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            return checkpointer.restore(path.absolute(), ocp.args.PyTreeRestore(restore_args=arguments))
+            return checkpointer.restore(plain, ocp.args.PyTreeRestore(restore_args=arguments))
     except Exception as error:  # a foreign folder can make the reader fail in any way
         raise UserError(f"{path} cannot be read as an Orbax checkpoint ({one_line(error)})") from None
     finally:
         logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _under_plain_name(path: Path) -> Iterator[Path]:
+    """Orbax takes brackets in a path for a pattern, and knows no bytes but UTF-8."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "model"
+        plain.symlink_to(path.absolute())
+        yield plain
 
 
 def _create_trainer(architecture: Architecture, config: TrainConfig) -> DCGANTrainer:

@@ -59,7 +59,7 @@ def export_model(model: Model, target: str, output: Path) -> list[str]:
     content = export.to_native(weights, average, model.architecture, model.config)
 
     def write(folder: Path) -> Path:
-        path = folder / output.name
+        path = folder / "model"  # a library may not like the name that the result gets
         export.write_native(path, content)
         found = export.to_canonical(export.read_native(path), model.architecture, model.config)
         _compare((weights, average), found)

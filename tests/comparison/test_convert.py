@@ -840,3 +840,13 @@ def test_what_convert_wrote_is_no_checkpoint_and_the_refusal_says_how_to_bring_i
 def test_no_run_goes_on_from_the_pretrained_file_and_the_refusal_says_what_it_is():
     with pytest.raises(UserError, match="a model without Adam's state"):
         find_origin(trained_model.FOLDER / trained_model.WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize("name", ["x[b]", "what?*", os.fsdecode(b"n\xff\n")])
+def test_an_orbax_checkpoint_may_lie_in_a_folder_of_any_name(name, tmp_path):
+    from jax_impl.export import read_native, write_native
+
+    folder = tmp_path / name
+    folder.mkdir()
+    write_native(folder / "model.orbax", {"weight": np.arange(3.0)})
+    np.testing.assert_array_equal(read_native(folder / "model.orbax")["weight"], np.arange(3.0))
