@@ -1,4 +1,4 @@
-"""How a command ends early: the user can mend it (exit code 2), the run failed (1), or a signal came (130, 143).
+"""How a command ends early: the user can mend it (exit code 2), the run failed (1), or a signal came (129, 130, 143).
 
 Imports nothing heavy: Ctrl-C may come early.
 """
@@ -7,6 +7,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+
+from common.console import outlive_readers, printable, what_was_lost
 
 
 class UserError(ValueError):
@@ -18,7 +20,7 @@ class RunFailedError(RuntimeError):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asks the process to end now; `signal_number` is SIGINT, as for Ctrl-C, or SIGTERM."""
+    """A signal asks the process to end now; `signal_number` is SIGINT, as for Ctrl-C, SIGTERM or SIGHUP."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__()
@@ -26,14 +28,18 @@ class Stopped(KeyboardInterrupt):
 
 
 def report_errors(program: str, command: Callable[[], int]) -> int:
-    """0 if all went well, 2 for what the user can mend, 1 for a failed run, 130 or 143 if told to stop."""
+    """0 if all went well, 2 for what the user can mend, 1 for a failed run, 129, 130 or 143 if told to stop."""
+    outlive_readers()
     try:
-        return command()
+        code = command()
+        if reason := what_was_lost():
+            print(f"{program}: not everything that was printed could be written ({reason})", file=sys.stderr)
+        return code
     except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {printable(str(error))}", file=sys.stderr)
         return 2
     except (RunFailedError, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print(f"{program}: stopped", file=sys.stderr)

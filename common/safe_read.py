@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydantic_core import ValidationError, from_json
 
+from common.console import printable
 from common.errors import UserError
 
 MAX_JSON_BYTES = 2**24  # JSON takes up to 20 times its size in memory
@@ -23,11 +24,6 @@ def one_line(reason: object) -> str:
     """An error or a text as one short printable line: no line break, no terminal escape, no lone surrogate."""
     text = (str(reason) or type(reason).__name__)[: MAX_MESSAGE + 1]
     return printable(text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}...")
-
-
-def printable(text: str) -> str:
-    """The text with line breaks and terminal escapes spelt out."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def read_bounded(path: Path, *, limit: int) -> bytes:

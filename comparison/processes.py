@@ -49,7 +49,15 @@ class Children(SignalWatch):
         """
         self.check()
         environment = child_environment(num_threads) | dict(extra_environment or {})
-        process = subprocess.Popen(command, env=environment, text=True, process_group=0, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            text=True,
+            errors="backslashreplace",
+            process_group=0,
+            stdout=stdout,
+            stderr=stderr,
+        )
         self._processes.append(process)
         if self.signal_number:  # it came while the process was started, and may not have reached it
             process.terminate()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.console import printable
 from common.errors import UserError
 from common.pictures.compose import animation
 from common.records.folder import write_atomically
@@ -38,7 +39,7 @@ def write_out(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except OSError as error:
         raise UserError(f"--out: {one_line(path)} cannot be written ({error.strerror}): choose another place") from None
-    print(f"wrote {path}")
+    print(f"wrote {printable(str(path))}")
 
 
 def there_and_back(frames: Sequence[np.ndarray]) -> bytes:

@@ -6,8 +6,7 @@ from common.options import RunOptions
 
 def main(options: RunOptions, twin: Twin) -> int:
     """Train, sample, score and record; returns the exit code."""
-    from rich.console import Console
-
+    from common.console import make_console
     from common.training.run import run_training
 
-    return run_training(twin.name, twin.load_framework, options, Console())
+    return run_training(twin.name, twin.load_framework, options, make_console())

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from common.console import storable
 from common.errors import UserError
 from common.safe_read import MAX_JSON_BYTES, one_line, parse_json, read_bounded
 
@@ -75,6 +76,7 @@ def write_json(path: Path, content: Mapping[str, Any], *, kind: str | None = Non
     """Write JSON; NaN, infinity and what `schema` does not declare for this `kind` of file raise ValueError."""
     from common.records import schema
 
+    content = storable(content)
     schema.check(kind or path.name, content, complete=True)
     write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 

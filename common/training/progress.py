@@ -62,6 +62,5 @@ class ConsoleProgress:
             f"{self.title}: epoch {epoch}/{self.num_epochs}  {images_per_second:,.0f} images/s  "
             f"D {metrics.discriminator_loss.mean():.3f}  G {metrics.generator_loss.mean():.3f}  "
             f"D(x) {metrics.real_score.mean():.2f}  D(G(z)) {metrics.fake_score.mean():.2f}",
-            highlight=False,
             soft_wrap=True,
         )

@@ -1,7 +1,6 @@
 """One framework's run, from flags to a finished run folder: the same for both, timed phase by phase."""
 
 import contextlib
-import shlex
 import time
 import traceback
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from common.config import TrainConfig, to_dict
+from common.console import printable, shell_word
 from common.contract import Framework, InspectableTrainer, Weights
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
@@ -51,20 +51,20 @@ def run_training(framework: str, load_framework: Callable[[], Framework], option
     with contextlib.ExitStack() as locks:
         if options.dry_run:  # the data is left to who asked for it
             machine = prepare_machine(framework, load_framework, options, times)
-            console.print(machine.device_name, highlight=False, markup=False, soft_wrap=True)
+            console.print(machine.device_name, soft_wrap=True)
             return 0
         if origin is None:
             check_new(options.folder / framework)
         plan = make_plan(framework, options, origin, times, locks)
         for sentence in plan.damaged_checkpoints:
-            console.print(f"{sentence}; going on from the one before it", highlight=False, soft_wrap=True)
+            console.print(f"{sentence}; going on from the one before it", soft_wrap=True)
         machine = prepare_machine(framework, load_framework, options, times)
         folder = plan.folder
         if folder is None:
             folder = RunFolder.create(options.folder / framework)
             locks.callback(folder.unlock)
             if options.output is None:
-                console.print(f"Results go to {folder.path}", highlight=False, soft_wrap=True)
+                console.print(f"Results go to {printable(str(folder.path))}", soft_wrap=True)
         run = Run(framework, options, console, plan, machine, folder, times)
         run.record_start()
         return _carry_out(run, started)
@@ -134,7 +134,7 @@ class Run:
     @property
     def resume_command(self) -> str:
         """What goes on where this run ended."""
-        return f"python -m {self.framework}_impl --resume {shlex.quote(str(self.folder.path))}"
+        return f"python -m {self.framework}_impl --resume {shell_word(self.folder.path)}"
 
     @property
     def num_steps(self) -> int:
@@ -185,9 +185,9 @@ class Run:
         dataset = self.plan.dataset
         if not is_scored(dataset):
             message = f"{dataset.name} is not scored: the metrics know only the digits of MNIST"
-            self.console.print(message, highlight=False)
+            self.console.print(message)
             return
-        self.console.print(f"{self.name}: scoring the samples", highlight=False)
+        self.console.print(f"{self.name}: scoring the samples")
         # Those of an earlier scoring are not this one's, whatever comes of it.
         (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
         try:
@@ -200,7 +200,7 @@ class Run:
                     create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.plan.architecture)),
                 )
         except UserError as error:  # of samples that show nothing
-            self.console.print(f"{self.name}: not scored: {error}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.name}: not scored: {error}", soft_wrap=True)
             return
         self.folder.write_json(METRICS_FILE, evaluation.to_json())
 
@@ -208,7 +208,7 @@ class Run:
         """Record that the run was told to stop, and say what goes on with it."""
         message = f"stopped at step {self.log.num_steps} of {self.num_steps}; go on with {self.resume_command}"
         self.close("interrupted", message)
-        self.console.print(f"{self.name}: {message}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self.name}: {message}", soft_wrap=True)
 
     def close(self, status: str, message: str) -> None:
         """Write how the time was spent and how the run ended; the status comes last."""

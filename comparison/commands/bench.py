@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import make_console
 from common.records.folder import BENCH_FILE, write_json
 from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
 from comparison.bench.session import measure
@@ -22,7 +23,7 @@ def main(options: BenchOptions) -> int:
     arms = parse_arms(options.arms, precision=options.config.precision)
     batch_sizes = parse_batch_sizes(options.batch_sizes)
     subject = check(options, arms, batch_sizes)
-    console = Console()
+    console = make_console()
 
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
@@ -39,7 +40,7 @@ def main(options: BenchOptions) -> int:
 
 def print_result(result: Mapping[str, Any], console: Console) -> None:
     """Print the tables of arms and ratios, and the sentences that must be read with them."""
-    wide = Console(width=max(console.width, TABLE_WIDTH))
+    wide = make_console(width=max(console.width, TABLE_WIDTH))
     for head, *rows in (arm_rows(result), ratio_rows(result)):
         table = Table(*head)
         for row in rows:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.text import Text
 
+from common.console import make_console, printable
 from common.errors import UserError
 from comparison.checkpoints.convert import export_model, import_model, load_model
 
@@ -37,9 +37,10 @@ def main(options: ConvertOptions) -> int:
         output, notes = _convert(options)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read or written ({error.strerror})") from None
-    message = f"{output}: both networks, the generator's average and Adam's state, read back bit for bit"
-    for line in (message, *notes):
-        Console().print(Text(line), soft_wrap=True)
+    console = make_console()
+    kept = "both networks, the generator's average and Adam's state, read back bit for bit"
+    for line in (f"{printable(str(output))}: {kept}", *notes):
+        console.print(Text(line), soft_wrap=True)
     return 0
 
 

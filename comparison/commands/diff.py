@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config import TrainConfig
+from common.console import make_console, printable, storable
 from common.data.latents import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
@@ -52,12 +53,12 @@ def main(options: DiffOptions) -> int:
     latents = None if options.latents is None else choose_latents(options.latents, runnable_config(first))
     layers = [] if latents is None else compare_activations(first, second, latents)
     found = Difference(first, second, tensors, layers)
-    console = Console()
+    console = make_console()
     print_tensors(found, console)
     if latents is not None:
         print_layers(found, len(latents), console)
     if options.json is not None:
-        content = json.dumps(as_json(found, latents), indent=2, allow_nan=False) + "\n"
+        content = json.dumps(storable(as_json(found, latents)), indent=2, allow_nan=False) + "\n"
         try:
             write_atomically(options.json, content.encode())
         except OSError as error:
@@ -77,7 +78,7 @@ def choose_latents(text: str, config: TrainConfig) -> np.ndarray:
 def print_tensors(found: Difference, console: Console) -> None:
     """What was compared, where it first parts, then every tensor that is not identical, the furthest first."""
     for letter, side in (("A", found.first), ("B", found.second)):
-        _say(console, f"{letter}  {side.path}  ({side.framework}, step {side.step})")
+        _say(console, f"{letter}  {printable(str(side.path))}  ({side.framework}, step {side.step})")
     for letter, side in (("A", found.first), ("B", found.second)):
         if side.packed:
             _say(console, f"{letter} is in half precision, its generator is the average, and Adam's state is left out.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from common.console import printable, storable
 from common.data.datasets import load_dataset
 from common.errors import UserError
 from common.evaluation import digit_images, read_samples
@@ -65,14 +66,15 @@ def main(options: InceptionOptions) -> int:
         ]
     for found in sets:
         fid, kid, spread = (found[f"inception_{name}"] for name in ("fid", "kid", "kid_spread"))
-        print(f"{found['path']} ({found['num_generated']:,} samples): FID {fid:.2f}, KID {kid:.5f} ± {spread:.5f}")
+        name = printable(found["path"])
+        print(f"{name} ({found['num_generated']:,} samples): FID {fid:.2f}, KID {kid:.5f} ± {spread:.5f}")
     if all(found["comparable_to"] for found in sets):
         print(f"Comparable to {PUBLISHED} ({PUBLISHED_VALUES}; {PROTOCOL}).")
     else:
         print(f"Not comparable to published values, which are of {PROTOCOL}.")
     if options.json is not None:
         result = {"weights_sha256": WEIGHTS_SHA256, "library": f"torch-fidelity {__version__}", "sets": sets}
-        write_atomically(options.json, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+        write_atomically(options.json, (json.dumps(storable(result), indent=2, allow_nan=False) + "\n").encode())
     return 0
 
 

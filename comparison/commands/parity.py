@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import make_console
 from common.errors import UserError
 from common.options import check_result_file
 from common.records.folder import PARITY_FILE, write_json
@@ -30,7 +31,7 @@ def main(options: ParityOptions) -> int:
         raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
     check_result_file(options.json)
     examine = _plant_bugs if options.planted_bugs else _climb
-    holds, record = examine(options, Console())
+    holds, record = examine(options, make_console())
     if options.json is not None:
         write_json(options.json, record, kind=None if options.planted_bugs else PARITY_FILE)
     return 0 if holds else 1
@@ -46,7 +47,7 @@ def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, An
     found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"
-    console.print(f"{options.config.preset}, {options.config.variant}: {verdict}", highlight=False)
+    console.print(f"{options.config.preset}, {options.config.variant}: {verdict}")
     return found["holds"], found
 
 
@@ -56,16 +57,16 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
     clean = next(results)
     assert isinstance(clean, list)
     verdict = "every rung holds" if not clean else f"{len(clean)} measurements do not hold"
-    console.print(f"{options.config.preset} without a bug: {verdict}", highlight=False)
+    console.print(f"{options.config.preset} without a bug: {verdict}")
     detections = []
     for detection in results:
         assert isinstance(detection, Detection)
         detections.append(detection)
         console.print(Text(detection_line(detection), style="" if detection.caught_by else "red"), soft_wrap=True)
     found = Detections(detections, clean)
-    Console(width=max(console.width, MATRIX_WIDTH)).print(detection_matrix(found))
+    make_console(width=max(console.width, MATRIX_WIDTH)).print(detection_matrix(found))
     caught = sum(detection.caught_by is not None for detection in detections)
-    console.print(f"{caught} of {len(detections)} planted bugs are caught", highlight=False)
+    console.print(f"{caught} of {len(detections)} planted bugs are caught")
     return found.holds, {
         "holds": found.holds,
         "preset": options.config.preset,

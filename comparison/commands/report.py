@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from common.config import TrainConfig
+from common.console import make_console
 from common.data.datasets import Dataset, fit_images, load_dataset
 from common.errors import UserError
 from common.records.folder import CONFIG_FILE
@@ -37,7 +38,7 @@ def main(options: ReportOptions) -> int:
         raise UserError(f"{folder} holds no run: name a folder with {' or '.join(FRAMEWORKS)} in it")
     config = TrainConfig.from_json(found)
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
-    show_report(folder, dataset, Console(), image_size=config.image_size)
+    show_report(folder, dataset, make_console(), image_size=config.image_size)
     return 0
 
 

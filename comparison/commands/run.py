@@ -1,12 +1,12 @@
 """`python compare.py`, or `python compare.py run`: train both frameworks, certify that they are equal, and report."""
 
-import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from common.console import make_console, shell_word
 from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions
 from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE
@@ -25,7 +25,7 @@ class CompareOptions(RunOptions):
 
 def main(options: CompareOptions) -> int:
     """Train both frameworks, then report; if one did not get through, report on whatever there is."""
-    folder, console = options.folder, Console()
+    folder, console = options.folder, make_console()
     if options.resume is not None:
         if options.output is not None or not options.resume.is_dir():
             raise UserError("--resume takes the folder of a comparison, like runs/NAME, and goes on in it: no --output")
@@ -33,7 +33,7 @@ def main(options: CompareOptions) -> int:
     if options.dry_run:
         with Children() as children:
             for framework, device in check_both(options, children).items():
-                console.print(f"{FRAMEWORK_NAMES[framework]}: {device}", highlight=False, markup=False)
+                console.print(f"{FRAMEWORK_NAMES[framework]}: {device}")
         return 0
 
     from common.training.prepare import load_training_data
@@ -51,7 +51,7 @@ def main(options: CompareOptions) -> int:
         raise
     if code == 0:
         if options.certify:
-            certify_runs(options, folder, partial(console.print, highlight=False, markup=False, soft_wrap=True))
+            certify_runs(options, folder, partial(console.print, soft_wrap=True))
         show_report(folder, dataset, console)
     else:
         say_how_to_go_on(folder, console)
@@ -61,6 +61,6 @@ def main(options: CompareOptions) -> int:
 def say_how_to_go_on(folder: Path, console: Console) -> None:
     """What to type after a comparison that was stopped, if it had begun."""
     if any((folder / framework / CONFIG_FILE).exists() for framework in FRAMEWORKS):
-        place = shlex.quote(str(folder))
-        console.print(f"Go on with: python compare.py --resume {place}", highlight=False, soft_wrap=True)
-        console.print(f"A report of what is there: python compare.py report {place}", highlight=False, soft_wrap=True)
+        place = shell_word(folder)
+        console.print(f"Go on with: python compare.py --resume {place}", soft_wrap=True)
+        console.print(f"A report of what is there: python compare.py report {place}", soft_wrap=True)

@@ -17,13 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config import differing_fields
+from common.console import printable
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import animate, shared_epochs
 from common.pictures.loss_curves import smoothing_window
 from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, FILES, write_atomically, write_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs, read_run
-from common.safe_read import printable
 from comparison.parity.certificate import parity_of
 from comparison.report import parity, training
 from comparison.report.bench_words import read_section

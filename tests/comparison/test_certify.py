@@ -111,6 +111,15 @@ def test_a_ladder_that_cannot_be_climbed_leaves_none_and_says_why(folder, ladder
     assert "parity needs both frameworks" in capsys.readouterr().out
 
 
+def test_where_nothing_can_be_kept_beside_a_run_its_own_folder_keeps_the_certificate(folder, ladder):
+    (folder.parent / "certificates").touch()  # the folder of a container's volume cannot be written either
+    certify_runs(OPTIONS, folder, print)
+    certify_runs(OPTIONS, folder, print)
+    assert len(ladder.commands) == 1
+    assert len(list((folder / "certificates").iterdir())) == 1
+    assert json.loads((folder / "parity.json").read_text())["holds"]
+
+
 def test_runs_under_different_conditions_are_not_certified(folder, ladder, capsys):
     path = folder / "jax" / "environment.json"
     write_json(path, {**json.loads(path.read_text()), "num_threads": 1})
@@ -159,7 +168,13 @@ VOIDS = (
     "comparison/parity/rounding_noise.py",
 )
 # Though a trainer, or the ladder, imports them.
-DECIDE_NO_NUMBER = {"common/errors", "common/safe_read", "common/records/environment", "comparison/parity/options"}
+DECIDE_NO_NUMBER = {
+    "common/console",
+    "common/errors",
+    "common/safe_read",
+    "common/records/environment",
+    "comparison/parity/options",
+}
 
 
 @pytest.fixture(scope="module")
