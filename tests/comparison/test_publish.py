@@ -46,6 +46,7 @@ def test_publishing_replaces_the_old_report_and_the_readmes_table_alone(tmp_path
     assert text.startswith("# title\n<!-- results: made by hand -->\n|")
     assert text.endswith("<!-- end of results -->\nthe rest\n")
     assert "old" not in text
+    assert "AMD EPYC" in text  # a ratio is of a CPU
     speed = json.loads((docs / "comparison.json").read_text())["frameworks"]["torch"]["steady_images_per_second"]
     assert f"{speed['median']:,.0f} (" in text
 
