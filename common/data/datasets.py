@@ -41,6 +41,7 @@ class Dataset:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    is_mnist: bool = False  # by its content, whatever it is called; it stays so when images are resized or left out
 
     @property
     def image_channels(self) -> int:
@@ -58,7 +59,24 @@ def load_dataset(name: str = "mnist", data_dir: Path | None = None, *, train_siz
     if not DATASET_NAME.fullmatch(name):
         raise UserError(f"dataset {one_line(ascii(name))} is no name: TFDS knows no such dataset; see its catalog")
     (train_images, train_labels), (test_images, test_labels) = read_tfds(name, data_dir, train_size=train_size)
-    return Dataset(name, train_images, train_labels, test_images, test_labels)
+    is_mnist = _is_mnist(train_images, test_images, train_size=train_size)
+    return Dataset(name, train_images, train_labels, test_images, test_labels, is_mnist)
+
+
+def _is_mnist(train_images: np.ndarray, test_images: np.ndarray, *, train_size: int) -> bool:
+    """Whether these are MNIST's own images, in any order; of the training images `train_size` may have been read."""
+    mnist = _load_bundled_mnist()
+    num_train = min(train_size or len(mnist.train_images), len(mnist.train_images))
+    if train_images.shape != (num_train, *mnist.train_images.shape[1:]) or test_images.shape != mnist.test_images.shape:
+        return False
+    train, all_train, test, all_test = map(
+        _image_hashes, (train_images, mnist.train_images, test_images, mnist.test_images)
+    )
+    return len(train) == num_train and train <= all_train and test == all_test
+
+
+def _image_hashes(images: np.ndarray) -> set[bytes]:
+    return {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images}
 
 
 def fit_images(images: np.ndarray, image_size: int) -> np.ndarray:
@@ -150,4 +168,5 @@ def _load_bundled_mnist() -> Dataset:
         train_labels=train_labels.astype(np.int64),
         test_images=test_images,
         test_labels=test_labels.astype(np.int64),
+        is_mnist=True,
     )

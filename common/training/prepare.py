@@ -92,7 +92,7 @@ def load_training_data(options: RunOptions) -> Dataset:
 
 def is_scored(dataset: Dataset) -> bool:
     """The metrics know only the digits of MNIST."""
-    return dataset.name == "mnist" and dataset.image_channels == 1
+    return dataset.is_mnist
 
 
 def prepare_machine(
