@@ -28,7 +28,7 @@ class TrainConfig:
     preset: str = "dcgan32"
     """Which networks to train; the other flags start from this preset's values."""
     dataset: str = "mnist"
-    """The bundled MNIST, or the name of a TFDS image dataset (see --data-dir)."""
+    """mnist, which is bundled; folder, npz or idx for your own images; or the name of a TFDS image dataset."""
     image_size: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)] = 32
     """Side of the square images in pixels; the preset's networks fix it."""
     latent_dim: Count = 100

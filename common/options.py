@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -12,10 +12,11 @@ from typing import Literal, TypeVar
 import tyro
 
 from common.config import TrainConfig
+from common.data.names import canonical_name
 from common.errors import UserError
 from common.networks.presets import PRESETS
 from common.records.environment import default_num_threads
-from common.records.origin import find_config
+from common.records.origin import find_config, recorded_data_dir
 
 MAX_THREADS_PER_CORE = 4
 MAX_DRAWS = 100
@@ -41,7 +42,8 @@ class DeviceOptions(ConfigOptions):
     threads: int = 0
     """CPU threads of each framework; 0 is every core this process may use."""
     data_dir: Path | None = None
-    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
+    """Where the dataset is: your folder of images, .npz file or folder of IDX files; of a TFDS dataset, what holds
+    NAME/VERSION/. A run that is resumed knows its own."""
 
     def __post_init__(self) -> None:
         cores = default_num_threads()
@@ -99,11 +101,11 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Opt
     A config's defaults are those of its preset, or of the run that is resumed.
     """
     _refuse_empty(arguments)
-    default = kind(config=_config_of(kind, arguments)) if issubclass(kind, ConfigOptions) else tyro.MISSING_NONPROP
+    default = _default_of(kind, arguments) if issubclass(kind, ConfigOptions) else tyro.MISSING_NONPROP
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.cli(
+            options = tyro.cli(
                 kind,
                 args=list(arguments),
                 default=default,
@@ -114,6 +116,17 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Opt
         if not stop.code:
             raise  # --help was printed
         raise UserError(f"{_one_line(messages.getvalue())} (see {program} --help)") from None
+    if isinstance(options, ConfigOptions):
+        name = canonical_name(options.config.dataset)
+        return replace(options, config=replace(options.config, dataset=name))
+    return options
+
+
+def _default_of(kind: type[ConfigOptions], arguments: Sequence[str]) -> ConfigOptions:
+    config, resumed = _config_of(kind, arguments), _value_of(arguments, "--resume")
+    if resumed is None or not issubclass(kind, RunOptions):
+        return kind(config=config)
+    return kind(config=config, data_dir=recorded_data_dir(Path(resumed)))
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from common.data.datasets import fit_images, load_dataset
 from common.data.randomness import stream
 from common.errors import UserError
 from common.pictures.compose import MARGIN, TITLE_SIZE, beside, enlarged_each, framed, image_grid, png, stacked, text
+from common.records.origin import recorded_data_dir
 from common.safe_read import one_line, unreadable_is_named
 
 NUM_SEARCHED = 1000  # real test images among which the most exciting ones are found
@@ -38,7 +39,7 @@ class FeaturesOptions(ModelOptions):
     num_images: int = 8
     """Images of each filter, 1 to 32: those that excite it most."""
     data_dir: Path | None = None
-    """Folder of prepared TFDS datasets, if the model was trained on one of them."""
+    """Where the images are that the model was trained on, if they were moved since."""
 
 
 class Filter(NamedTuple):
@@ -54,7 +55,7 @@ def main(options: FeaturesOptions, twin: Twin) -> int:
     """Write one picture a LeakyReLU of D; returns the exit code."""
     _check(options)
     model = open_model(options, twin.load_framework)
-    images = _real_images(model, options.data_dir)
+    images = _real_images(model, options.data_dir or recorded_data_dir(options.checkpoint))
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +89,7 @@ def _check(options: FeaturesOptions) -> None:
 def _real_images(model: Model, data_dir: Path | None) -> np.ndarray:
     """Test images at the network's size, a choice that the model's seed decides."""
     config, architecture = model.config, model.architecture
-    dataset = load_dataset(config.dataset, data_dir, train_size=config.train_size)
+    dataset = load_dataset(config.dataset, data_dir, train_size=config.train_size, image_size=config.image_size)
     if dataset.image_channels != architecture.image_channels:
         has, takes = ("grey" if num == 1 else "colour" for num in (dataset.image_channels, architecture.image_channels))
         raise UserError(f"{dataset.name} has {has} images, the model takes {takes} ones: it was trained on other data")

@@ -99,7 +99,7 @@ class Clock:
 def step_times(implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock) -> dict[str, Any]:
     """Every phase of training, and the first losses, by which arms can be seen to do the same work."""
     config, count = options.config, options.steps_per_block
-    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
     order = epoch_permutation(config.seed, 0, len(dataset.train_images))
     data_loading_seconds = clock.lap()

@@ -1,12 +1,6 @@
-"""Datasets as uint8 arrays in memory: the bundled MNIST files, or any prepared TFDS image dataset."""
+"""Datasets as uint8 arrays in memory: the bundled MNIST, a person's own images, or a TFDS image dataset."""
 
-import gzip
 import hashlib
-import io
-import math
-import re
-import struct
-import zlib
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -14,9 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.data.idx import read_idx, read_idx_folder
+from common.data.image_folder import read_image_folder
+from common.data.names import DATASET_NAME, FORMATS, canonical_name, did_you_mean
+from common.data.npz import read_npz_images
+from common.data.splits import Loaded
 from common.data.tfds import read_tfds
 from common.errors import UserError
-from common.safe_read import one_line, read_bounded
+from common.safe_read import one_line
 
 # SHA-256 of the decompressed bytes: gzip headers may differ between copies of the same file.
 MNIST_SHA256 = {
@@ -27,9 +26,6 @@ MNIST_SHA256 = {
 }
 # A target at most this much larger than the image is reached by a black border, which keeps every pixel.
 MAX_PADDING_RATIO = 1.25
-MAX_IDX_BYTES = 2**26  # MNIST's largest file is 47 MB
-# NAME, NAME/CONFIG, NAME:VERSION: what TFDS would take for a path, a module or a namespace to fetch is none.
-DATASET_NAME = re.compile(r"[a-z0-9_]{1,100}(/[a-z0-9_][a-z0-9_.-]{0,100})?(:\d{1,4}\.\d{1,4}\.\d{1,4})?", re.I | re.A)
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,14 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     is_mnist: bool = False  # by its content, whatever it is called; it stays so when images are resized or left out
+    made: str = ""  # of what, and how, where that is not known of the name
+
+    @property
+    def sha256(self) -> str:
+        """Of the training images as they are: after `prepare_dataset`, as they are trained on."""
+        digest = hashlib.sha256(repr(self.train_images.shape).encode())
+        digest.update(np.ascontiguousarray(self.train_images).data)
+        return digest.hexdigest()
 
     @property
     def image_channels(self) -> int:
@@ -49,18 +53,41 @@ class Dataset:
         return 1 if self.train_images.ndim == 3 else self.train_images.shape[3]
 
 
-def load_dataset(name: str = "mnist", data_dir: Path | None = None, *, train_size: int = 0) -> Dataset:
-    """The bundled MNIST when only "mnist" is asked for, else the TFDS dataset NAME prepared under `data_dir`.
+def load_dataset(
+    name: str = "mnist", data_dir: Path | None = None, *, train_size: int = 0, image_size: int = 32
+) -> Dataset:
+    """The bundled MNIST when only "mnist" is asked for, else a person's own images, or a TFDS dataset.
 
-    Of a TFDS dataset at most `train_size` training images are decoded (0: all).
+    Of a TFDS dataset at most `train_size` training images are decoded (0: all). `image_size` is for images that are
+    not squares of one size.
     """
+    name = canonical_name(name)
     if name == "mnist" and data_dir is None:
         return _load_bundled_mnist()
-    if not DATASET_NAME.fullmatch(name):
-        raise UserError(f"dataset {one_line(ascii(name))} is no name: TFDS knows no such dataset; see its catalog")
-    (train_images, train_labels), (test_images, test_labels) = read_tfds(name, data_dir, train_size=train_size)
+    loaded = _read(name, data_dir, train_size=train_size, image_size=image_size)
+    (train_images, train_labels), (test_images, test_labels) = loaded.train, loaded.test
     is_mnist = _is_mnist(train_images, test_images, train_size=train_size)
-    return Dataset(name, train_images, train_labels, test_images, test_labels, is_mnist)
+    return Dataset(name, train_images, train_labels, test_images, test_labels, is_mnist, loaded.made)
+
+
+def _read(name: str, data_dir: Path | None, *, train_size: int, image_size: int) -> Loaded:
+    if name in FORMATS and data_dir is None:
+        takes = {"folder": "the folder of your images", "npz": "an .npz file", "idx": "the folder of the IDX files"}[
+            name
+        ]
+        raise UserError(f"--dataset {name} needs --data-dir: name {takes}")
+    if data_dir is not None and name == "folder":
+        return read_image_folder(data_dir, image_size=image_size)
+    if data_dir is not None and name == "npz":
+        return read_npz_images(data_dir)
+    if data_dir is not None and name == "idx":
+        return read_idx_folder(data_dir)
+    if not DATASET_NAME.fullmatch(name):
+        raise UserError(
+            f"dataset {one_line(ascii(name))} is no name: TFDS knows no such dataset{did_you_mean(name, ())}; "
+            "see its catalog"
+        )
+    return read_tfds(name, data_dir, train_size=train_size, image_size=image_size)
 
 
 def _is_mnist(train_images: np.ndarray, test_images: np.ndarray, *, train_size: int) -> bool:
@@ -126,36 +153,6 @@ def prepare_dataset(dataset: Dataset, *, image_size: int, train_size: int) -> Da
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """[-1, 1] to 0..255, rounded to the nearest level: the inverse of the networks' input scaling."""
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
-    """A gzipped IDX file of unsigned bytes (format: yann.lecun.com/exdb/mnist), checked against `sha256`."""
-    if not path.exists():
-        raise UserError(f"{path} is missing: reinstall the package, or restore the file from git")
-    compressed = read_bounded(path, limit=MAX_IDX_BYTES)
-    try:
-        content = _decompress(compressed)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): restore the file from git") from None
-    if len(content) > MAX_IDX_BYTES:
-        raise UserError(f"{path} expands to more than {MAX_IDX_BYTES:,} bytes: restore the file from git")
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(f"{path} is damaged (its SHA-256 is not {sha256[:12]}...): restore the file from git")
-    zeros, kind, num_dimensions = struct.unpack(">HBB", content[:4].ljust(4, b"\xff"))
-    header = 4 + 4 * num_dimensions
-    if zeros != 0 or kind != 8 or num_dimensions not in (1, 3) or len(content) < header:
-        raise UserError(f"{path} is not an IDX file of unsigned bytes")
-    shape = struct.unpack(f">{num_dimensions}I", content[4:header])
-    # Python's integers do not wrap around, and an empty array may have no length that NumPy would refuse.
-    if len(content) - header != math.prod(shape) or max(shape) > MAX_IDX_BYTES:
-        raise UserError(f"{path} promises shape {shape} but holds {len(content) - header} bytes")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _decompress(compressed: bytes) -> bytes:
-    """The decompressed bytes, at most one more than allowed: a bomb goes off no further."""
-    with gzip.GzipFile(fileobj=io.BytesIO(compressed)) as file:
-        return file.read(MAX_IDX_BYTES + 1)
 
 
 def _load_bundled_mnist() -> Dataset:

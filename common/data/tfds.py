@@ -1,85 +1,92 @@
-"""Read a TensorFlow Datasets image dataset without TensorFlow, through `tfds.data_source`."""
+"""A TensorFlow Datasets image dataset: the prepared one, else TFDS is asked to download and prepare it."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from common.data.names import did_you_mean
+from common.data.prepared import find_prepared, names_within, read_prepared
+from common.data.splits import Loaded
 from common.errors import UserError
+from common.safe_read import one_line
 
 TFDS_MIRROR = "https://storage.googleapis.com"  # where TFDS looks first for most datasets
-Split = tuple[np.ndarray, np.ndarray]  # images uint8 (N, S, S) or (N, S, S, 3), labels int64 (N,)
 
 
-def read_tfds(name: str, data_dir: Path | None, *, train_size: int) -> tuple[Split, Split]:
+def read_tfds(name: str, data_dir: Path | None, *, train_size: int, image_size: int) -> Loaded:
     """The train and test split of a dataset; it is prepared first where it is not, if a network allows."""
-    builder = _builder(name, data_dir)
-    train = _read_split(builder, "train", limit=train_size)
-    # Not every dataset has a test split; `validation` is the usual second name.
-    test_name = next((split for split in ("test", "validation") if split in builder.info.splits), "train")
-    return train, train if test_name == "train" else _read_split(builder, test_name)
-
-
-def _builder(name: str, data_dir: Path | None) -> Any:
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise UserError(f"reading {name} needs TFDS ({error}): pip install tensorflow-datasets array-record") from None
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    where = f"--dataset {name}" + (f" --data-dir {data_dir}" if data_dir else "")
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"--data-dir {data_dir} is not a folder: name the one that holds {name}/<version>/")
-    tfds.display_progress_bar(False)
-    try:
-        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-    except (tfds.core.DatasetNotFoundError, AssertionError, ValueError, TypeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:160] if isinstance(error, AssertionError) else "no such dataset"
+    place = data_dir or _default_folder()
+    if data_dir is not None and not data_dir.is_dir():
+        what = "a file" if data_dir.exists() else "not there"
         raise UserError(
-            f"{where}: TFDS knows no such dataset ({reason}); leave --dataset out for MNIST, "
-            f"or see tensorflow.org/datasets/catalog for the names"
-        ) from None
-    if "image" not in dict(builder.info.features or {}):  # pyright: ignore[reportCallIssue, reportArgumentType]
-        raise UserError(f"{where} has no feature named 'image': choose an image dataset")
-    if not builder.info.splits:
-        _prepare(builder, where)
-    return builder
+            f"--data-dir {one_line(data_dir)} is not a folder ({what}): name the one that holds {name}/VERSION/, "
+            "or where it was moved to"
+        )
+    prepared = find_prepared(name, place) if place is not None and place.is_dir() else None
+    if prepared is None:
+        builder = _prepare(name, data_dir)
+        prepared = find_prepared(name, Path(builder.data_dir))
+        if prepared is None:
+            raise UserError(f"{name} was prepared, but is not in {one_line(builder.data_dir)}: pass its --data-dir")
+    return read_prepared(prepared, train_size=train_size, image_size=image_size)
 
 
-def _prepare(builder: Any, where: str) -> None:
-    import requests
-
+def _default_folder() -> Path | None:
     try:
+        return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    except RuntimeError:  # a container's user may have no home
+        return None
+
+
+def _prepare(name: str, data_dir: Path | None) -> Any:
+    """Have TFDS download a dataset and store it as array_record; returns its builder."""
+    where = f"--dataset {name}" + (f" --data-dir {one_line(data_dir)}" if data_dir else "")
+    builder = _builder(name, data_dir, where)
+    try:
+        import requests
+
         # TFDS retries for minutes without a word: ask once whether there is a network at all.
         requests.head(TFDS_MIRROR, timeout=5)
         print(f"{where} is not prepared in {builder.data_dir}: downloading it")
         builder.download_and_prepare(file_format="array_record")
     except Exception as error:  # TFDS lets through whatever its downloaders and parsers raise
         raise UserError(
-            f"{where} is not prepared in {builder.data_dir} and could not be downloaded ({type(error).__name__}): run "
-            f"`tfds build {builder.name} --file_format=array_record` where there is a network, "
+            f"{where} is not prepared there{_what_is_there(data_dir)} and could not be downloaded "
+            f"({type(error).__name__}): run `tfds build {name} --file_format=array_record` where there is a network, "
             f"and pass its folder as --data-dir"
         ) from None
+    return builder
 
 
-def _read_split(builder: Any, split: str, *, limit: int = 0) -> Split:
+def _builder(name: str, data_dir: Path | None, where: str) -> Any:
     try:
-        source = builder.as_data_source(split=split)
-        examples = [source[index] for index in range(min(limit or len(source), len(source)))]
-    except (ValueError, NotImplementedError, OSError, RuntimeError) as error:  # the last: a damaged array_record
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(f"reading {name} needs TFDS ({error}): pip install tensorflow-datasets array-record") from None
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    tfds.display_progress_bar(False)
+    try:
+        return tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except Exception as error:  # a metadata file that is no JSON, say
+        reason = one_line(str(error).strip().splitlines()[0])[:160] if isinstance(error, AssertionError) else ""
+        known = tfds.list_builders(with_community_datasets=False)
         raise UserError(
-            f"{builder.name} in {builder.data_dir} cannot be read ({str(error).splitlines()[0][:160]}): "
-            f"prepare it with `tfds build {builder.name} --file_format=array_record`"
+            f"{where}: TFDS knows no such dataset{f' ({reason})' if reason else ''}{did_you_mean(name, known)}"
+            f"{_what_is_there(data_dir)}; leave --dataset out for MNIST, pass `folder` for your own images, "
+            "or see tensorflow.org/datasets/catalog for the names"
         ) from None
-    shapes = {example["image"].shape for example in examples}
-    if len(shapes) != 1:
-        raise UserError(f"{builder.name} has images of {len(shapes)} different sizes: choose a dataset with one")
-    height, width, num_channels = shapes.pop()
-    if height != width or num_channels not in (1, 3) or examples[0]["image"].dtype != np.uint8:
-        raise UserError(
-            f"{builder.name} has {height}x{width} images with {num_channels} channels: "
-            f"only square uint8 grayscale or RGB images can be trained on"
-        )
-    images = np.stack([example["image"] for example in examples])
-    labels = np.array([example.get("label", -1) for example in examples], np.int64)
-    return images[..., 0] if num_channels == 1 else images, labels
+
+
+def _what_is_there(data_dir: Path | None) -> str:
+    """What the folder holds instead, in brackets, if it is something that could have been meant."""
+    if data_dir is None:
+        return ""
+    if names := names_within(data_dir):
+        return f" (it holds {', '.join(names[:4])})"
+    suffixes = {entry.suffix.lower() for entry in data_dir.iterdir()} | {p.suffix.lower() for p in data_dir.glob("*/*")}
+    if suffixes & {".png", ".jpg", ".jpeg", ".webp"}:
+        return " (it holds images: pass --dataset folder)"
+    if any("idx" in entry.name for entry in data_dir.iterdir()):
+        return " (it holds IDX files: pass --dataset idx)"
+    return ""

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import common.data.datasets
 import common.data.randomness
+from common.cache import cache_dir
 from common.errors import UserError
 from common.evaluation.feature_network import ASSETS, FeatureNetwork, read_asset_json
 from common.records.folder import write_atomically
@@ -76,14 +77,3 @@ def _code_hash() -> str:
     for path in [*sorted(Path(__file__).parent.glob("*.py")), *others]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def cache_dir() -> Path | None:
-    """`dcgan-twins` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache); it may be deleted at any time.
-
-    None where there is no such folder: a container's user may have no name and no home.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan-twins"
-    except RuntimeError:
-        return None

@@ -2,16 +2,20 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import platform
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
 from typing import Any
+
+from common.console import shell_word
 
 ROOT = Path(__file__).parents[2]
 # What decides the numbers of a training, beside the twin that trains.
@@ -34,6 +38,25 @@ def hash_of_sources(*places: str) -> str:
         for path in sorted((ROOT / place).rglob("*.py")) or [ROOT / place]:
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def own_command(module: str, *words: object) -> str:
+    """One of our commands as it can be typed in any folder: `python -m compare report /where/it/is`.
+
+    The Python is named by its path where `python` is another one, and our sources where they are not installed.
+    """
+    found = shutil.which("python")
+    python = "python" if found and os.path.abspath(found) == sys.executable else sys.executable
+    sources = "" if _is_installed() else f"PYTHONPATH={shell_word(ROOT)} "
+    return sources + " ".join(map(shell_word, [python, "-m", module, *words]))
+
+
+def _is_installed() -> bool:
+    """Whether Python finds these very sources from any folder; another checkout may be installed instead."""
+    if "site-packages" in ROOT.parts:
+        return True
+    urls = (found.read_text("direct_url.json") for found in distributions(name=DISTRIBUTION))
+    return any(json.loads(url).get("url") == ROOT.as_uri() for url in urls if url)
 
 
 def default_num_threads() -> int:

@@ -2,12 +2,22 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from common.config import TrainConfig, differing_fields, to_dict
 from common.errors import UserError
 from common.records.checkpoint import load_checkpoint, refuse_orbax
 from common.records.folder import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, is_blank, read_json
 from common.safe_read import one_line, unreadable_is_named
+
+
+class Dataset(Protocol):
+    """As far as it can be recognised."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the training images as they are trained on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,36 @@ def config_of(header: dict, path: Path) -> TrainConfig:
         return TrainConfig(**header["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no configuration to resume ({one_line(error)})") from None
+
+
+def recorded_dataset(place: Path | None) -> dict[str, Any] | None:
+    """What a run recorded of its data; `place` is its folder, its comparison's, or one of its checkpoints."""
+    if place is None:
+        return None
+    with unreadable_is_named(place):
+        folders = [place, *(place / name for name in FRAMEWORK_NAMES)]
+        if not place.is_dir():
+            parent = place.resolve().parent
+            folders = [parent.parent] if parent.name == CHECKPOINTS else []
+        records = (read_json(folder / ENVIRONMENT_FILE).get("dataset") for folder in folders)
+        return next((record for record in records if record), None)
+
+
+def recorded_data_dir(place: Path | None) -> Path | None:
+    """Where the data of a run were when it was trained; None for the bundled MNIST, and of a run that did not say."""
+    record = recorded_dataset(place)
+    return Path(record["data_dir"]) if record and record["data_dir"] else None
+
+
+def check_same_data(dataset: Dataset, place: Path) -> None:
+    """Raise UserError if the training images of `dataset`, as they are trained on, are not those on record."""
+    record = recorded_dataset(place)
+    if record is not None and record["sha256"] != dataset.sha256:
+        held = f"{record['num_train']:,} training images" + (f" in {record['data_dir']}" if record["data_dir"] else "")
+        raise UserError(
+            f"{one_line(place)} was trained on other images ({one_line(held)}): name those with --data-dir, "
+            "or start a new run"
+        )
 
 
 def check_same_config(asked: TrainConfig, origin: Origin) -> None:

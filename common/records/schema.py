@@ -46,6 +46,18 @@ class Machine(Record):
     started_at: Text | None = None
 
 
+class DatasetRecord(Record):
+    """The images that a run was trained on, and where they were found."""
+
+    name: Text
+    data_dir: Text | None
+    sha256: Text  # of the training images, as they are trained on
+    num_train: Whole
+    num_test: Whole
+    channels: Whole
+    made: Text = ""
+
+
 class Environment(Machine):
     """environment.json: what a run stood on."""
 
@@ -58,6 +70,7 @@ class Environment(Machine):
     resumed_from: Text | None = None
     resumed_at_step: Whole = 0
     source_hash: Text | None = None
+    dataset: DatasetRecord | None = None
 
 
 class Status(Record):

@@ -13,7 +13,7 @@ from common.networks.build import build_architecture
 from common.networks.layers import Architecture
 from common.options import RunOptions
 from common.records.folder import FRAMEWORK_NAMES, RunFolder
-from common.records.origin import Origin, check_same_config, find_origin
+from common.records.origin import Origin, check_same_config, check_same_data, find_origin
 from common.training.log import PhaseTimes
 from common.training.start import Start, start_of
 
@@ -77,8 +77,10 @@ def find_resumed(framework: str, options: RunOptions) -> Origin | None:
 def load_training_data(options: RunOptions) -> Dataset:
     """The dataset at the network's size, and the evaluator if it will be scored: all that can be wrong with either."""
     config = options.config
-    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+    if options.resume is not None:
+        check_same_data(dataset, options.resume)
     num_images = len(dataset.train_images)
     if config.batch_size > num_images:
         raise UserError(
@@ -88,6 +90,19 @@ def load_training_data(options: RunOptions) -> Dataset:
     if is_scored(dataset):
         load_feature_network()  # a damaged network is better found now than after the training
     return dataset
+
+
+def dataset_record(dataset: Dataset, options: RunOptions) -> dict[str, Any]:
+    """What environment.json says of the images, so that whatever goes on with the run finds the same ones."""
+    return {
+        "name": options.config.dataset,
+        "data_dir": str(options.data_dir.absolute()) if options.data_dir else None,
+        "sha256": dataset.sha256,
+        "num_train": len(dataset.train_images),
+        "num_test": len(dataset.test_images),
+        "channels": dataset.image_channels,
+        "made": dataset.made,
+    }
 
 
 def is_scored(dataset: Dataset) -> bool:

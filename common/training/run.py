@@ -10,13 +10,13 @@ from typing import NamedTuple
 from rich.console import Console
 
 from common.config import TrainConfig, to_dict
-from common.console import printable, shell_word
+from common.console import printable
 from common.contract import Framework, InspectableTrainer, Weights
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
 from common.networks.build import build_architecture, count_parameters
 from common.options import RunOptions
-from common.records.environment import describe_environment, source_hash
+from common.records.environment import describe_environment, own_command, source_hash
 from common.records.folder import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
@@ -34,7 +34,7 @@ from common.records.series import LOSSES_HEADER
 from common.training.averaging import GeneratorAverage
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
-from common.training.prepare import Machine, Plan, find_resumed, is_scored, make_plan, prepare_machine
+from common.training.prepare import Machine, Plan, dataset_record, find_resumed, is_scored, make_plan, prepare_machine
 from common.training.progress import ConsoleProgress
 from common.training.scoring import Samples, sample, score
 from common.training.stop_request import StopRequest
@@ -67,6 +67,8 @@ def run_training(framework: str, load_framework: Callable[[], Framework], option
                 console.print(f"Results go to {printable(str(folder.path))}", soft_wrap=True)
         run = Run(framework, options, console, plan, machine, folder, times)
         run.record_start()
+        if plan.dataset.made:
+            console.print(f"Data: {plan.dataset.made}", soft_wrap=True)
         return _carry_out(run, started)
 
 
@@ -134,7 +136,7 @@ class Run:
     @property
     def resume_command(self) -> str:
         """What goes on where this run ended."""
-        return f"python -m {self.framework}_impl --resume {shell_word(self.folder.path)}"
+        return own_command(f"{self.framework}_impl", "--resume", self.folder.path.absolute())
 
     @property
     def num_steps(self) -> int:
@@ -234,6 +236,7 @@ class Run:
                 "resumed_from": str(origin.path) if origin else None,
                 "resumed_at_step": self.plan.start.step,
                 "source_hash": source_hash(self.framework),
+                "dataset": dataset_record(self.plan.dataset, self.options),
                 **describe_environment(),
             },
         )

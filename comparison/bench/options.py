@@ -25,7 +25,6 @@ FORMS = {
 }
 DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
 MIN_REPETITIONS = 5
-SCORED_DATASET = "mnist"
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,10 @@ def check(options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int]
         raise UserError("--steps-per-block and --num-blocks must be at least 1, --quality-epochs at least 0")
     if (batch_sizes or options.quality_epochs) and not any(arm.name in FRAMEWORK_NAMES for arm in arms):
         raise UserError("--batch-sizes and --quality-epochs are of the arms torch and jax: name one in --arms")
-    if options.quality_epochs and config.dataset != SCORED_DATASET:
-        raise UserError(f"--quality-epochs: the metrics know only the digits of MNIST, not {config.dataset}")
-    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+    if options.quality_epochs and not dataset.is_mnist:
+        raise UserError(f"--quality-epochs: the metrics know only the digits of MNIST, not {config.dataset}")
     for batch_size in (config.batch_size, *batch_sizes):
         needed, there = batch_size * options.steps_per_block, len(dataset.train_images)
         if needed > there:

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from common.config import TrainConfig
 from common.console import make_console
-from common.data.datasets import Dataset, fit_images, load_dataset
+from common.data.datasets import Dataset, fit_images, load_dataset, prepare_dataset
 from common.errors import UserError
 from common.records.folder import CONFIG_FILE
+from common.records.origin import check_same_data, recorded_data_dir
 from common.safe_read import unreadable_is_named
 from comparison.run_both import FRAMEWORKS
 
@@ -26,7 +27,7 @@ class ReportOptions:
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """A comparison like runs/NAME, with the halves torch and jax, or with one of them."""
     data_dir: Path | None = None
-    """Folder of prepared TFDS datasets, holding NAME/VERSION/."""
+    """Where the dataset is, if it was moved since the runs were trained."""
 
 
 def main(options: ReportOptions) -> int:
@@ -37,7 +38,10 @@ def main(options: ReportOptions) -> int:
     if found is None:
         raise UserError(f"{folder} holds no run: name a folder with {' or '.join(FRAMEWORKS)} in it")
     config = TrainConfig.from_json(found)
-    dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size)
+    data_dir = options.data_dir or recorded_data_dir(folder)
+    dataset = load_dataset(config.dataset, data_dir, train_size=config.train_size, image_size=config.image_size)
+    dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
+    check_same_data(dataset, folder)
     show_report(folder, dataset, make_console(), image_size=config.image_size)
     return 0
 

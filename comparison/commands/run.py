@@ -6,9 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from common.console import make_console, shell_word
+from common.console import make_console
 from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions
+from common.records.environment import own_command
 from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE
 from comparison.commands.report import show_report
 from comparison.processes import Children
@@ -61,6 +62,6 @@ def main(options: CompareOptions) -> int:
 def say_how_to_go_on(folder: Path, console: Console) -> None:
     """What to type after a comparison that was stopped, if it had begun."""
     if any((folder / framework / CONFIG_FILE).exists() for framework in FRAMEWORKS):
-        place = shell_word(folder)
-        console.print(f"Go on with: python compare.py --resume {place}", soft_wrap=True)
-        console.print(f"A report of what is there: python compare.py report {place}", soft_wrap=True)
+        go_on, show = (own_command("compare", word, folder.absolute()) for word in ("--resume", "report"))
+        console.print(f"Go on with: {go_on}", soft_wrap=True)
+        console.print(f"A report of what is there: {show}", soft_wrap=True)

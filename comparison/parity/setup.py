@@ -18,7 +18,7 @@ def make_pair(options: ParityOptions, *, num_threads: int) -> Pair:
     warnings.simplefilter("ignore")
     config = options.config
     dataset = prepare_dataset(
-        load_dataset(config.dataset, options.data_dir, train_size=config.train_size),
+        load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size),
         image_size=config.image_size,
         train_size=config.train_size,
     )

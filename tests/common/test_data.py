@@ -14,9 +14,9 @@ from common.data.datasets import (
     fit_images,
     load_dataset,
     prepare_dataset,
-    read_idx,
     restore_images,
 )
+from common.data.idx import read_idx
 from common.errors import UserError
 
 BUNDLED = Path(__file__).parents[2] / "common" / "data" / "mnist"
