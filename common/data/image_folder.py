@@ -42,7 +42,9 @@ def read_image_folder(root: Path, *, image_size: int) -> Loaded:
     """Every image below `root`, resized and cropped; `train` and `test` are taken as what they are called."""
     with unreadable_is_named(root):
         if not root.is_dir():
-            raise UserError(f"--data-dir {one_line(root)} is not a folder of images: name the one that holds them")
+            raise UserError(
+                f"--data-dir {one_line(root)} is not a folder of images: name the one that holds them, or where it was moved to"
+            )
         root = _within_wrappers(root)
         train_root, test_root = _split_folder(root, TRAIN_NAMES), _split_folder(root, TEST_NAMES)
         if train_root is None:
@@ -180,8 +182,9 @@ def _refuse_too_many(decoded: Decoded, num_files: int, root: Path) -> None:
 
 
 def _unreadable(decoded: Decoded) -> str:
+    noun = "file" if len(decoded.unreadable) == 1 else "files"
     more = ", ..." if len(decoded.unreadable) > NUM_NAMED else ""
-    return f"{len(decoded.unreadable):,} files ({', '.join(decoded.unreadable[:NUM_NAMED])}{more})"
+    return f"{len(decoded.unreadable):,} {noun} ({', '.join(decoded.unreadable[:NUM_NAMED])}{more})"
 
 
 def _describe(files: list[Path], decoded: Decoded, image_size: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
+from common.records.environment import own_command
 from common.records.folder import ANIMATION_FILE, COMPARISON_FILE
 from comparison.publish.page import RESULTS, ROOT, read_result, replace_parts, run_publisher
 from comparison.report import training
@@ -36,7 +37,9 @@ def publish(folder: Path, docs: Path, readme: Path) -> None:
 
 def read_results(folder: Path) -> dict[str, Any]:
     """The numbers of a finished comparison; one that is unfinished is not published."""
-    results = read_result(folder / COMPARISON_FILE, f"run `python compare.py report {folder}` first")
+    results = read_result(
+        folder / COMPARISON_FILE, f"run `{own_command('compare', 'report', folder.absolute())}` first"
+    )
     if any(run is None or run["status"]["status"] != "finished" for run in results["frameworks"].values()):
         raise UserError(f"{folder} is not finished: only complete comparisons are published")
     return results

@@ -14,6 +14,7 @@ import common.training.run
 import comparison.parity.find_certificate
 import comparison.run_both
 from common.errors import Stopped, report_errors
+from common.records.environment import own_command
 from comparison.commands.dispatch import run_command
 from comparison.processes import Children
 from tests.counting import FLAGS, CountingTrainer, colours, run
@@ -52,7 +53,8 @@ def test_a_signal_while_samples_are_scored_ends_the_run_at_once_and_says_how_to_
     flags = [*FLAGS, "--epochs=1", f"--output={tmp_path}"]
     assert run(framework, *flags, trainer=signalled_while_sampling(number)) == 128 + number
     output, errors = capsys.readouterr()
-    assert f"stopped at step 32 of 32; go on with python -m {framework}_impl --resume {tmp_path / framework}" in output
+    go_on = own_command(f"{framework}_impl", "--resume", tmp_path / framework)
+    assert f"stopped at step 32 of 32; go on with {go_on}" in output
     assert errors == f"python -m {framework}_impl: stopped\n"
     status = json.loads((tmp_path / framework / "status.json").read_text())
     assert (status["status"], status["step"], status["epoch"]) == ("interrupted", 32, 1)
