@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from common.cache import cache_dir
 from common.errors import UserError, report_errors
 
 if TYPE_CHECKING:
@@ -51,12 +52,20 @@ def run_command(
 
     from common.options import parse
 
-    os.environ["MPLBACKEND"] = "agg"  # a notebook sets its own for every program it starts; ours draw into files
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no list of fonts
+    _settle_dependencies()
     command = commands[name]
     module = importlib.import_module(command.module)
     options = parse(getattr(module, command.options), arguments[named:], program=f"{program} {name}")
     return module.main(options, *context)
+
+
+def _settle_dependencies() -> None:
+    """What dependencies keep goes where ours does, and what they draw into a file; before they are imported."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook sets its own for every program it starts
+    if (cache := cache_dir()) is not None:
+        os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no list of fonts
 
 
 def list_commands(commands: Mapping[str, Command], *, program: str, description: str) -> Any:

@@ -43,7 +43,8 @@ def read_image_folder(root: Path, *, image_size: int) -> Loaded:
     with unreadable_is_named(root):
         if not root.is_dir():
             raise UserError(
-                f"--data-dir {one_line(root)} is not a folder of images: name the one that holds them, or where it was moved to"
+                f"--data-dir {one_line(root)} is not a folder of images: name the one that holds them, "
+                "or where it was moved to"
             )
         root = _within_wrappers(root)
         train_root, test_root = _split_folder(root, TRAIN_NAMES), _split_folder(root, TEST_NAMES)

@@ -32,7 +32,7 @@ class Stranger(NamedTuple):
     @property
     def comparison(self) -> Path:
         """The comparison's folder."""
-        return self.home / "results"
+        return self.home / "runs" / "results"
 
     def run(self, *arguments: str) -> str:
         """What a command of ours printed: not a word on stderr, and no internet socket."""
@@ -54,7 +54,7 @@ def stranger(tmp_path_factory) -> Stranger:
     home = tmp_path_factory.mktemp("home")
     for name in ("current", "tmp"):
         (home / name).mkdir()
-    output = sealed(home, home / "current", str(ROOT / "compare.py"), *SMALL, f"--output={home / 'results'}")
+    output = sealed(home, home / "current", str(ROOT / "compare.py"), *SMALL, f"--output={home / 'runs' / 'results'}")
     return Stranger(home, home / "current", output)
 
 
@@ -80,12 +80,12 @@ def test_a_comparison_is_certified_and_prints_its_ratio(stranger):
 def test_no_command_asks_the_network_or_warns_or_leaves_a_file_but_its_result(module, command, stranger):
     words = command.format(run=stranger.comparison / "torch", root=ROOT).split()
     stranger.run(*(["-m", module] if module else []), *words)
-    results = {word.removeprefix(f"{flag}=") for word in words for flag in ("--out", "--json") if flag in word}
+    named = {word.removeprefix(f"{flag}=") for word in words for flag in ("--out", "--json") if flag in word}
     left = {path.name for path in stranger.current.iterdir()}
-    assert left <= results | {Path(name).with_suffix(".gif").name for name in results}
+    assert left <= named | {Path(name).with_suffix(".gif").name for name in named}
     for name in left:
         subprocess.run(["rm", "-r", stranger.current / name], check=True)
-    assert {path.name for path in stranger.home.iterdir()} == {".cache", "current", "results", "tmp"}
+    assert {path.name for path in stranger.home.iterdir()} == {".cache", "current", "runs", "tmp"}
     assert [path.name for path in (stranger.home / ".cache").iterdir()] == ["dcgan-twins"]
     assert list((stranger.home / "tmp").iterdir()) == []
 
