@@ -70,6 +70,8 @@ class RunOptions(DeviceOptions):
     """How many times 10,000 samples are drawn and scored: the spread of every metric is over them."""
     quick_scoring: bool = False
     """Score 2,000 samples by the Fréchet distance, KID and MNIST score alone: not comparable with a full score."""
+    skip_epoch_quality: bool = False
+    """Do not score 2,000 samples after each epoch, which takes a second or two outside every clock."""
     dry_run: bool = False
     """Check the flags, the framework and the device, and stop before any data is read or written."""
     output: Path | None = None

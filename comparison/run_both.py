@@ -67,7 +67,8 @@ def child_command(framework: str, options: RunOptions, folder: Path) -> list[str
     """The standalone command that makes one half of the comparison; it can be typed by hand too."""
     half = folder / framework
     place = f"--resume={half}" if (half / CONFIG_FILE).exists() else f"--output={folder}"
-    scoring = [f"--draws={options.draws}", *(["--quick-scoring"] if options.quick_scoring else [])]
+    switches = {"--quick-scoring": options.quick_scoring, "--skip-epoch-quality": options.skip_epoch_quality}
+    scoring = [f"--draws={options.draws}", *(flag for flag, is_on in switches.items() if is_on)]
     return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), *scoring, place]
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from common.records.folder import CONFIG_FILE, METRICS_FILE, TIMING_FILE, read_json
 
+SCORING = ("--quick-scoring", "--skip-epoch-quality")  # each process scores the one epoch that it ends with
+
 
 class Epoch(NamedTuple):
     """One epoch: its training without what the first chunk took beyond a later one, that extra, and the quick score."""
@@ -35,7 +37,7 @@ def train_epochwise(
     """
     for epoch in range(1, num_epochs + 1):
         start = [*flags, f"--output={folder.parent}"] if epoch == 1 else [f"--resume={folder}"]
-        run([sys.executable, "-m", f"{framework}_impl", *start, *device_flags, f"--epochs={epoch}", "--quick-scoring"])
+        run([sys.executable, "-m", f"{framework}_impl", *start, *device_flags, f"--epochs={epoch}", *SCORING])
         timing = read_json(folder / TIMING_FILE)
         speed = timing["steady_images_per_second"]["median"]
         first_chunk_extra_seconds = first_chunk_extra(timing, batch_size=read_json(folder / CONFIG_FILE)["batch_size"])

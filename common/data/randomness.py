@@ -34,6 +34,11 @@ def fixed_latents(seed: int, *, num: int, latent_dim: int) -> np.ndarray:
     return stream(seed, "fixed_latents").standard_normal((num, latent_dim), dtype=np.float32)
 
 
+def epoch_quality_latents(seed: int, *, num: int, latent_dim: int) -> np.ndarray:
+    """Latents of the images that are scored after each epoch, the same each time: float32 (num, latent_dim)."""
+    return stream(seed, "epoch_quality_latents").standard_normal((num, latent_dim), dtype=np.float32)
+
+
 def evaluation_latents(seed: int, *, num: int, latent_dim: int, draw: int = 0) -> np.ndarray:
     """Latents of the images that are scored: float32 (num, latent_dim), a fresh set for each `draw`."""
     return stream(seed, "evaluation_latents", draw).standard_normal((num, latent_dim), dtype=np.float32)

@@ -41,15 +41,15 @@ METRICS = {
         "MNIST score", DISTRIBUTION, "up", "confident and evenly spread classes; 10 at most", "ratio", "itself",
         is_quick=True, is_headline=True, is_calibrated=True),
     "precision": Metric(
-        "Precision", DISTRIBUTION, "up", "share of generated digits that look like a real one", "ratio",
+        "Precision", DISTRIBUTION, "up", "share of generated images that look like a real one", "ratio",
         is_calibrated=True),
     "recall": Metric(
-        "Recall", DISTRIBUTION, "up", "share of real digits within reach of the generator", "ratio",
+        "Recall", DISTRIBUTION, "up", "share of real images within reach of the generator", "ratio",
         is_calibrated=True),
     "density": Metric(
-        "Density", DISTRIBUTION, "up", "how many real digits are near a generated one; 1 is real-like", "ratio"),
+        "Density", DISTRIBUTION, "up", "how many real images are near a generated one; 1 is real-like", "ratio"),
     "coverage": Metric(
-        "Coverage", DISTRIBUTION, "up", "share of real digits with a generated one among their neighbours", "ratio",
+        "Coverage", DISTRIBUTION, "up", "share of real images with a generated one among their neighbours", "ratio",
         is_headline=True, is_calibrated=True),
     "class_kl": Metric(
         "KL of classes", CLASSES, "down", "divergence of the generated classes from the real ones, in nats",
@@ -65,11 +65,11 @@ METRICS = {
         "Mean confidence", CLASSES, "", "of the classifier; noise has 1.00 too, so nothing by itself", "", "itself"),
     "memorised_fraction": Metric(
         "Memorised", MEMORISATION, "",
-        "share of samples nearer to a training digit than that digit's own neighbour; above the floor: alarm",
+        "share of samples nearer to a training image than that image's own neighbour; above the floor: alarm",
         "difference", "test digits", is_calibrated=True),
     "duplicate_fraction": Metric(
         "Duplicates", MEMORISATION, "",
-        "share of samples with another one nearer than 99 % of real digits have; above the floor is an alarm",
+        "share of samples with another one nearer than 99 % of real images have; above the floor is an alarm",
         "difference"),
     "copying_statistic": Metric(
         "Copying statistic C_T", MEMORISATION, "", "far below 0: copies; far above 0: underfits; Meehan et al. 2020",

@@ -38,18 +38,20 @@ class Evaluation:
 
     protocol: dict[str, Any]
     metrics: dict[str, Measured]
-    class_histogram: dict[str, list[int]]
-    """Of the first draw and of the real digits."""
-    class_examples: list[list[int]]
+    class_histogram: dict[str, list[int]] = field(default_factory=dict)
+    """Of the first draw and of the real digits; empty where the images are not digits."""
+    class_examples: list[list[int]] = field(default_factory=list)
     """Of each digit the first samples of the first draw that were taken for it."""
-    nearest_neighbours: list[dict[str, float]]
-    """The samples of the first draw that come closest to a training digit; empty for `--quick`."""
+    nearest_neighbours: list[dict[str, float]] = field(default_factory=list)
+    """The samples of the first draw that come closest to a training image; empty for `--quick`."""
     discriminator_features: dict[str, Any] = field(default_factory=dict)
     """What a linear classifier makes of the discriminator; empty unless a run scores itself."""
 
     def to_json(self) -> dict[str, Any]:
         """The result in the shape of the `--json` file."""
         result = asdict(self)
+        if not self.class_histogram:
+            del result["class_histogram"], result["class_examples"]
         return result if self.discriminator_features else {**result, "discriminator_features": None}
 
 

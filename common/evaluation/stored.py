@@ -31,7 +31,12 @@ def load_or_compute(
     content = shipped(name, network.sha256)
     if content is not None:
         return decode(content)
-    path = (cache_dir() or Path(os.devnull)) / "evaluation" / f"{network.sha256[:12]}-{_code_hash()[:12]}" / name
+    return cached(name, network.sha256, compute=compute, decode=decode)
+
+
+def cached(name: str, key: str, *, compute: Callable[[], bytes], decode: Callable[[bytes], Value]) -> Value:
+    """The file `name` that belongs to `key`, a SHA-256 of all it depends on but code; else computed, and cached."""
+    path = (cache_dir() or Path(os.devnull)) / "evaluation" / f"{key[:12]}-{_code_hash()[:12]}" / name
     try:
         return decode(path.read_bytes())
     except (OSError, ValueError, KeyError):  # not there, or damaged: it is only a cache

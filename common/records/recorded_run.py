@@ -31,7 +31,7 @@ class RecordedRun:
     epochs: list[series.EpochsRow]
     progress: series.Progress
     evaluation: dict[str, Any]  # metrics.json
-    shown_samples: dict[int, np.ndarray]  # uint8 (S, S), by index: those of samples.npz that the evaluation names
+    shown_samples: dict[int, np.ndarray]  # uint8 (S, S[, 3]), by index: those of samples.npz that the evaluation names
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ def losses_by_column(rows: Sequence[series.LossesRow]) -> dict[str, np.ndarray]:
 
 
 def read_shown_samples(path: Path, evaluation: Mapping[str, Any]) -> dict[int, np.ndarray]:
-    """Index to image, uint8 (S, S), S at most 256; empty without the file, which is large and may be deleted.
+    """Index to image, uint8 (S, S[, 3]), S at most 256; empty without the file, which is large and may be deleted.
 
     Any other file, and an index that is not in it, raises ValueError.
     """
@@ -101,7 +101,12 @@ def read_shown_samples(path: Path, evaluation: Mapping[str, Any]) -> dict[int, n
         images = read_npz(path, {"images": np.uint8})["images"]
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
-    if images.ndim != 3 or images.shape[1] != images.shape[2] or not 1 <= images.shape[1] <= MAX_IMAGE_SIZE:
+    if (
+        images.ndim not in (3, 4)
+        or images.shape[3:] not in ((), (3,))
+        or images.shape[1] != images.shape[2]
+        or not 1 <= images.shape[1] <= MAX_IMAGE_SIZE
+    ):
         raise ValueError(f"{path.name} has images {images.shape}")
     if max(named) >= len(images):
         raise ValueError(f"metrics.json names sample {max(named)}, but {path.name} has {len(images)}")

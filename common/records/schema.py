@@ -19,7 +19,7 @@ from common.safe_read import explain
 
 NUM_CLASSES = 10
 MAX_SHOWN = 10  # samples of a class, and pairs of a sample and a training digit
-NUM_TRAINING_IMAGES = 60_000
+MAX_TRAINING_IMAGES = 2**31
 
 
 class Record(BaseModel):
@@ -105,6 +105,7 @@ class Timings(Record):
     training_seconds: Seconds = Field(None, title="Training", description="all chunks")
     data_seconds: Seconds = Field(None, title="Preparing data", description="batches and latents")
     evaluation_seconds: Seconds = Field(None, title="After each epoch", description="sample grids, checkpoints, files")
+    epoch_quality_seconds: Seconds = Field(None, title="Quick scores", description="after each epoch, in no other time")
     generate_seconds: Seconds = Field(None, title="Generate for scoring", description="after training")
     drawing_seconds: Seconds = Field(None, title="Drawing", description="the pictures of the run folder")
     scoring_seconds: Seconds = Field(None, title="Scoring", description="after training")
@@ -168,6 +169,7 @@ class Protocol(Record):
     num_generated: Whole
     num_real: Whole
     network_sha256: Text
+    features: Text = ""  # what makes them; the digit classifier where it is empty
     comparable: Flag = True
     quick: Flag = False
     brought_to_28_px: Text = ""  # how images of another size were
@@ -200,10 +202,10 @@ class ClassHistogram(Record):
 
 
 class Neighbour(Record):
-    """A sample, the training digit closest to it, and how far that digit is from its own closest."""
+    """A sample, the training image closest to it, and how far that image is from its own closest."""
 
     sample: Whole
-    training_image: Annotated[int, Field(strict=True, ge=0, lt=NUM_TRAINING_IMAGES)]
+    training_image: Annotated[int, Field(strict=True, ge=0, lt=MAX_TRAINING_IMAGES)]
     distance: NonNegative
     own_distance: NonNegative
 
@@ -230,7 +232,7 @@ class Metrics(Record):
 
     metrics: dict[str, Metric]
     protocol: Protocol
-    class_histogram: ClassHistogram
+    class_histogram: ClassHistogram | None = None  # of digits alone
     nearest_neighbours: Neighbours = []
     discriminator_features: DiscriminatorFeatures | None = None
     class_examples: Annotated[

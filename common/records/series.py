@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from common.config import MAX_IMAGE_SIZE
 from common.contract import StepMetrics
@@ -19,6 +19,7 @@ from common.safe_read import one_line, read_bounded, read_npz
 MAX_CSV_BYTES = 2**28  # of 3 million steps
 NUM_PICTURES = 64  # in a sample grid
 Number = Annotated[int, Field(ge=1)]
+Value = Annotated[float | None, BeforeValidator(lambda text: None if text == "" else text), AllowInfNan(False)]
 Row = TypeVar("Row", bound=NamedTuple)
 
 
@@ -33,8 +34,17 @@ class LossesRow(NamedTuple):
     fake_score: float
 
 
+class EpochQuality(NamedTuple):
+    """The quick score after an epoch, and what real images score; None where there is no such value."""
+
+    frechet_distance: Value = None
+    kid: Value = None
+    mnist_score: Value = None  # of digits alone
+    frechet_distance_floor: Value = None
+
+
 class EpochsRow(NamedTuple):
-    """An epoch of epochs.csv: its last step on record, the images of its steps, and the means over them."""
+    """An epoch of epochs.csv: its last step, the images of its steps, the means over them, and the quick score."""
 
     epoch: Number
     step: Number
@@ -43,10 +53,21 @@ class EpochsRow(NamedTuple):
     generator_loss: float
     real_score: float
     fake_score: float
+    # Older runs have none of these.
+    frechet_distance: Value = None
+    kid: Value = None
+    mnist_score: Value = None
+    frechet_distance_floor: Value = None
+
+    @property
+    def quality(self) -> EpochQuality:
+        """The columns of the quick score."""
+        return EpochQuality(*self[-len(EpochQuality._fields) :])
 
 
 LOSSES_HEADER, EPOCHS_HEADER = LossesRow._fields, EpochsRow._fields
-assert LOSSES_HEADER[2:] == EPOCHS_HEADER[3:] == StepMetrics._fields
+assert LOSSES_HEADER[2:] == StepMetrics._fields
+assert EPOCHS_HEADER[3:] == StepMetrics._fields + EpochQuality._fields
 
 
 @dataclass(frozen=True)
@@ -132,8 +153,11 @@ def _read_rows(path: Path, kind: type[Row]) -> list[Row]:
     try:
         text = read_bounded(path, limit=MAX_CSV_BYTES).decode("ascii")
         header, *rows = csv.reader(io.StringIO(text, newline="")) if text else [[]]
-        if tuple(header) != kind._fields:
+        num_required = len(kind._fields) - len(kind._field_defaults)
+        if tuple(header) != kind._fields[: max(len(header), num_required)]:
             raise ValueError(f"its columns are {', '.join(header)}")
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError(f"its rows do not all have {len(header)} columns")
         return TypeAdapter(list[kind]).validate_python(rows)  # pyright: ignore[reportInvalidTypeForm]
     except ValidationError as error:
         line, held = 2 + int(error.errors()[0]["loc"][0]), error.errors()[0]["input"]

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.contract import StepMetrics
-from common.records.series import Chunk, EpochTiming, steady_chunks
+from common.records.series import Chunk, EpochQuality, EpochTiming, steady_chunks
 
 # Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
 CHUNK_STEPS = 16
@@ -40,7 +40,9 @@ class TrainingLog:
     data_seconds: float = 0.0  # gathering batches and drawing latents
     evaluation_seconds: float = 0.0  # sample grids, checkpoints, files: what follows an epoch's last step
     checkpoint_seconds: float = 0.0  # the checkpoints' share of it
-    wall_seconds: float = 0.0  # of the whole loop
+    wall_seconds: float = 0.0  # of the whole loop, without the quick scores
+    epoch_quality: dict[int, EpochQuality] = field(default_factory=dict)  # by epoch, also from before a resumption
+    epoch_quality_seconds: float = 0.0  # in no other time
 
     def add_chunk(self, chunk: Chunk, metrics: StepMetrics, *, epoch: int) -> None:
         """Take in how long a chunk took, and a row of losses.csv for each of its steps."""
@@ -66,12 +68,15 @@ class TrainingLog:
         return (self.wall_seconds - self.training_seconds) / self.wall_seconds
 
 
-def epoch_rows(losses: list[tuple[float, ...]], batch_size: int) -> list[tuple[float, ...]]:
-    """Rows of epochs.csv: means of losses and scores over the steps on record of each epoch."""
+def epoch_rows(
+    losses: list[tuple[float, ...]], batch_size: int, quality: Mapping[int, EpochQuality]
+) -> list[tuple[float | None, ...]]:
+    """Rows of epochs.csv: means of losses and scores over the steps on record of each epoch, and its quick score."""
     rows = []
     for epoch in dict.fromkeys(row[1] for row in losses):
         own = np.array([row for row in losses if row[1] == epoch])
-        rows.append((epoch, int(own[-1, 0]), len(own) * batch_size, *map(float, own[:, 2:].mean(axis=0))))
+        means = map(float, own[:, 2:].mean(axis=0))
+        rows.append((epoch, int(own[-1, 0]), len(own) * batch_size, *means, *quality.get(int(epoch), EpochQuality())))
     return rows
 
 
@@ -87,6 +92,7 @@ def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: in
         "training_seconds": log.training_seconds,
         "data_seconds": log.data_seconds,
         "evaluation_seconds": log.evaluation_seconds,
+        "epoch_quality_seconds": log.epoch_quality_seconds,
         "checkpoint_seconds": log.checkpoint_seconds,
         "checkpoint_fraction": log.checkpoint_seconds / log.wall_seconds,
         "epochs": [asdict(timing) for timing in log.epoch_timings],

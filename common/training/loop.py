@@ -1,11 +1,12 @@
 """The one training loop, for either framework, and its clock.
 
 Timed as training: `train_chunk` until the device is done, so copying a chunk there, its steps, and reading its losses
-back. Not timed: making the batches, averaging the generator, the progress bar, sample grids, checkpoints, other files.
+back. Not timed: making the batches, averaging the generator, the bar, sample grids, quick scores, checkpoints, files.
 The published speed leaves out the first chunk and short ones: `steady_chunks` in `common/records/series.py`.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ from common.errors import RunFailedError
 from common.pictures.compose import image_grid
 from common.records.checkpoint import checkpoint_header, list_checkpoints, save_checkpoint
 from common.records.folder import CHECKPOINTS, EPOCHS_FILE, LOSSES_FILE, PROGRESS_FILE, SAMPLES, RunFolder
-from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES
+from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES, EpochQuality
 from common.training.averaging import GeneratorAverage
 from common.training.log import CHUNK_STEPS, Chunk, EpochTiming, TrainingLog, epoch_rows
 from common.training.progress import ProgressReporter
@@ -42,12 +43,14 @@ class TrainingLoop:
     progress: ProgressReporter
     stop: StopRequest = field(default_factory=StopRequest)
     log: TrainingLog = field(default_factory=TrainingLog)
+    score_epoch: Callable[[Trainer], EpochQuality] | None = None  # of what the averaged generator makes
     average: GeneratorAverage = field(init=False)
 
     def __post_init__(self) -> None:
         start, log = self.start, self.log
         self.average = GeneratorAverage(self.config.generator_average, start.average or start.weights)
         log.resumed_at_step, log.losses, log.progress_images = start.step, [*start.losses], [*start.progress_images]
+        log.epoch_quality = dict(start.epoch_quality)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -67,12 +70,13 @@ class TrainingLoop:
                     self._save(last_epoch=epoch - 1)
                     break
                 self._finish_epoch(epoch)
+                self._score_epoch(epoch)
                 if self.stop:
                     break
                 speed = self.log.epoch_timings[-1].images_per_second
                 self.progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=speed)
         finally:
-            self.log.wall_seconds = time.perf_counter() - started
+            self.log.wall_seconds = time.perf_counter() - started - self.log.epoch_quality_seconds
         return self.average
 
     def _record_start(self) -> None:
@@ -87,6 +91,8 @@ class TrainingLoop:
                 self._write_progress(last_epoch=last_epoch)
             self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, log.losses)
             self._save(last_epoch=last_epoch)
+        if log.losses and self.start.step == last_epoch * self.steps_per_epoch:  # it was ended before it was scored
+            self._score_epoch(last_epoch)
 
     def _run_epoch(self, epoch: int) -> StepMetrics:
         config, log = self.config, self.log
@@ -118,7 +124,7 @@ class TrainingLoop:
         log, batch_size = self.log, self.config.batch_size
         started = time.perf_counter()
         self._show_progress(epoch=epoch)
-        self.folder.write_csv(EPOCHS_FILE, EPOCHS_HEADER, epoch_rows(log.losses, batch_size))
+        self._write_epochs()
         self._save(last_epoch=epoch)
         evaluation_seconds = time.perf_counter() - started
         log.evaluation_seconds += evaluation_seconds
@@ -129,6 +135,25 @@ class TrainingLoop:
         log.epoch_timings.append(
             EpochTiming(epoch, training_seconds, data_seconds, evaluation_seconds, num_images / training_seconds)
         )
+
+    def _score_epoch(self, epoch: int) -> None:
+        """The quick score, which no checkpoint waits for: told to stop, it ends at once and is made up for later."""
+        if self.score_epoch is None or epoch in self.log.epoch_quality or self.stop:
+            return
+        started = time.perf_counter()
+        self.stop.at_once = True
+        try:
+            with self.average.applied(self.trainer):
+                self.log.epoch_quality[epoch] = self.score_epoch(self.trainer)
+        finally:
+            self.stop.at_once = False
+            self.log.epoch_quality_seconds += time.perf_counter() - started
+        self._write_epochs()
+
+    def _write_epochs(self) -> None:
+        log = self.log
+        rows = epoch_rows(log.losses, self.config.batch_size, log.epoch_quality)
+        self.folder.write_csv(EPOCHS_FILE, EPOCHS_HEADER, rows)
 
     def _save(self, *, last_epoch: int) -> None:
         """A checkpoint, and the status that points to it; `last_epoch` is the last complete one."""

@@ -106,7 +106,7 @@ def dataset_record(dataset: Dataset, options: RunOptions) -> dict[str, Any]:
 
 
 def is_scored(dataset: Dataset) -> bool:
-    """The metrics know only the digits of MNIST."""
+    """Whether the digit metrics apply, which know only MNIST; other data are scored by their pixels."""
     return dataset.is_mnist
 
 

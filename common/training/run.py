@@ -32,6 +32,7 @@ from common.records.folder import (
 )
 from common.records.series import LOSSES_HEADER
 from common.training.averaging import GeneratorAverage
+from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
 from common.training.prepare import Machine, Plan, dataset_record, find_resumed, is_scored, make_plan, prepare_machine
@@ -162,9 +163,10 @@ class Run:
             self.name, num_epochs=self.config.epochs, num_steps=self.num_steps, console=self.console
         ) as progress:
             loop = TrainingLoop(trainer, self.config, images, start, self.folder, progress, self.stop, self.log)
+            if not self.options.skip_epoch_quality:
+                loop.score_epoch = epoch_scorer(self.options, self.plan.dataset, before=self._note_peak_memory)
             average = loop.run()
-        # Before scoring, whose arrays would count as the framework's.
-        self.times["peak_memory_bytes"] = self.machine.framework.peak_memory_bytes(self.machine.device)
+        self._note_peak_memory()
         return Trained(trainer, average)
 
     def sample(self, trained: Trained) -> Samples:
@@ -183,12 +185,8 @@ class Run:
             draw_run(self.folder, self.config, self.log.losses, samples.images, images)
 
     def score(self, trained: Trained, samples: Samples) -> None:
-        """Score the samples if they are digits."""
+        """Score the samples: digits by all that knows digits, any other images by their pixels."""
         dataset = self.plan.dataset
-        if not is_scored(dataset):
-            message = f"{dataset.name} is not scored: the metrics know only the digits of MNIST"
-            self.console.print(message)
-            return
         self.console.print(f"{self.name}: scoring the samples")
         # Those of an earlier scoring are not this one's, whatever comes of it.
         (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
@@ -199,6 +197,8 @@ class Run:
                     self.options,
                     dataset,
                     samples,
+                    is_digits=is_scored(dataset),
+                    space=None,
                     create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.plan.architecture)),
                 )
         except UserError as error:  # of samples that show nothing
@@ -221,6 +221,11 @@ class Run:
             self.folder.write_json(TIMING_FILE, timing)
         num_epochs = self.log.num_steps // self.plan.steps_per_epoch  # complete ones
         self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=num_epochs)
+
+    def _note_peak_memory(self) -> None:
+        """Before anything is scored: the arrays of that would count as the framework's."""
+        if "peak_memory_bytes" not in self.times:
+            self.times["peak_memory_bytes"] = self.machine.framework.peak_memory_bytes(self.machine.device)
 
     def _write_environment(self) -> None:
         origin = self.plan.origin

@@ -12,6 +12,8 @@ from common.data.randomness import evaluation_latents
 from common.evaluation import Evaluation, evaluate_samples
 from common.evaluation.discriminator_features import NUM_LABELS, linear_accuracies
 from common.evaluation.evaluate import measured
+from common.evaluation.evaluate_own import evaluate_own
+from common.evaluation.pixel_components import FeatureSpace
 from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
 from common.options import RunOptions
@@ -38,9 +40,11 @@ def score(
     dataset: Dataset,
     first: Samples,
     *,
+    is_digits: bool,
+    space: FeatureSpace | None,
     create_untrained: Callable[[], InspectableTrainer],
 ) -> Evaluation:
-    """Every metric, quick ones alone if the options ask for these; samples come from the generator's average."""
+    """Every metric that the data allow, or the quick ones; samples come from the generator's average."""
     config, quick, threads = options.config, options.quick_scoring, options.num_threads
 
     def draws() -> Iterator[np.ndarray]:
@@ -49,7 +53,10 @@ def score(
             yield sample(trainer, config, draw=draw).images
 
     with average.applied(trainer):
-        evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
+        if is_digits:
+            evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
+        else:
+            evaluation = evaluate_own(draws(), dataset, space=space, quick=quick, threads=threads)
         speeds = [
             path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
             for draw in range(0 if quick else options.draws)
@@ -58,7 +65,7 @@ def score(
     evaluation.protocol.update(batch_norm="eval", weights=averaged, checkpoint="last")
     if speeds:
         evaluation.metrics["path_length"] = measured(speeds)
-    if not quick and len(dataset.train_images) >= NUM_LABELS[0]:
+    if is_digits and not quick and len(dataset.train_images) >= NUM_LABELS[0]:
         networks = {
             "discriminator": trainer.discriminator_activations,
             "untrained discriminator": create_untrained().discriminator_activations,

@@ -12,9 +12,9 @@ from common.errors import UserError
 from common.networks.layers import Architecture
 from common.records.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, load_newest
 from common.records.checkpoint_check import check_tensors, checked_step
-from common.records.folder import CHECKPOINTS, CONFIG_FILE, LOSSES_FILE, PROGRESS_FILE
+from common.records.folder import CHECKPOINTS, CONFIG_FILE, EPOCHS_FILE, LOSSES_FILE, PROGRESS_FILE
 from common.records.origin import Origin, config_of
-from common.records.series import LossesRow, read_losses, read_progress
+from common.records.series import EpochQuality, LossesRow, read_epochs, read_losses, read_progress
 from common.safe_read import one_line
 
 
@@ -27,6 +27,7 @@ class Start:
     step: int = 0
     losses: list[tuple[float, ...]] = field(default_factory=list)
     progress_images: list[np.ndarray] = field(default_factory=list)
+    epoch_quality: dict[int, EpochQuality] = field(default_factory=dict)
 
 
 def start_of(
@@ -62,9 +63,11 @@ def _start_from(
         progress = read_progress(origin.run / PROGRESS_FILE).up_to(
             step // steps_per_epoch, image_shape=(architecture.image_size, architecture.image_size, *channels)
         )
+        rows = read_epochs(origin.run / EPOCHS_FILE)
+        scored = {row.epoch: row.quality for row in rows if row.frechet_distance is not None and row.step <= step}
     except ValueError as error:
         raise UserError(f"{origin.path} cannot be resumed: {one_line(error)}") from None
-    return Start(checkpoint.weights, checkpoint.average, step, [*losses], progress)
+    return Start(checkpoint.weights, checkpoint.average, step, [*losses], progress, scored)
 
 
 def _check_unedited(origin: Origin, trained: TrainConfig) -> None:

@@ -53,5 +53,5 @@ def show_report(folder: Path, dataset: Dataset, console: Console, *, image_size:
     images = np.concatenate([dataset.test_images[:NUM_REAL_IMAGES], dataset.train_images[:NUM_REAL_IMAGES]])
     # A set smaller than the panel is shown more than once.
     real_images = images[np.arange(NUM_REAL_IMAGES) % len(images)]
-    comparison = write_report(folder, fit_images(real_images, image_size or images.shape[1]))
+    comparison = write_report(folder, fit_images(real_images, image_size or images.shape[1]), dataset.train_images)
     print_summary(comparison, console)

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from common.data.datasets import load_dataset
 from common.pictures.drawing import DPI, figure_png
 from common.pictures.loss_curves import COLOURS as LOSS_COLOURS
 from common.pictures.loss_curves import STYLE as LOSS_STYLE
 from common.pictures.loss_curves import plot_smoothed
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
+from common.records.series import EpochsRow
 from comparison.report.image_panels import classes_figure, neighbours_figure, progress_figure, samples_figure
 from comparison.report.summary import LOSS_COLUMNS, PARTED_AT, first_step_above, relative_difference
 
@@ -38,7 +38,7 @@ STYLE: dict[Any, Any] = LOSS_STYLE | {
 }
 
 
-def draw_figures(runs: Runs, real_images: np.ndarray) -> dict[str, bytes]:
+def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarray) -> dict[str, bytes]:
     """File name to PNG for every figure there is data for; real_images is uint8 (n >= 64, S, S[, 3])."""
     with matplotlib.rc_context(STYLE):
         trained = {name: run for name, run in runs.items() if run.num_steps}
@@ -51,12 +51,14 @@ def draw_figures(runs: Runs, real_images: np.ndarray) -> dict[str, bytes]:
         if sampled:
             figures["samples.png"] = samples_figure(sampled, real_images)
             figures["progress.png"] = progress_figure(sampled)
-        if scored:
+        if scored := {name: run for name, run in scored.items() if run.evaluation.get("class_histogram")}:
             figures["class_histogram.png"] = _class_histogram_figure(scored)
         if with_classes := _showing(runs, "class_examples"):
             figures["classes.png"] = classes_figure(with_classes)
         if with_neighbours := _showing(runs, "nearest_neighbours"):
-            figures["neighbours.png"] = neighbours_figure(with_neighbours, load_dataset("mnist").train_images)
+            figures["neighbours.png"] = neighbours_figure(with_neighbours, training_images)
+        if judged := {name: run for name, run in runs.items() if len(_scored_epochs(run)) > 1}:
+            figures["epoch_quality.png"] = _epoch_quality_figure(judged)
         if timed:
             figures["step_time.png"] = _step_time_figure(timed)
         return {name: figure_png(figure) for name, figure in figures.items()}
@@ -139,6 +141,25 @@ def _class_histogram_figure(runs: Runs) -> Figure:
         axes.bar(positions, shares, width=0.92 * width, color=COLOURS[name], label=label)
     axes.set(xlabel="class given by the classifier", ylabel="share (%)", xticks=range(10))
     axes.grid(axis="x", visible=False)
+    _legend(axes)
+    return figure
+
+
+def _scored_epochs(run: RecordedRun) -> list[EpochsRow]:
+    return [row for row in run.epochs if row.frechet_distance is not None]
+
+
+def _epoch_quality_figure(runs: Runs) -> Figure:
+    figure, axes = _plot("Fréchet distance after each epoch", width=6.4)
+    floors = [row.frechet_distance_floor for run in runs.values() for row in _scored_epochs(run)]
+    for framework, run in runs.items():
+        rows = _scored_epochs(run)
+        style = {"color": COLOURS[framework], "linestyle": LINE_STYLES[framework], "label": run.name}
+        axes.plot([row.epoch for row in rows], [row.frechet_distance for row in rows], marker="o", **style)
+    if floors[-1]:
+        axes.axhline(floors[-1], color=COLOURS["real"], label="real images (the floor)")
+    axes.set(xlabel="epoch", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _legend(axes)
     return figure
 

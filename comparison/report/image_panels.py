@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.data.datasets import restore_images
+from common.errors import UserError
 from common.pictures.compose import WHITE, image_grid
 from common.pictures.drawing import DARK, Drawing
 from common.records.recorded_run import RecordedRun, Runs
@@ -43,16 +44,19 @@ def classes_figure(runs: Runs) -> Figure:
     return _panel_figure(panels, row_labels=[str(digit) for digit in range(10)])
 
 
-def neighbours_figure(runs: Runs, training_digits: np.ndarray) -> Figure:
-    """Samples above, the training digits (uint8 (60,000, 28, 28)) they are near to below, and how near."""
-    size = training_digits.shape[1]
+def neighbours_figure(runs: Runs, training_images: np.ndarray) -> Figure:
+    """Samples above, the training images (uint8 (M, S, S[, 3])) they are near to below, and how near."""
+    size = training_images.shape[1]
     panels, captions = {}, {}
     for run in runs.values():
         pairs = run.evaluation["nearest_neighbours"]
         samples = restore_images(_row_of_cells(run, [pair["sample"] for pair in pairs]), size)
-        digits = np.full_like(samples, EMPTY)
-        digits[: len(pairs)] = training_digits[[pair["training_image"] for pair in pairs]]
-        panels[run.name] = tile(np.concatenate([samples, digits]))
+        named = [pair["training_image"] for pair in pairs]
+        if max(named) >= len(training_images):
+            raise UserError(f"metrics.json names training image {max(named)}, but there are {len(training_images)}")
+        nearest = np.full_like(samples, EMPTY)
+        nearest[: len(pairs)] = training_images[named]
+        panels[run.name] = tile(np.concatenate([samples, nearest]))
         ratios = [pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf for pair in pairs]
         captions[run.name] = [f"{ratio:.2f}" for ratio in ratios]  # below 1 is suspicious
     return _panel_figure(panels, row_labels=["sample", "training"], captions=captions)

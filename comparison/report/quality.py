@@ -6,6 +6,7 @@ from typing import Any
 from common.config import differing_fields
 from common.evaluation.calibration import stored_calibration
 from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS, OTHER, Metric
+from common.evaluation.evaluate_own import PIXELS_ONLY, WHY_NO_DIGITS
 from common.evaluation.feature_network import committed_sha256
 from common.records.recorded_run import FRAMEWORK_NAMES
 from comparison.text import NOTHING, Row, number
@@ -26,6 +27,15 @@ CAPTIONS = {
         "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
         "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
         "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
+    ),
+    "epochs": (
+        "At most 2,000 samples of the averaged generator after each epoch, from latents of their own, against as many "
+        "real images; not comparable with the scores of all samples above."
+    ),
+    "neighbours_of_own_data": (
+        "Above, the ten samples of the first draw that are nearest to a training image; below, that image; under each "
+        "pair, their distance over the training image's distance to its own nearest neighbour. This is screening, not "
+        "proof: a copy that the features do not see would be missed."
     ),
     "discriminator": (
         "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
@@ -111,11 +121,15 @@ def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
         "quality_groups": groups,
         "protocol": protocol(frameworks),
         "not_comparable": not_comparable(frameworks),
-        "reading": reading([row for rows in groups.values() for row in rows]),
+        "reading": reading(
+            [row for rows in groups.values() for row in rows],
+            are_digits=not any(protocol.get("features") for protocol in _protocols(frameworks)),
+        ),
         "captions": CAPTIONS,
         "calibration_columns": metrics,
         "calibration_rows": calibration,
         "discriminator_groups": discriminator_groups(frameworks),
+        "has_classes": any(framework["class_histogram"] for framework in frameworks.values()),
     }
 
 
@@ -160,9 +174,20 @@ def protocol(frameworks: Mapping[str, Any]) -> list[str]:
     if not protocols:
         return []
     first = protocols[0]
-    sentences = [_sets(first), _features(first), _generator(first), _draws(first.get("num_draws"))]
+    sentences = [
+        *(own_data(first) if first.get("features") else ()),
+        _sets(first),
+        _features(first),
+        _generator(first),
+        _draws(first.get("num_draws")),
+    ]
     sentences += [f"Floor: {first['floor']}."] if "floor" in first else []
     return list(filter(None, sentences))
+
+
+def own_data(protocol: Mapping[str, Any]) -> list[str]:
+    """What a reader must know of scores that no digit network gave."""
+    return [WHY_NO_DIGITS + ".", *([PIXELS_ONLY + "."] if "pixels" in protocol["features"] else [])]
 
 
 def not_comparable(frameworks: Mapping[str, Any]) -> str:
@@ -182,7 +207,7 @@ def not_comparable(frameworks: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def reading(rows: Sequence[Row]) -> str:
+def reading(rows: Sequence[Row], *, are_digits: bool = True) -> str:
     """What the signs in the table mean, as far as it has them."""
     sentences = ["↑ more is better, ↓ less is better."]
     if any("±" in cell for row in rows for cell in row.cells):
@@ -191,6 +216,8 @@ def reading(rows: Sequence[Row]) -> str:
         "The last column is the floor: real digits scored as if they were generated. These are training digits, "
         "another population than the test digits and known to the classifier: a perfect generator may come out a "
         "little better."
+        if are_digits
+        else "The last column is the floor: real images scored as if they were generated."
     )
     if any(row.small_print and row.small_print[-1] for row in rows):
         sentences.append("In small print: its range, and how each value relates to its mean.")
@@ -209,7 +236,8 @@ def _protocols(frameworks: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _sets(first: Mapping[str, Any]) -> str:
     size = f" of {first['image_size']} px" if "image_size" in first else ""
     reference = first.get("reference", "MNIST test digits")
-    return f"{first['num_generated']:,} generated digits{size} against {first['num_real']:,} real ones ({reference})."
+    kind = "images" if first.get("features") else "digits"
+    return f"{first['num_generated']:,} generated {kind}{size} against {first['num_real']:,} real ones ({reference})."
 
 
 def _features(first: Mapping[str, Any]) -> str:
@@ -217,6 +245,8 @@ def _features(first: Mapping[str, Any]) -> str:
     neighbours = f" Neighbours: k = {first['k']}." if "k" in first else ""
     kid = first.get("kid")
     subsets = f" KID: {kid['num_subsets']:,} subsets of {kid['subset_size']:,}, seed {kid['seed']}." if kid else ""
+    if first.get("features"):
+        return f"Compared by {first['features']}.{neighbours}{subsets}"
     return (
         f"Compared in the {num_features} of the classifier that ships with the project "
         f"(SHA-256 {first['network_sha256'][:12]}...).{neighbours}{subsets}"

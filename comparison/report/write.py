@@ -43,8 +43,10 @@ class Comparison:
     notices: list[str]
 
 
-def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
+def write_report(comparison_dir: Path, real_images: np.ndarray, training_images: np.ndarray) -> Comparison:
     """Report on DIR/torch and DIR/jax, on one alone if need be; real_images is uint8 (n >= 64, S, S[, 3]).
+
+    `training_images` are all of them, as the runs name them by their place.
 
     Raises UserError if neither recorded anything, or if the two configurations differ.
     """
@@ -54,7 +56,7 @@ def write_report(comparison_dir: Path, real_images: np.ndarray) -> Comparison:
     results = summarise(runs, parity_of(comparison_dir, runs))
     comparison = Comparison(comparison_dir, results, training.notices(runs, comparison_dir))
     bench = read_section(comparison_dir, runs)
-    figures = draw_figures(runs, real_images)
+    figures = draw_figures(runs, real_images, training_images)
     if bench is not None:
         figures |= {name: png for name, (_, png) in bench["figures"].items()}
     (comparison_dir / "figures").mkdir(exist_ok=True)

@@ -1,0 +1,113 @@
+"""Scores generated images of any data against the run's own training images, with a floor beside every value."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from common.data.datasets import Dataset
+from common.errors import UserError
+from common.evaluation import kernel_distance
+from common.evaluation.evaluate import Evaluation, measured
+from common.evaluation.feature_network import default_threads
+from common.evaluation.memorisation import NearestTraining, closest_to_training, nearest_training
+from common.evaluation.metrics import SEED, Scores
+from common.evaluation.own_data import NUM_SPLITS, OwnData, distribution_scores
+from common.evaluation.pixel_components import FeatureSpace
+from common.evaluation.reference import K
+from common.evaluation.samples import some_of
+
+WHY_NO_DIGITS = (
+    "The data are not the digits of MNIST, so there is no MNIST score and there are no classes: "
+    "both need a network that knows digits only"
+)
+PIXELS_ONLY = (
+    "These metrics see pixels only: colours, brightness and coarse shapes, not whether a picture shows what it should"
+)
+
+
+def evaluate_own(
+    draws: Iterable[np.ndarray],
+    dataset: Dataset,
+    *,
+    space: FeatureSpace | None = None,
+    quick: bool = False,
+    threads: int | None = None,
+) -> Evaluation:
+    """Scores uint8 images of the shape of the dataset's against its training images; `evaluate_samples` is for digits.
+
+    `quick` is the Fréchet distance and KID of at most 2,000 samples. UserError says what is wrong with the samples.
+    """
+    scored: list[Scores] = []
+    pairs: list[dict[str, float]] = []
+    with threadpool_limits(threads or default_threads()):
+        data = OwnData.of(dataset, space, quick=quick)
+        for images in draws:
+            check_images(images, dataset, num_images=data.num_images)
+            features = data.space.extract(some_of(images, data.num_images))
+            scores = distribution_scores(data.reference, features, quick=quick)
+            if not quick:
+                nearest = nearest_training(features, data.training)
+                own_distances = data.own_distances(nearest.indices)
+                everything = np.arange(len(data.held_out))
+                screens = data.memorisation_scores(features, nearest, own_distances, held_out=everything)
+                scores = scores._replace(values=scores.values | screens)
+                pairs = pairs or _pairs(nearest, own_distances, num_samples=len(images))
+            scored.append(scores)
+        floors = data.floors(quick=quick)
+    metrics = {name: measured([each.values[name] for each in scored], floors.get(name)) for name in scored[0].values}
+    if (error := scored[0].standard_errors.get("kid")) is not None:
+        metrics["kid"]["standard_error"] = error
+    return Evaluation(
+        protocol=_protocol(data, dataset, num_draws=len(scored), quick=quick),
+        metrics=metrics,
+        nearest_neighbours=pairs,
+    )
+
+
+def check_images(images: np.ndarray, dataset: Dataset, *, num_images: int) -> None:
+    """Raise UserError unless these are enough images like the dataset's, and show something."""
+    wanted = dataset.train_images.shape[1:]
+    if images.dtype != np.uint8 or images.shape[1:] != wanted:
+        raise UserError(
+            f"the samples are {images.dtype} {images.shape[1:]}, the images of {dataset.name} uint8 {wanted}: "
+            "pass samples of a model of this data"
+        )
+    if len(images) < num_images:
+        raise UserError(f"got {len(images):,} samples: {num_images:,} are needed, half as many as training images")
+    if (images == images[:, :1, :1]).all():
+        raise UserError("every image is of one grey level: there is nothing to score; look at the run's sample grids")
+
+
+def _pairs(nearest: NearestTraining, own_distances: np.ndarray, *, num_samples: int) -> list[dict[str, float]]:
+    """Those closest to a training image, each sample by its place in the draw."""
+    order = some_of(np.arange(num_samples), len(nearest.indices))
+    pairs = closest_to_training(nearest, own_distances)
+    return [{**pair, "sample": int(order[int(pair["sample"])])} for pair in pairs]
+
+
+def _protocol(data: OwnData, dataset: Dataset, *, num_draws: int, quick: bool) -> dict[str, Any]:
+    num = data.num_images
+    screens = "" if quick else "; held-out images for Memorised and the copying statistic"
+    return {
+        "num_generated": num,
+        "num_real": num,
+        "num_draws": num_draws,
+        "reference": f"random training images of {dataset.name}",
+        "floor": f"{NUM_SPLITS} random splits, each {num:,} training images in place of generated ones against "
+        f"{num:,} others{screens}",
+        "image_size": dataset.train_images.shape[1],
+        "network_sha256": data.space.sha256,
+        "features": data.space.words,
+        "num_features": data.training.shape[1],
+        "k": K,
+        "kid": {
+            "num_subsets": kernel_distance.NUM_SUBSETS,
+            "subset_size": min(kernel_distance.SUBSET_SIZE, num),
+            "seed": SEED,
+        },
+        "quick": quick,
+        "comparable": False,
+        "warnings": [],
+    }
