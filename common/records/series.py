@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import AllowInfNan, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from common.config import MAX_IMAGE_SIZE
 from common.contract import StepMetrics
@@ -19,7 +19,7 @@ from common.safe_read import one_line, read_bounded, read_npz
 MAX_CSV_BYTES = 2**28  # of 3 million steps
 NUM_PICTURES = 64  # in a sample grid
 Number = Annotated[int, Field(ge=1)]
-Value = Annotated[float | None, BeforeValidator(lambda text: None if text == "" else text), AllowInfNan(False)]
+Value = Annotated[FiniteFloat | None, BeforeValidator(lambda text: None if text == "" else text)]
 Row = TypeVar("Row", bound=NamedTuple)
 
 
