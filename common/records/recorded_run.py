@@ -101,12 +101,8 @@ def read_shown_samples(path: Path, evaluation: Mapping[str, Any]) -> dict[int, n
         images = read_npz(path, {"images": np.uint8})["images"]
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
-    if (
-        images.ndim not in (3, 4)
-        or images.shape[3:] not in ((), (3,))
-        or images.shape[1] != images.shape[2]
-        or not 1 <= images.shape[1] <= MAX_IMAGE_SIZE
-    ):
+    is_picture = images.ndim in (3, 4) and images.shape[3:] in ((), (3,)) and images.shape[1] == images.shape[2]
+    if not is_picture or not 1 <= images.shape[1] <= MAX_IMAGE_SIZE:
         raise ValueError(f"{path.name} has images {images.shape}")
     if max(named) >= len(images):
         raise ValueError(f"metrics.json names sample {max(named)}, but {path.name} has {len(images)}")

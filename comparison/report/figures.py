@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from common.data.datasets import load_dataset
 from common.pictures.drawing import DPI, figure_png
 from common.pictures.loss_curves import COLOURS as LOSS_COLOURS
 from common.pictures.loss_curves import STYLE as LOSS_STYLE
@@ -38,7 +39,7 @@ STYLE: dict[Any, Any] = LOSS_STYLE | {
 }
 
 
-def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarray) -> dict[str, bytes]:
+def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarray | None) -> dict[str, bytes]:
     """File name to PNG for every figure there is data for; real_images is uint8 (n >= 64, S, S[, 3])."""
     with matplotlib.rc_context(STYLE):
         trained = {name: run for name, run in runs.items() if run.num_steps}
@@ -55,7 +56,10 @@ def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarra
             figures["class_histogram.png"] = _class_histogram_figure(scored)
         if with_classes := _showing(runs, "class_examples"):
             figures["classes.png"] = classes_figure(with_classes)
-        if with_neighbours := _showing(runs, "nearest_neighbours"):
+        with_neighbours = _showing(runs, "nearest_neighbours")
+        if any(not run.evaluation["protocol"].get("features") for run in with_neighbours.values()):
+            training_images = load_dataset("mnist").train_images  # of digits, whatever part was trained on
+        if with_neighbours and training_images is not None:
             figures["neighbours.png"] = neighbours_figure(with_neighbours, training_images)
         if judged := {name: run for name, run in runs.items() if len(_scored_epochs(run)) > 1}:
             figures["epoch_quality.png"] = _epoch_quality_figure(judged)

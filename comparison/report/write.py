@@ -43,10 +43,12 @@ class Comparison:
     notices: list[str]
 
 
-def write_report(comparison_dir: Path, real_images: np.ndarray, training_images: np.ndarray) -> Comparison:
+def write_report(
+    comparison_dir: Path, real_images: np.ndarray, training_images: np.ndarray | None = None
+) -> Comparison:
     """Report on DIR/torch and DIR/jax, on one alone if need be; real_images is uint8 (n >= 64, S, S[, 3]).
 
-    `training_images` are all of them, as the runs name them by their place.
+    `training_images` are all of them, as scores of other data than digits name them by their place.
 
     Raises UserError if neither recorded anything, or if the two configurations differ.
     """
