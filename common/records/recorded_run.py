@@ -101,7 +101,7 @@ def read_shown_samples(path: Path, evaluation: Mapping[str, Any]) -> dict[int, n
         images = read_npz(path, {"images": np.uint8})["images"]
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
-    channels = ((), (3,)) if evaluation["protocol"].get("features") else ((),)  # digits are grey
+    channels = ((), (3,)) if evaluation.get("protocol", {}).get("features") else ((),)  # digits are grey
     is_picture = images.ndim in (3, 4) and images.shape[3:] in channels and images.shape[1] == images.shape[2]
     if not is_picture or not 1 <= images.shape[1] <= MAX_IMAGE_SIZE:
         raise ValueError(f"{path.name} has images {images.shape}")

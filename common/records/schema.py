@@ -20,6 +20,7 @@ from common.safe_read import explain
 NUM_CLASSES = 10
 MAX_SHOWN = 10  # samples of a class, and pairs of a sample and a training digit
 MAX_TRAINING_IMAGES = 2**31
+NUM_TRAINING_DIGITS = 60_000
 
 
 class Record(BaseModel):
@@ -238,6 +239,13 @@ class Metrics(Record):
     class_examples: Annotated[
         list[Annotated[list[Whole], Field(max_length=MAX_SHOWN)]], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)
     ] = [[]] * NUM_CLASSES
+
+    @model_validator(mode="after")
+    def _neighbours_are_there(self) -> Self:
+        named = [pair.training_image for pair in self.nearest_neighbours]
+        if not self.protocol.features and max(named, default=0) >= NUM_TRAINING_DIGITS:
+            raise ValueError(f"nearest_neighbours names training digit {max(named)}")
+        return self
 
 
 # What stands beside two runs.

@@ -316,7 +316,7 @@ class Tags(html.parser.HTMLParser):
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda runs, real_images: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
 
 
 def with_script(value: Any, keep: tuple[str, ...] = ()) -> Any:

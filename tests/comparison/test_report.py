@@ -34,6 +34,7 @@ FIGURES = {
     "classes.png",
     "neighbours.png",
     "step_time.png",
+    "epoch_quality.png",
 }
 HOSTILE = '<script>alert("1|2")</script>'
 RATIO = "times as many images per second"
@@ -72,7 +73,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda runs, real_images: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
 
 
 def reported(folder: Path) -> tuple[dict, str, str]:

@@ -19,6 +19,7 @@ from common.evaluation import calibration
 from common.evaluation.catalogue import METRICS, OTHER
 from common.records.recorded_run import RecordedRun, read_run
 from comparison.report import quality
+from comparison.report.figures import _epoch_quality_figure
 from comparison.report.image_panels import EMPTY, GAP, SCALE, classes_figure, neighbours_figure
 from comparison.report.quality import TIMES_FLOOR, calibration_table, measured, quality_groups, relation_to_floor
 from comparison.report.write import print_summary, write_report
@@ -41,7 +42,7 @@ SHA256 = PROTOCOL["network_sha256"]
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda runs, real_images: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
 
 
 def change_metrics(folder: Path, framework: str, **changes: Any) -> None:
@@ -379,3 +380,29 @@ def test_the_summary_over_seeds_has_the_metrics_that_every_run_has(tmp_path: Pat
     assert result.returncode == 0, result.stderr
     assert "| KID | 0.0184 (0.0184 to 0.0184) | 0.0191 (0.0191 to 0.0191) | 0.000210 |" in result.stdout
     assert "Path length" not in result.stdout
+
+
+def test_scores_of_other_data_say_why_the_digit_metrics_are_missing_and_leave_no_hole(
+    tmp_path: Path, no_figures: None
+) -> None:
+    write_run(tmp_path / "torch", "torch", epochs=1)
+    path = tmp_path / "torch" / "metrics.json"
+    scores = json.loads(path.read_text())
+    del scores["class_histogram"], scores["class_examples"]
+    scores["protocol"] |= {"features": "64 principal components of the pixels", "comparable": False}
+    write_json(path, {**scores, "discriminator_features": None})
+    write_report(tmp_path, real_digits(64))
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "not the digits of MNIST" in text
+        assert "see pixels only" in text
+        assert "Classes</h3>" not in text
+        assert "### Classes" not in text
+
+
+def test_the_quick_scores_of_the_epochs_are_a_curve(tmp_path: Path) -> None:
+    write_run(tmp_path / "torch", "torch", epochs=3)
+    figure = _epoch_quality_figure({"torch": recorded(tmp_path / "torch")})
+    curve, floor = figure.axes[0].get_lines()
+    assert list(curve.get_ydata()) == [90, 45, 30]
+    assert list(floor.get_ydata()) == [0.15, 0.15]
