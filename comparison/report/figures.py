@@ -159,7 +159,8 @@ def _epoch_quality_figure(runs: Runs) -> Figure:
     for framework, run in runs.items():
         rows = _scored_epochs(run)
         style = {"color": COLOURS[framework], "linestyle": LINE_STYLES[framework], "label": run.name}
-        axes.plot([row.epoch for row in rows], [row.frechet_distance for row in rows], marker="o", **style)
+        values = np.array([row.frechet_distance for row in rows], np.float64)
+        axes.plot([row.epoch for row in rows], values, marker="o", **style)
     if floors[-1]:
         axes.axhline(floors[-1], color=COLOURS["real"], label="real images (the floor)")
     axes.set(xlabel="epoch", yscale="log")
