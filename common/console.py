@@ -70,11 +70,11 @@ def what_was_lost() -> str:
     return raw.lost if isinstance(raw, LastingFile) else ""
 
 
-def make_console(*, width: int | None = None) -> "Console":
+def make_console(*, width: int | None = None, stderr: bool = False) -> "Console":
     """The one kind of console here: brackets and colons in a name are no markup and no emoji."""
     from rich.console import Console
 
-    return Console(width=width, markup=False, emoji=False, highlight=False)
+    return Console(width=width, stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def printable(text: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from rich.console import Console
 from rich.progress import track
 
 from common.cache import cache_dir
+from common.console import make_console
 from common.data.decoding import UndecodableError, decode_all, is_grey, stack
 from common.data.randomness import stream
 from common.data.splits import NO_LABEL, Loaded, Split, hold_out
@@ -170,7 +170,7 @@ def _decode(root: Path, files: list[Path], image_size: int) -> Decoded:
 
 
 def _with_bar(images: Iterator[np.ndarray | UndecodableError], total: int) -> Iterator[np.ndarray | UndecodableError]:
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     text = f"Reading {total:,} images"
     yield from track(images, description=text, total=total, console=console, disable=not console.is_terminal)
 

@@ -16,7 +16,6 @@ from common.evaluation.feature_network import load_feature_network
 from common.evaluation.floors import load_floors
 from common.evaluation.metrics import make_draw, quick_scores
 from common.evaluation.own_data import OwnData, distribution_scores
-from common.evaluation.pixel_components import FeatureSpace
 from common.evaluation.reference import Reference
 from common.evaluation.samples import NUM_QUICK, digit_images
 from common.options import RunOptions
@@ -26,7 +25,7 @@ from common.training.prepare import is_scored
 
 def epoch_scorer(options: RunOptions, dataset: Dataset, *, before: Callable[[], None]) -> "EpochScorer":
     """Of a run with these options; `before` is called once, when there is something to score."""
-    return EpochScorer(options.config, dataset, is_scored(dataset), None, options.num_threads, before)
+    return EpochScorer(options.config, dataset, is_scored(dataset), options.num_threads, before)
 
 
 class Quick(NamedTuple):
@@ -44,7 +43,6 @@ class EpochScorer:
     config: TrainConfig
     dataset: Dataset
     is_digits: bool
-    space: FeatureSpace | None
     threads: int
     before_the_first: Callable[[], None]
 
@@ -75,7 +73,7 @@ class EpochScorer:
         )
 
     def _of_own_data(self) -> Quick:
-        data = OwnData.of(self.dataset, self.space, quick=True)
+        data = OwnData.of(self.dataset, quick=True)
         return Quick(
             data.num_images,
             lambda images: distribution_scores(data.reference, data.space.extract(images), quick=True).values,

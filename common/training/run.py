@@ -198,7 +198,6 @@ class Run:
                     dataset,
                     samples,
                     is_digits=is_scored(dataset),
-                    space=None,
                     create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.plan.architecture)),
                 )
         except UserError as error:  # of samples that show nothing

@@ -13,7 +13,6 @@ from common.evaluation import Evaluation, evaluate_samples
 from common.evaluation.discriminator_features import NUM_LABELS, linear_accuracies
 from common.evaluation.evaluate import measured
 from common.evaluation.evaluate_own import evaluate_own
-from common.evaluation.pixel_components import FeatureSpace
 from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
 from common.options import RunOptions
@@ -41,7 +40,6 @@ def score(
     first: Samples,
     *,
     is_digits: bool,
-    space: FeatureSpace | None,
     create_untrained: Callable[[], InspectableTrainer],
 ) -> Evaluation:
     """Every metric that the data allow, or the quick ones; samples come from the generator's average."""
@@ -56,7 +54,7 @@ def score(
         if is_digits:
             evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
         else:
-            evaluation = evaluate_own(draws(), dataset, space=space, quick=quick, threads=threads)
+            evaluation = evaluate_own(draws(), dataset, quick=quick, threads=threads)
         speeds = [
             path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
             for draw in range(0 if quick else options.draws)

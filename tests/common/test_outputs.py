@@ -119,7 +119,7 @@ BAD = {
         "a file that is no checkpoint": (["text.txt", "--out=o.png"], "cannot be read as a checkpoint"),
         "a checkpoint of another architecture": (["other", "--out=o.png"], "is no model of preset dcgan32"),
         "an unknown suffix": (["run", "--out=o.jpg"], "o.jpg must end in .png or .npz"),
-        "an empty --out": (["run", "--out="], "must end in .png or .npz"),
+        "an empty --out": (["run", "--out="], "--out is empty"),
         "no suffix": (["run", "--out=o"], "o must end in .png or .npz"),
         "an --out in no folder": (["run", "--out=no/o.png"], "there is no folder no"),
         "an --out that is a folder": (["run", "--out=folder.png"], "folder.png is a folder"),
@@ -154,7 +154,7 @@ BAD = {
     "arithmetic": {
         "no equation": (["run", "--out=o.png"], "there is no arithmetic"),
         "half an equation": (["run", "9 -", "--out=o.png"], '"9 -" is no sum or difference'),
-        "an empty equation": (["run", "", "--out=o.png"], "there is no arithmetic"),
+        "an empty equation": (["run", "", "--out=o.png"], "an argument is empty"),
         "a leading sign": (["run", "-4 + 6", "--out=o.png"], '"-4 + 6" is no sum or difference'),
         "an unknown digit": (["run", "9 + 10", "--out=o.png"], "is 10: choose a digit"),
         "an unknown suffix": (["run", "9", "--out=o.npz"], "o.npz must end in .png"),

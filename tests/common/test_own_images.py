@@ -299,10 +299,10 @@ def test_a_name_that_is_nearly_one_is_asked_about():
 def test_what_is_mnist_its_images_decide_and_not_its_name(tmp_path: Path):
     mnist = load_dataset()
     arrays = {"x_train": mnist.train_images[::-1], "x_test": mnist.test_images}
-    np.savez(tmp_path / "mine.npz", **arrays)
+    np.savez(tmp_path / "mine.npz", x_train=arrays["x_train"], x_test=arrays["x_test"])
     mine = load_dataset("npz", tmp_path / "mine.npz")
     assert mnist.is_mnist
     assert mine.is_mnist
     assert prepare_dataset(mine, image_size=32, train_size=100).is_mnist
-    np.savez(tmp_path / "mnist.npz", **arrays | {"x_train": 255 - mnist.train_images})
+    np.savez(tmp_path / "mnist.npz", x_train=255 - mnist.train_images, x_test=arrays["x_test"])
     assert not load_dataset("npz", tmp_path / "mnist.npz").is_mnist

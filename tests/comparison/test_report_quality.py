@@ -404,5 +404,5 @@ def test_the_quick_scores_of_the_epochs_are_a_curve(tmp_path: Path) -> None:
     write_run(tmp_path / "torch", "torch", epochs=3)
     figure = _epoch_quality_figure({"torch": recorded(tmp_path / "torch")})
     curve, floor = figure.axes[0].get_lines()
-    assert list(curve.get_ydata()) == [90, 45, 30]
-    assert list(floor.get_ydata()) == [0.15, 0.15]
+    assert np.asarray(curve.get_ydata()).tolist() == [90, 45, 30]
+    assert np.asarray(floor.get_ydata()).tolist() == [0.15, 0.15]
