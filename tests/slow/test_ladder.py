@@ -1,8 +1,7 @@
-"""The ladder for the presets that hold it, every planted bug, and a certified comparison: `make test-long`."""
+"""The ladder for the presets that hold it, and every planted bug: `make test-long`."""
 
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +19,6 @@ from comparison.parity.ladder import climb
 from comparison.parity.pair import Pair
 from comparison.parity.probes.jax_probe import JaxProbe
 from comparison.parity.probes.torch_probe import TorchProbe
-from comparison.parity.setup import NUM_QUICK_STEPS
 from tests.trainers import DISTINCT_PRESETS
 from tests.twins.test_equivalence import RECIPES
 
@@ -50,6 +48,7 @@ PAIRS = [
 SIZES = {"preset", "dataset", "train_size", "batch_size", "latent_dim", "epochs", "generator_average"}
 IN_COLOUR = "paper64-rgb"  # no colour dataset is bundled
 SMALL_BATCH = 16
+NUM_COLOUR_STEPS = 20  # what colour changes shows in one; the hundred are seen in grey
 
 
 def test_every_network_is_climbed_and_what_other_recipes_change_is_tested_by_itself():
@@ -63,7 +62,7 @@ def test_every_network_is_climbed_and_what_other_recipes_change_is_tested_by_its
 
 @pytest.mark.parametrize("presets", PAIRS, ids="+".join)
 def test_every_rung_holds_at_an_eighth_of_the_width(presets, tmp_path):
-    """Two at a time, one thread each. Those of the earlier systems in small batches."""
+    """Two at a time, one thread each, in small batches."""
     processes = [
         start(
             "parity",
@@ -71,7 +70,7 @@ def test_every_rung_holds_at_an_eighth_of_the_width(presets, tmp_path):
             "--quick",
             "--threads=1",
             f"--width={PRESETS[preset].width // 8}",
-            f"--batch-size={SMALL_BATCH if preset.startswith('seed') else PRESETS[preset].recipe.batch_size}",
+            f"--batch-size={SMALL_BATCH}",
             f"--json={tmp_path / preset}.json",
         )
         for preset in presets
@@ -96,7 +95,7 @@ def test_every_rung_holds_for_colour_images(digits):
     probes = TorchProbe(), JaxProbe()
     for probe in probes:
         probe.configure(num_threads=1)
-    measurements = list(climb(Pair(*probes, config, architecture, images, NUM_QUICK_STEPS)))
+    measurements = list(climb(Pair(*probes, config, architecture, images, NUM_COLOUR_STEPS)))
     assert {measurement.rung for measurement in measurements} == set(range(13))
     assert [line(measurement) for measurement in measurements if not measurement.holds] == []
 
@@ -108,12 +107,3 @@ def test_every_planted_bug_is_caught_and_the_clean_code_passes(tmp_path):
     found = json.loads((tmp_path / "bugs.json").read_text())
     assert found["clean_failures"] == []
     assert [detection["bug"] for detection in found["detections"] if detection["rung"] is None] == []
-
-
-def test_a_comparison_is_certified_and_prints_its_ratio(tmp_path):
-    small = ["--batch-size=16", "--quick-scoring", "--draws=1"]
-    process = start("--preset=smoke", "--train-size=1024", *small, f"--output={tmp_path / 'run'}")
-    output, errors = process.communicate()
-    assert process.returncode == 0, output + errors
-    assert re.search(r"PyTorch trains [\d.]+ times as many images per second", output)
-    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["parity"]["holds"] is True
