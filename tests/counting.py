@@ -15,8 +15,8 @@ from common.data.initial_weights import initial_weights
 from common.networks.layers import Architecture
 
 STEPS_PER_EPOCH = 32  # two chunks
-FLAGS = ["--preset=smoke", "--dataset=colours", "--train-size=0", "--batch-size=2", "--threads=1"]
-FLAGS += ["--skip-epoch-quality"]  # which takes longer than all that these runs are for
+DATA_FLAGS = ["--preset=smoke", "--dataset=colours", "--train-size=0", "--batch-size=2", "--threads=1"]
+FLAGS = [*DATA_FLAGS, "--skip-epoch-quality"]  # which takes longer than all that these runs are for
 
 
 class CountingTrainer:

@@ -84,21 +84,19 @@ class Stopped(CountingTrainer):
         return super().generate(latents)
 
 
-@pytest.mark.parametrize("name", [HOSTILE, "sweep [lr=2e-4] [b]x"])
-def test_a_run_is_recorded_and_resumed_under_any_name(name, tmp_path, monkeypatch, capsys):
+def test_a_run_is_recorded_and_resumed_under_any_name(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["torch_impl", f"--output={name}"])
-    assert run("torch", *FLAGS, "--epochs=1", f"--output={name}") == 0
-    folder = Path(name) / "torch"
+    monkeypatch.setattr(sys, "argv", ["torch_impl", f"--output={HOSTILE}"])
+    assert run("torch", *FLAGS, "--epochs=1", f"--output={HOSTILE}") == 0
+    folder = Path(HOSTILE) / "torch"
     assert "[b]x" in read_json(folder / "environment.json")["command"][-1]
     assert run("jax", f"--resume={folder}", "--output=other") == 0
     assert read_json(Path("other/jax/environment.json"))["resumed_from"]
     capsys.readouterr()
     assert run("torch", f"--resume={folder}", "--epochs=2", trainer=Stopped) == 143
     [command] = re.findall(r"go on with .*-m torch_impl --resume (.*)", capsys.readouterr().out)
-    assert subprocess.run(["bash", "-c", f"printf %s {command}"], capture_output=True).stdout == os.fsencode(
-        folder.absolute()
-    )
+    read = subprocess.run(["bash", "-c", f"printf %s {command}"], capture_output=True).stdout
+    assert read == os.fsencode(folder.absolute())
 
 
 def test_no_name_is_read_as_markup_or_emoji(capsys):

@@ -165,6 +165,7 @@ def test_memorised_training_digits_set_off_the_screen(mnist: Dataset, reference:
     assert memorised["coverage"] == pytest.approx(honest["coverage"], abs=0.1)  # which alone praises the copies
 
 
+@pytest.mark.slow
 def test_a_memorised_reference_is_covered_whole_and_sets_off_the_screen(reference: Reference, network: FeatureNetwork):
     training = Reference(network, reference.mnist, split="train", num_images=1000, image_size=28)
     memorised = values(training.images, training)

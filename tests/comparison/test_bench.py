@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import comparison.bench.options
 from common.config import TrainConfig, to_dict
 from common.errors import UserError
 from common.records.schema import BenchPhases
@@ -320,7 +321,6 @@ def test_a_batch_size_that_is_none_or_comes_twice_is_refused(text):
         (["--repetitions=4"], "at least 5"),
         (["--preset=smoke", "--batch-sizes=32,1024"], "batches of 1024 needs 16384 images, there are 2048"),
         (["--num-blocks=0"], "at least 1"),
-        (["--preset=smoke", "--steps-per-block=4", "--quality-epochs=1", "--dataset=cifar10"], "only the digits"),
         (["--arms=theano"], "unknown"),
         (["--arms=torch-bfloat16", "--batch-sizes=32"], "name one in --arms"),
         (["--preset=smoke", "--quality-epochs=1", "--batch-sizes=64"], "too short to tell"),
@@ -330,6 +330,12 @@ def test_a_batch_size_that_is_none_or_comes_twice_is_refused(text):
 def test_wrong_flags_are_found_before_anything_is_measured(flags, message):
     with pytest.raises(UserError, match=message):
         run_command(["bench", *flags])
+
+
+def test_quality_over_time_is_of_digits_alone(monkeypatch):
+    monkeypatch.setattr(comparison.bench.options, "load_dataset", counting.colours)
+    with pytest.raises(UserError, match="only the digits of MNIST, not colours"):
+        run_command(["bench", *counting.DATA_FLAGS, "--quality-epochs=1"])
 
 
 def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
@@ -379,7 +385,7 @@ def test_a_comparison_s_report_shows_the_benchmark_in_its_folder(tmp_path):
 @pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_a_measuring_process_times_every_phase_and_writes_the_first_losses(framework, tmp_path):
     json_file = tmp_path / "measured.json"
-    flags = ["measure", *counting.FLAGS, "--steps-per-block=3", "--num-blocks=2", f"--json={json_file}"]
+    flags = ["measure", *counting.DATA_FLAGS, "--steps-per-block=3", "--num-blocks=2", f"--json={json_file}"]
     assert counting.run(framework, *flags) == 0
     found = json.loads(json_file.read_text())
     assert len(found["block_seconds_per_step"]) == 2

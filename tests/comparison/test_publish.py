@@ -54,7 +54,7 @@ def test_publishing_replaces_the_old_report_and_the_readmes_table_alone(tmp_path
 def test_an_unfinished_comparison_is_not_published(tmp_path):
     folder = write_comparison(tmp_path / "run")
     shutil.rmtree(folder / "jax")
-    with pytest.raises(UserError, match=r"comparison\.json is missing: run `python compare\.py report"):
+    with pytest.raises(UserError, match=r"comparison\.json is missing: run `.*-m compare report"):
         publish(folder, tmp_path / "docs", tmp_path / "README.md")
     write_report(folder, real_digits(64))
     with pytest.raises(UserError, match="is not finished"):

@@ -42,8 +42,9 @@ def test_a_small_colour_dataset_goes_through_both_frameworks_and_the_report(tmp_
         assert run_training(framework, load, options(tmp_path, dataset="colours"), Console(quiet=True)) == 0
         with np.load(tmp_path / framework / "samples.npz") as samples:
             assert samples["images"].shape == (50, 32, 32, 3)
-        assert not (tmp_path / framework / "metrics.json").exists()
     show_report(tmp_path, dataset, Console(quiet=True), image_size=32)
     results = json.loads((tmp_path / "comparison.json").read_text())
-    assert results["frameworks"]["jax"]["quality"] is None
+    for half in results["frameworks"].values():
+        assert half["quality"].keys() >= {"frechet_distance", "kid"}, "by pixels, as these are no digits"
+        assert "mnist_score" not in half["quality"]
     assert (tmp_path / "report.html").stat().st_size > 10_000
