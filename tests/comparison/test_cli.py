@@ -320,7 +320,7 @@ def test_sigterm_to_compare_alone_reaches_the_framework_it_is_training(tmp_path)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 143
     assert errors == ""
-    assert "compare.py report" in output
+    assert "compare report" in output
     assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "interrupted"
     assert not (tmp_path / "run" / "jax").exists()
 
