@@ -52,7 +52,8 @@ def main(options: CompareOptions) -> int:
         raise
     if code == 0:
         if options.certify:
-            certify_runs(options, folder, partial(console.print, soft_wrap=True))
+            report_so_far = partial(show_report, folder, dataset, console)  # nobody waits minutes to see samples
+            certify_runs(options, folder, partial(console.print, soft_wrap=True), before_climbing=report_so_far)
         show_report(folder, dataset, console)
     else:
         say_how_to_go_on(folder, console)

@@ -26,6 +26,7 @@ def certify(
     *,
     flags: Sequence[str],
     num_threads: int,
+    before_climbing: Callable[[], object] = lambda: None,
 ) -> Certificate:
     """What is kept for this identity and holds, or what a quick ladder with these flags finds now.
 
@@ -34,6 +35,7 @@ def certify(
     paths = [folder / STORE / f"{identity_hash(identity)}.json" for folder in stores]
     path = next(filter(_holds, paths), None) or next(filter(_is_writable, paths), paths[0])
     if not _holds(path):
+        before_climbing()
         say("Parity: climbing the quick ladder, once for this configuration")
         try:
             reason = climb_quickly(flags, path, children, num_threads=num_threads)
@@ -46,8 +48,13 @@ def certify(
     return Certificate(True, f"this configuration is certified by the ladder ({path.stem[:12]})", path)
 
 
-def certify_runs(options: RunOptions, folder: Path, say: Say) -> None:
-    """Put the certificate of the two runs in `folder` beside them; without one the report prints no ratio."""
+def certify_runs(
+    options: RunOptions, folder: Path, say: Say, *, before_climbing: Callable[[], object] = lambda: None
+) -> None:
+    """Put the certificate of the two runs in `folder` beside them; without one the report prints no ratio.
+
+    A ladder takes minutes: `before_climbing` is called only if there must be one.
+    """
     runs = {name: run for name in FRAMEWORK_NAMES if (run := read_run(folder / name, name)) is not None}
     identity = identity_of_runs(runs)
     if identity is None:
@@ -58,7 +65,15 @@ def certify_runs(options: RunOptions, folder: Path, say: Say) -> None:
         with Children() as children:
             flags = child_flags(options)
             stores = [folder.parent, folder]
-            found = certify(identity, stores, children, say, flags=flags, num_threads=options.num_threads)
+            found = certify(
+                identity,
+                stores,
+                children,
+                say,
+                flags=flags,
+                num_threads=options.num_threads,
+                before_climbing=before_climbing,
+            )
         say(f"Parity: {found.reason}")
         if found.path is not None:
             write_atomically(folder / PARITY_FILE, found.path.read_bytes())

@@ -65,13 +65,14 @@ def folder(tmp_path) -> Path:
 
 
 def test_a_certificate_is_made_once_for_runs_of_one_configuration(folder, ladder, capsys):
-    certify_runs(OPTIONS, folder, print)
+    certify_runs(OPTIONS, folder, print, before_climbing=lambda: print("the report so far"))
     assert json.loads((folder / "parity.json").read_text()) == HOLDS
     again = shutil.copytree(folder, folder.parent / "again", ignore=shutil.ignore_patterns("parity.json"))
-    certify_runs(OPTIONS, again, print)
+    certify_runs(OPTIONS, again, print, before_climbing=lambda: print("the report so far"))
     assert (again / "parity.json").exists()
     assert len(ladder.commands) == 1
     printed = capsys.readouterr().out
+    assert printed.count("the report so far\nParity: climbing") == printed.count("the report so far") == 1
     assert printed.count("climbing") == 1
     assert printed.count("is certified by the ladder") == 2
 
