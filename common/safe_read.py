@@ -1,9 +1,10 @@
 """Files that a crash damaged, a hand edited or someone sent: read without running code, within bounds, in one line.
 
-Who is defended against, and who is not: docs/decisions/0017.
+Who is defended against, and who is not: docs/decisions/0017. And where what can be made again is kept.
 """
 
 import contextlib
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,17 @@ from common.errors import UserError
 MAX_JSON_BYTES = 2**24  # JSON takes up to 20 times its size in memory
 MAX_NPZ_BYTES = 2**30  # of one array
 MAX_MESSAGE = 240
+
+
+def cache_dir() -> Path | None:
+    """`dcgan-twins` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache); it may be deleted at any time.
+
+    None where there is no such folder: a container's user may have no name and no home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcgan-twins"
+    except RuntimeError:
+        return None
 
 
 def one_line(reason: object) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from common.cache import cache_dir
 from common.errors import UserError, report_errors
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ def run_command(
 
 def _settle_dependencies() -> None:
     """What dependencies keep goes where ours does, and what they draw into a file; before they are imported."""
+    from common.safe_read import cache_dir
+
     os.environ["MPLBACKEND"] = "agg"  # a notebook sets its own for every program it starts
     if (cache := cache_dir()) is not None:
         os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))

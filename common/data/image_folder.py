@@ -12,13 +12,12 @@ import numpy as np
 import PIL
 from rich.progress import track
 
-from common.cache import cache_dir
 from common.console import make_console
 from common.data.decoding import UndecodableError, decode_all, is_grey, stack
 from common.data.randomness import stream
 from common.data.splits import NO_LABEL, Loaded, Split, hold_out
 from common.errors import UserError
-from common.safe_read import one_line, open_bounded, read_bounded, unreadable_is_named
+from common.safe_read import cache_dir, one_line, open_bounded, read_bounded, unreadable_is_named
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
 TRAIN_NAMES = ("train", "training")

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import common.data.datasets
 import common.data.randomness
-from common.cache import cache_dir
 from common.errors import UserError
 from common.evaluation.feature_network import ASSETS, FeatureNetwork, read_asset_json
 from common.records.folder import write_atomically
+from common.safe_read import cache_dir
 
 MANIFEST_PATH = ASSETS / "stored.json"
 LOGGER = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ from common.training.stop_request import StopRequest
 
 
 def run_training(framework: str, load_framework: Callable[[], Framework], options: RunOptions, console: Console) -> int:
-    """Train, sample, score and record; returns the exit code (0, or 130 / 143 when told to stop).
+    """Train, sample, score and record; returns the exit code (0, or 129, 130, 143 when told to stop).
 
     Whatever can be wrong with the flags raises UserError before anything is written.
     """
@@ -186,7 +186,6 @@ class Run:
 
     def score(self, trained: Trained, samples: Samples) -> None:
         """Score the samples: digits by all that knows digits, any other images by their pixels."""
-        dataset = self.plan.dataset
         self.console.print(f"{self.name}: scoring the samples")
         # Those of an earlier scoring are not this one's, whatever comes of it.
         (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
@@ -195,9 +194,9 @@ class Run:
                 evaluation = score(
                     *trained,
                     self.options,
-                    dataset,
+                    self.plan.dataset,
                     samples,
-                    is_digits=is_scored(dataset),
+                    is_digits=is_scored(self.plan.dataset),
                     create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.plan.architecture)),
                 )
         except UserError as error:  # of samples that show nothing
@@ -227,7 +226,6 @@ class Run:
             self.times["peak_memory_bytes"] = self.machine.framework.peak_memory_bytes(self.machine.device)
 
     def _write_environment(self) -> None:
-        origin = self.plan.origin
         self.folder.write_json(
             ENVIRONMENT_FILE,
             {
@@ -237,7 +235,7 @@ class Run:
                 "device_flags": self.machine.device_flags,
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.plan.architecture),
-                "resumed_from": str(origin.path) if origin else None,
+                "resumed_from": str(self.plan.origin.path) if self.plan.origin else None,
                 "resumed_at_step": self.plan.start.step,
                 "source_hash": source_hash(self.framework),
                 "dataset": dataset_record(self.plan.dataset, self.options),

@@ -44,8 +44,7 @@ def measured(value: float, spread: float | None) -> str:
     if spread is None:
         return text
     same_decimals = f"{spread:.{len(text.partition('.')[2])}f}"
-    is_visible = "e" not in text and float(same_decimals) != 0
-    return f"{text} ± {same_decimals if is_visible else number(spread, digits=2)}"
+    return f"{text} ± {same_decimals if 'e' not in text and float(same_decimals) else number(spread, digits=2)}"
 
 
 def relation_to_floor(relation: str, value: float, floor: float | None) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from common.cache import cache_dir
 from common.config import TrainConfig
 from common.contract import Weights
+from common.safe_read import cache_dir
 from comparison.parity.probes.probe import LayerCase, Probe
 from jax_impl import device, layers, losses, trainer
 from jax_impl import weights as layout
