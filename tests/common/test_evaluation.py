@@ -287,6 +287,7 @@ def test_the_shipped_calibration_orders_bad_sets_as_a_person_would():
     assert distances == sorted(distances, reverse=True)
     assert rows["1,000 memorised digits"]["memorised_fraction"] == 1
     assert rows["one class only"]["precision"] > 0.9 > 0.2 > rows["one class only"]["coverage"]
+    assert rows["one class only"]["num_missing_classes"] == 9
     assert rows["uniform noise"]["mean_confidence"] > 0.99  # why confidence alone means nothing
 
 
