@@ -64,22 +64,26 @@ def test_a_comparison_is_certified_and_prints_its_ratio(stranger):
 
 
 @pytest.mark.parametrize(
-    ("module", "command"),
+    ("module", "command", "said"),
     [
-        ("torch_impl", "sample {run} --num=4 --out=samples.png"),
-        ("jax_impl", "sample {run} --num=4 --out=samples.npz"),
-        ("torch_impl", "interpolate --pretrained --from-class=6 --to-class=9 --num-frames=3 --out=way.png"),
-        ("torch_impl", "arithmetic --pretrained 3-2+7 --out=sum.png"),
-        ("jax_impl", "features {run} --num-filters=2 --num-images=2 --out=filters"),
-        ("torch_impl", "animate {run} --out=progress.gif"),
-        ("common.evaluation", "{run}/samples.npz --quick --json=scores.json"),
-        (None, "{root}/compare.py report {run}/.."),
+        ("torch_impl", "sample {run} --num=4 --out=samples.png", "wrote samples.png"),
+        ("jax_impl", "sample {run} --num=4 --out=samples.npz", "wrote samples.npz"),
+        (
+            "torch_impl",
+            "interpolate --pretrained --from-class=6 --to-class=9 --num-frames=3 --out=way.png",
+            "way.png: 6",
+        ),
+        ("torch_impl", "arithmetic --pretrained 7-1+0 --out=sum.png", "reads 0 (100 %), and 0 in 8 of the 8"),
+        ("jax_impl", "features {run} --num-filters=2 --num-images=2 --out=filters", "wrote filters"),
+        ("torch_impl", "animate {run} --out=progress.gif", "wrote progress.gif"),
+        ("common.evaluation", "{run}/samples.npz --quick --json=scores.json", "real digits score"),
+        (None, "{root}/compare.py report {run}/..", "report.html"),
     ],
-    ids=lambda value: value and value.split()[0],
+    ids=str,
 )
-def test_no_command_asks_the_network_or_warns_or_leaves_a_file_but_its_result(module, command, stranger):
+def test_no_command_asks_the_network_or_warns_or_leaves_a_file_but_its_result(module, command, said, stranger):
     words = command.format(run=stranger.comparison / "torch", root=ROOT).split()
-    stranger.run(*(["-m", module] if module else []), *words)
+    assert said in stranger.run(*(["-m", module] if module else []), *words)
     named = {word.removeprefix(f"{flag}=") for word in words for flag in ("--out", "--json") if flag in word}
     left = {path.name for path in stranger.current.iterdir()}
     assert left <= named | {Path(name).with_suffix(".gif").name for name in named}
