@@ -36,15 +36,7 @@ def test_a_leak_of_every_image_is_more_than_the_memory_test_allows():
 
 def resident_bytes_by_epoch(framework, folder):
     """Of one process, as each epoch ends: two processes differ by 40 MB before either has trained."""
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        f"{framework}_impl",
-        "--preset=smoke",
-        "--quick-scoring",
-        "--skip-epoch-quality",
-    ]
+    command = [sys.executable, "-u", "-m", f"{framework}_impl", "--preset=smoke", "--quick-scoring"]
     command += ["--skip-epoch-quality", f"--train-size={TRAIN_SIZE}", f"--epochs={NUM_EPOCHS}", f"--output={folder}"]
     with subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE, text=True
