@@ -76,7 +76,7 @@ def read_native(path: Path) -> Any:
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
             return checkpointer.restore(plain, ocp.args.PyTreeRestore(restore_args=arguments))
     except Exception as error:  # a foreign folder can make the reader fail in any way
-        raise UserError(f"{path} cannot be read as an Orbax checkpoint ({one_line(error)})") from None
+        raise UserError(f"{one_line(path)} cannot be read as an Orbax checkpoint ({one_line(error)})") from None
     finally:
         logging.disable(logging.NOTSET)
 
