@@ -96,7 +96,7 @@ def _read_info(folder: Path) -> DatasetInfo:
     if info.file_format not in FILE_FORMATS:
         raise UserError(
             f"{one_line(folder)} is stored as {one_line(info.file_format)}, which cannot be read: prepare it with "
-            f" `tfds build {one_line(info.name)} --file_format=array_record`"
+            f"`tfds build {one_line(info.name)} --file_format=array_record`"
         )
     return info
 
