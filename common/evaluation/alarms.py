@@ -64,13 +64,14 @@ def _distances(features: np.ndarray, reference: Reference) -> np.ndarray:
 
 
 def _outside(draw: Draw, reference: Reference) -> Alarm | None:
+    """A sample looks like no real digit if it is farther from each than REAL_QUANTILE of real digits are."""
     floor = 1 - REAL_QUANTILE
     value = float(np.mean(_distances(some_of(draw.features, NUM_OUTSIDE), reference) > _reach(reference).most))
     if value <= MAX_OUTSIDE * floor:
         return None
     sentence = (
-        f"{percent(value)} of the samples are farther from every real digit than {percent(REAL_QUANTILE)} of real "
-        f"digits are from each other (real digits: {percent(floor)}): they are no digits, or not prepared like MNIST"
+        f"{percent(value)} of the samples look like no real digit (real digits: {percent(floor)}): they are no digits, "
+        "or not prepared like MNIST"
     )
     return Alarm("no_digits", sentence, value, floor)
 
@@ -86,8 +87,8 @@ def _turned(draw: Draw, reference: Reference) -> Alarm | None:
     chosen = stream(0, "evaluation/turned").choice(len(others), NUM_TURNED, replace=False)
     floor = _share_nearer(reference.round_trip(others[chosen]), reference, ways=[way])[way]
     sentence = (
-        f"{way}, {percent(shares[way])} of the samples become real digits' neighbours and come nearer to them "
-        f"(real digits: {percent(floor)}): the images were turned or mirrored"
+        f"{percent(shares[way])} of the samples look like real digits only when {way} (real digits: "
+        f"{percent(floor)}): the images were turned or mirrored"
     )
     return Alarm("turned", sentence, shares[way], floor)
 
@@ -135,7 +136,7 @@ def _near_copies(scores: Scores, reference: Reference) -> Alarm | None:
     if value <= floor + MAX_NEAR_COPIES:
         return None
     sentence = (
-        f"{percent(value)} of the samples are less than half as far from a training digit as its nearest neighbour is "
-        f"(real test digits: {percent(floor)}): they are copies"
+        f"{percent(value)} of the samples are nearly a training digit (real test digits: {percent(floor)}): "
+        "they are copies"
     )
     return Alarm("memorised", sentence, value, floor)
