@@ -23,7 +23,9 @@ WHY_NO_DIGITS = (
     "both need a network that knows digits only"
 )
 PIXELS_ONLY = (
-    "These metrics see pixels only: colours, brightness and coarse shapes, not whether a picture shows what it should"
+    "These metrics see pixels only: colours, brightness and coarse shapes, not whether a picture shows what it should",
+    "In pixels, grey or blurred samples are near many pictures. Precision, Memorised and C_T then look like copies: "
+    "see the nearest training images",
 )
 
 
@@ -94,7 +96,7 @@ def _protocol(data: OwnData, dataset: Dataset, *, num_draws: int, quick: bool) -
         "num_generated": num,
         "num_real": num,
         "num_draws": num_draws,
-        "reference": f"random training images of {dataset.name}",
+        "reference": "random training images",
         "floor": f"{NUM_SPLITS} random splits, each {num:,} training images in place of generated ones against "
         f"{num:,} others{screens}",
         "image_size": dataset.train_images.shape[1],

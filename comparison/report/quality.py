@@ -162,7 +162,7 @@ def protocol(frameworks: Mapping[str, Any]) -> list[str]:
 
 def own_data(protocol: Mapping[str, Any]) -> list[str]:
     """What a reader must know of scores that no digit network gave."""
-    return [WHY_NO_DIGITS + ".", *([PIXELS_ONLY + "."] if "pixels" in protocol["features"] else [])]
+    return [f"{words}." for words in (WHY_NO_DIGITS, *(PIXELS_ONLY if "pixels" in protocol["features"] else ()))]
 
 
 def not_comparable(frameworks: Mapping[str, Any]) -> str:

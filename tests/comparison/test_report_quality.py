@@ -396,6 +396,7 @@ def test_scores_of_other_data_say_why_the_digit_metrics_are_missing_and_leave_no
         text = (tmp_path / name).read_text()
         assert "not the digits of MNIST" in text
         assert "see pixels only" in text
+        assert "grey or blurred samples are near many pictures" in text
         assert "Classes</h3>" not in text
         assert "### Classes" not in text
 
