@@ -27,6 +27,11 @@ class Stopped(KeyboardInterrupt):
         self.signal_number = signal_number
 
 
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """What a shell expects of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+    return 128 + (stop.signal_number if isinstance(stop, Stopped) else signal.SIGINT)
+
+
 def report_errors(program: str, command: Callable[[], int]) -> int:
     """0 if all went well, 2 for what the user can mend, 1 for a failed run, 129, 130 or 143 if told to stop."""
     outlive_readers()
@@ -43,7 +48,7 @@ def report_errors(program: str, command: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt as stop:
         print(f"{program}: stopped", file=sys.stderr)
-        return 128 + (stop.signal_number if isinstance(stop, Stopped) else signal.SIGINT)
+        return exit_code(stop)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = (str(error) or "no message").splitlines()[0]

@@ -13,7 +13,7 @@ from common.config import TrainConfig, to_dict
 from common.console import printable
 from common.contract import Framework, InspectableTrainer, Weights
 from common.data.initial_weights import initial_weights
-from common.errors import RunFailedError, UserError
+from common.errors import RunFailedError, UserError, exit_code
 from common.networks.build import build_architecture, count_parameters
 from common.options import RunOptions
 from common.records.environment import describe_environment, own_command, source_hash
@@ -88,9 +88,9 @@ def _carry_out(run: "Run", started: float) -> int:
             run.times["total_seconds"] = time.perf_counter() - started
             run.close_interrupted()
             return run.stop.exit_code
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             run.close_interrupted()
-            raise
+            return exit_code(stop)
         except OSError as error:
             message = f"{error.filename or 'a file'} could not be written: {error.strerror or error}"
             with contextlib.suppress(OSError):  # of a full disk, little can be written down

@@ -55,7 +55,7 @@ def test_a_signal_while_samples_are_scored_ends_the_run_at_once_and_says_how_to_
     output, errors = capsys.readouterr()
     go_on = own_command(f"{framework}_impl", "--resume", tmp_path / framework)
     assert f"stopped at step 32 of 32; go on with {go_on}" in output
-    assert errors == f"python -m {framework}_impl: stopped\n"
+    assert errors == ""
     status = json.loads((tmp_path / framework / "status.json").read_text())
     assert (status["status"], status["step"], status["epoch"]) == ("interrupted", 32, 1)
     assert not (tmp_path / framework / "samples.npz").exists()
