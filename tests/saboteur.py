@@ -1,8 +1,9 @@
-"""Runs one twin and ends it at a chosen moment: `python -m tests.saboteur FRAMEWORK MOMENT FLAGS`.
+"""Runs a trainer and ends it at a chosen moment: `python -m tests.saboteur torch|jax|counting MOMENT FLAGS`.
 
 A moment is KIND:PATTERN:N. `half`, `whole` and `renamed` kill at the N-th write of a file whose name matches PATTERN:
 half-written, written but not renamed, renamed. `chunk::N` kills after the N-th chunk. `full:PATTERN:N` has the disk
 full from then on; `none` lets it run through. Only epochs are scored, by pixels: the rest has no part in training.
+`counting` is no framework, and its run goes to `torch`: what is written, and when, is the same for every trainer.
 """
 
 import fnmatch
@@ -19,10 +20,11 @@ import common.training.prepare
 import common.training.progress
 import common.training.run
 import common.training.scoring
+import tests.counting
 from common.commands.dispatch import standalone
 
 
-def main(framework: str, moment: str, flags: list[str]) -> int:
+def main(trainer: str, moment: str, flags: list[str]) -> int:
     kind, _, rest = moment.partition(":")
     pattern, _, number = rest.partition(":")
     for module in (common.training.prepare, common.training.run, common.training.epoch_quality):
@@ -32,8 +34,10 @@ def main(framework: str, moment: str, flags: list[str]) -> int:
         _after_chunk(int(number))
     elif kind != "none":
         _at_write(kind, pattern, int(number))
-    load_framework = importlib.import_module(f"{framework}_impl.__main__").load_framework
-    return standalone(framework, load_framework, flags)
+    if trainer == "counting":
+        return tests.counting.run("torch", *flags)
+    load_framework = importlib.import_module(f"{trainer}_impl.__main__").load_framework
+    return standalone(trainer, load_framework, flags)
 
 
 def _after_chunk(number: int) -> None:

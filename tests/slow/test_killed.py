@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.counting import DATA_FLAGS
+
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("killed")]
 QUICKLY = ["--threads=1", "--quick-scoring", "--draws=1"]
 FLAGS = ["--preset=smoke", "--train-size=512", "--batch-size=16", "--epochs=3", *QUICKLY]  # 3 x 32 steps
 FILES = ("step_*.safetensors", "losses.csv", "epoch_*.png", "progress.npz", "epochs.csv", "status.json")
@@ -21,7 +22,7 @@ NUM_MOMENTS = 20
 
 
 def drawn_moments() -> list[tuple[str, str, str]]:
-    """Framework, a moment, and a second one for the resumed run, which now and then is killed again."""
+    """Trainer, a moment, and a second one for the resumed run, which now and then is killed again."""
     draw = random.Random(0)
 
     def moment() -> str:
@@ -30,7 +31,7 @@ def drawn_moments() -> list[tuple[str, str, str]]:
         return f"{draw.choice(['half', 'whole', 'renamed'])}:{draw.choice(FILES)}:{draw.randint(1, 3)}"
 
     return [
-        ("jax" if index % 5 < 2 else "torch", moment(), moment() if index % 4 == 3 else "none")
+        (("jax", "torch", "counting", "counting")[index % 4], moment(), moment() if index % 3 == 2 else "none")
         for index in range(NUM_MOMENTS)
     ]
 
@@ -47,18 +48,28 @@ def environment(tmp_path_factory) -> dict[str, str]:
     }
 
 
-def run(framework: str, moment: str, *flags: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.saboteur", framework, moment, *flags]
+def run(trainer: str, moment: str, *flags: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.saboteur", trainer, moment, *flags]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(environment, tmp_path_factory) -> dict[str, dict[str, bytes]]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    for framework in ("torch", "jax"):
-        result = run(framework, "none", *FLAGS, f"--output={folder}", environment=environment)
+    runs = {}
+    for trainer in ("torch", "jax", "counting"):
+        folder = tmp_path_factory.mktemp(trainer)
+        result = run(trainer, "none", *flags_of(trainer), f"--output={folder}", environment=environment)
         assert result.returncode == 0, result.stderr
-    return {framework: contents(folder / framework) for framework in ("torch", "jax")}
+        runs[trainer] = contents(folder / folder_of(trainer))
+    return runs
+
+
+def flags_of(trainer: str) -> list[str]:
+    return [*DATA_FLAGS, "--epochs=3", *QUICKLY] if trainer == "counting" else FLAGS
+
+
+def folder_of(trainer: str) -> str:
+    return "jax" if trainer == "jax" else "torch"
 
 
 def contents(run_folder: Path) -> dict[str, bytes]:
@@ -68,37 +79,18 @@ def contents(run_folder: Path) -> dict[str, bytes]:
     return {name: (run_folder / name).read_bytes() for name in names}
 
 
-@pytest.fixture(scope="module")
-def outcomes(environment, undisturbed, tmp_path_factory) -> list[tuple[str, dict[str, bytes] | str]]:
-    """All of them, two at a time."""
-    folder = tmp_path_factory.mktemp("killed")
-
-    def survive(index: int) -> tuple[str, dict[str, bytes] | str]:
-        framework, first, second = drawn_moments()[index]
-        output = folder / str(index)
-        killed = run(framework, first, *FLAGS, f"--output={output}", environment=environment)
-        if killed.returncode != -signal.SIGKILL:
-            return framework, f"{first}: ended with {killed.returncode}: {killed.stderr}"
-        for moment in (second, "none"):
-            place = f"--resume={output / framework}"
-            if not (output / framework / "config.json").exists():
-                place = f"--output={output}"
-            resumed = run(framework, moment, *FLAGS, place, environment=environment)
-        if resumed.returncode != 0:
-            return framework, f"{first}, {second}: {resumed.stderr}"
-        if list((output / framework).rglob("*.tmp")):
-            return framework, "a temporary file is left"
-        return framework, contents(output / framework)
-
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(survive, range(NUM_MOMENTS)))
-
-
 @pytest.mark.parametrize("index", range(NUM_MOMENTS), ids=lambda index: " ".join(drawn_moments()[index]))
-def test_a_killed_run_that_is_resumed_leaves_the_same_bytes(index, outcomes, undisturbed):
-    framework, found = outcomes[index]
-    assert isinstance(found, dict), found
-    assert [name for name, content in undisturbed[framework].items() if found[name] != content] == []
+def test_a_killed_run_that_is_resumed_leaves_the_same_bytes(index, environment, undisturbed, tmp_path):
+    trainer, first, second = drawn_moments()[index]
+    flags, folder = flags_of(trainer), tmp_path / folder_of(trainer)
+    killed = run(trainer, first, *flags, f"--output={tmp_path}", environment=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    for moment in (second, "none"):
+        place = f"--resume={folder}" if (folder / "config.json").exists() else f"--output={tmp_path}"
+        resumed = run(trainer, moment, *flags, place, environment=environment)
+    assert resumed.returncode == 0, resumed.stderr
+    assert list(folder.rglob("*.tmp")) == []
+    assert [name for name, content in contents(folder).items() if undisturbed[trainer][name] != content] == []
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])
