@@ -4,6 +4,7 @@ import importlib
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from common.config import TrainConfig
 from common.contract import InspectableTrainer
@@ -18,6 +19,11 @@ FRAMEWORKS = ("torch", "jax")
 WIDTH = 4
 # One preset for each kind of network: others differ in width and recipe.
 DISTINCT_PRESETS = list({preset.network: name for name, preset in reversed(PRESETS.items())}.values())[::-1]
+
+
+def slowly(*presets: str) -> list[object]:
+    """Parameters that only `make test-long` takes."""
+    return [pytest.param(preset, marks=pytest.mark.slow) for preset in presets]
 
 
 def small_config(preset: str = "dcgan32", **changes: object) -> TrainConfig:

@@ -179,3 +179,41 @@ def test_one_framework_goes_on_with_what_the_other_began(environment, undisturbe
     assert found[:65] == expected[:65]
     first_of_jax, first_of_torch = (float(row[65].split(",")[2]) for row in (found, expected))
     assert first_of_jax == pytest.approx(first_of_torch, rel=1e-4)
+
+
+def start_comparison(folder: Path) -> subprocess.Popen[str]:
+    """A comparison that would go on for long, once PyTorch has finished its first epoch."""
+    flags = ["--preset=smoke", "--epochs=500", "--train-size=1280", "--threads=1", "--skip-epoch-quality"]
+    process = subprocess.Popen(
+        [sys.executable, "compare.py", *flags, f"--output={folder}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (folder / "torch" / "epochs.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return process
+
+
+def test_sigterm_to_compare_alone_reaches_the_framework_it_is_training(tmp_path):
+    process = start_comparison(tmp_path / "run")
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors == ""
+    assert "compare report" in output
+    assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "interrupted"
+    assert not (tmp_path / "run" / "jax").exists()
+
+
+def test_a_killed_process_is_reported_and_not_taken_for_finished(tmp_path):
+    parent = start_comparison(tmp_path / "run")
+    for child in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    _, errors = parent.communicate(timeout=60)
+    assert parent.returncode == 1
+    assert "SIGKILL" in errors
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "failed"

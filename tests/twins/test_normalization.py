@@ -1,5 +1,7 @@
 """The hand-written gradient of BatchNorm is PyTorch's, and its sums are exact enough."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +15,17 @@ from jax_impl.tuned.normalization import Normalized, normalize
 EPSILON = 1e-5
 
 
+@partial(jax.jit, static_argnums=0)
+def normalize_and_pull_back(
+    epsilon: float, images: jax.Array, scale: jax.Array, bias: jax.Array, cotangent: jax.Array
+) -> tuple[Normalized, tuple[jax.Array, ...]]:
+    normalized, pull_back = jax.vjp(lambda *inputs: normalize(*inputs, epsilon), images, scale, bias)
+    zeros = jnp.zeros_like(bias)
+    return normalized, pull_back(Normalized(cotangent, zeros, zeros))
+
+
 @given(
-    shape=st.tuples(st.integers(2, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3)),
+    shape=st.sampled_from([(2, 1, 1, 1), (2, 1, 4, 3), (3, 4, 2, 2), (5, 3, 3, 1), (4, 4, 1, 3)]),
     offset=st.integers(-3, 3),
     seed=st.integers(0, 100),
 )
@@ -24,12 +35,7 @@ def test_outputs_statistics_and_gradients_are_those_of_pytorch(shape, offset, se
     images, cotangent = offset + rng.standard_normal((2, *shape))
     scale, bias = rng.standard_normal((2, shape[-1]))
     with jax.enable_x64():
-        normalized, pull_back = jax.vjp(
-            lambda images, scale, bias: normalize(images, scale, bias, EPSILON),
-            *map(jnp.asarray, (images, scale, bias)),
-        )
-        zeros = jnp.zeros(shape[-1])
-        gradients = pull_back(Normalized(jnp.asarray(cotangent), zeros, zeros))
+        normalized, gradients = normalize_and_pull_back(EPSILON, images, scale, bias, cotangent)
 
     inputs = torch.from_numpy(images).permute(0, 3, 1, 2).requires_grad_()
     module = torch.nn.BatchNorm2d(shape[-1], eps=EPSILON).double()

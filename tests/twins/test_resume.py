@@ -39,7 +39,7 @@ from tests.trainers import FRAMEWORKS, build, build_networks, chunk_of, small_ar
     first=strategies.sampled_from(FRAMEWORKS),
     seed=strategies.integers(0, 2**32 - 1),
 )
-@hypothesis.settings(max_examples=8, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=4, deadline=None, derandomize=True)
 def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
     preset, width, latent_dim, image_channels, first, seed
 ):
