@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
@@ -16,7 +16,7 @@ from common.data.names import canonical_name
 from common.errors import UserError
 from common.networks.presets import PRESETS
 from common.records.environment import default_num_threads
-from common.records.origin import find_config, recorded_data_dir
+from common.records.origin import find_config, recorded_data_dir, recorded_features
 
 MAX_THREADS_PER_CORE = 4
 MAX_DRAWS = 100
@@ -72,6 +72,9 @@ class RunOptions(DeviceOptions):
     """Score 2,000 samples by the Fréchet distance, KID and MNIST score alone: not comparable with a full score."""
     skip_epoch_quality: bool = False
     """Do not score 2,000 samples after each epoch, which takes a second or two outside every clock."""
+    features: Annotated[Path | None, tyro.conf.arg(metavar="FILE.onnx")] = None
+    """Score images by the features of this network in place of their pixels. MNIST has a network of its own.
+    Its input is images, float32 from 0 to 1 or uint8 (docs/decisions/0024). Peak memory includes it."""
     dry_run: bool = False
     """Check the flags, the framework and the device, and stop before any data is read or written."""
     output: Path | None = None
@@ -128,7 +131,8 @@ def _default_of(kind: type[ConfigOptions], arguments: Sequence[str]) -> ConfigOp
     config, resumed = _config_of(kind, arguments), _value_of(arguments, "--resume")
     if resumed is None or not issubclass(kind, RunOptions):
         return kind(config=config)
-    return kind(config=config, data_dir=recorded_data_dir(Path(resumed)))
+    place = Path(resumed)
+    return kind(config=config, data_dir=recorded_data_dir(place), features=recorded_features(place))
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:

@@ -69,6 +69,7 @@ def child_command(framework: str, options: RunOptions, folder: Path) -> list[str
     place = f"--resume={half}" if (half / CONFIG_FILE).exists() else f"--output={folder}"
     switches = {"--quick-scoring": options.quick_scoring, "--skip-epoch-quality": options.skip_epoch_quality}
     scoring = [f"--draws={options.draws}", *(flag for flag, is_on in switches.items() if is_on)]
+    scoring += [] if options.features is None else [f"--features={options.features}"]
     return [sys.executable, "-m", f"{framework}_impl", *child_flags(options), *scoring, place]
 
 

@@ -1,6 +1,6 @@
 """Scores generated images of any data against the run's own training images, with a floor beside every value."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from common.evaluation.evaluate import Evaluation, measured
 from common.evaluation.feature_network import default_threads
 from common.evaluation.memorisation import NearestTraining, closest_to_training, nearest_training
 from common.evaluation.metrics import SEED, Scores
-from common.evaluation.own_data import NUM_SPLITS, OwnData, distribution_scores
-from common.evaluation.pixel_components import FeatureSpace
+from common.evaluation.own_data import NUM_SPLITS, OwnData
+from common.evaluation.pixel_components import OF_PIXELS, FeatureSpace
 from common.evaluation.reference import K
 from common.evaluation.samples import some_of
 
@@ -26,6 +26,10 @@ PIXELS_ONLY = (
     "These metrics see pixels only: colours, brightness and coarse shapes, not whether a picture shows what it should",
     "In pixels, grey or blurred samples are near many pictures. Precision, Memorised and C_T then look like copies: "
     "see the nearest training images",
+)
+NETWORK_ONLY = (
+    "These metrics see what the network of --features tells apart, and nothing else. Scores by pixels, or by another "
+    "network, must not be held against them",
 )
 
 
@@ -48,7 +52,7 @@ def evaluate_own(
         for images in draws:
             check_images(images, dataset, num_images=data.num_images)
             features = data.space.extract(some_of(images, data.num_images))
-            scores = distribution_scores(data.reference, features, quick=quick)
+            scores = data.distribution_scores(data.reference, features, quick=quick)
             if not quick:
                 nearest = nearest_training(features, data.training)
                 own_distances = data.own_distances(nearest.indices)
@@ -66,6 +70,17 @@ def evaluate_own(
         metrics=metrics,
         nearest_neighbours=pairs,
     )
+
+
+def how_compared(protocol: Mapping[str, Any]) -> list[str]:
+    """What a reader must know of scores that no digit network gave."""
+    num = protocol.get("frechet_components")
+    axes = (
+        f"The Fréchet distance is along the {num} principal components of its features that vary most: "
+        f"{protocol['num_generated']:,} images are too few for all {protocol['num_features']:,}"
+    )
+    limits = PIXELS_ONLY if protocol["features"].endswith(OF_PIXELS) else NETWORK_ONLY
+    return [WHY_NO_DIGITS, *limits, *([axes] if num else [])]
 
 
 def check_images(images: np.ndarray, dataset: Dataset, *, num_images: int) -> None:
@@ -103,6 +118,7 @@ def _protocol(data: OwnData, dataset: Dataset, *, num_draws: int, quick: bool) -
         "network_sha256": data.space.sha256,
         "features": data.space.words,
         "num_features": data.training.shape[1],
+        "frechet_components": data.frechet_axes.n_components if data.frechet_axes else 0,
         "k": K,
         "kid": {
             "num_subsets": kernel_distance.NUM_SUBSETS,

@@ -31,10 +31,7 @@ class FeatureNetwork:
     """The network, open on the CPU, and the SHA-256 of the bytes it came from."""
 
     def __init__(self, content: bytes, *, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self.session = open_session(content, threads=threads)
         self.sha256 = hashlib.sha256(content).hexdigest()
 
     def extract(self, images: np.ndarray) -> Features:
@@ -45,6 +42,15 @@ class FeatureNetwork:
         outputs = [self.session.run(["features", "logits"], {"images": batch}) for batch in batches]
         features, logits = (np.concatenate(parts)[: len(images)] for parts in zip(*outputs, strict=True))
         return Features(features=features, logits=logits)
+
+
+def open_session(content: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    """On the CPU; what goes wrong comes as an exception, and not on the terminal as well."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def load_feature_network(network_path: Path = NETWORK_PATH, *, threads: int | None = None) -> FeatureNetwork:

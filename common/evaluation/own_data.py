@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from common.data.datasets import Dataset
@@ -28,16 +29,17 @@ from common.evaluation.memorisation import (
 )
 from common.evaluation.metrics import SEED, Scores
 from common.evaluation.neighbours import Neighbourhood, neighbour_metrics
-from common.evaluation.pixel_components import FeatureSpace, PixelComponents
+from common.evaluation.pixel_components import MAX_FITTED, FeatureSpace, PixelComponents
 from common.evaluation.reference import K
 from common.evaluation.samples import NUM_QUICK, some_of
 from common.evaluation.stored import cached
-from common.evaluation.training_digits import NUM_CELLS
+from common.evaluation.training_digits import NUM_CELLS, NUM_COMPONENTS
 
 MAX_HALF = 5_000
 MIN_TRAINING_IMAGES = 40
 MIN_TEST_IMAGES = 2 * MIN_CELL_SAMPLES  # for C_T: half of them take the place of generated ones
 NUM_SPLITS = 5
+IMAGES_PER_AXIS = 8  # of a covariance, as for the 128 features of at least 1,000 digits
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class OwnData:
         digest.update(held_out.tobytes())
         return cls(
             space=space,
-            training=space.extract(training),
-            held_out=space.extract(held_out) if len(held_out) else np.zeros((0, 1)),
+            training=space.extract_real(training),
+            held_out=space.extract_real(held_out) if len(held_out) else np.zeros((0, 1)),
             num_images=min(len(training) // 2, NUM_QUICK if quick else MAX_HALF),
             data_sha256=digest.hexdigest(),
         )
@@ -79,6 +81,14 @@ class OwnData:
     def reference(self) -> np.ndarray:
         """Features (N, D) that every draw is compared with."""
         return self.halves(0)[0]
+
+    @cached_property
+    def frechet_axes(self) -> PCA | None:
+        """What a Gaussian is fitted along where N images are too few for all features; None of the pixels, ever."""
+        num = min(self.num_images, max(NUM_COMPONENTS, self.num_images // IMAGES_PER_AXIS))
+        if self.training.shape[1] <= num:
+            return None
+        return PCA(num, svd_solver="randomized", random_state=0).fit(some_of(self.training, MAX_FITTED))
 
     @cached_property
     def centres(self) -> np.ndarray:
@@ -104,6 +114,18 @@ class OwnData:
             decode=decode,
         )
 
+    def distribution_scores(self, real: np.ndarray, generated: np.ndarray, *, quick: bool) -> Scores:
+        """What two equally large sets of features (N, D) say of each other."""
+        kernel = kernel_distance.kernel_distance(real, generated, seed=SEED)
+        axes = self.frechet_axes
+        gaussians = [Gaussian.of(axes.transform(points) if axes else points) for points in (real, generated)]
+        values = {"frechet_distance": frechet_distance(*gaussians), "kid": kernel.value}
+        if not quick:
+            neighbourhoods = [Neighbourhood.of(points, k=K) for points in (real, generated)]
+            values |= neighbour_metrics(*neighbourhoods)._asdict()
+            values["duplicate_fraction"] = duplicate_fraction(*(each.nearest[:, 0] for each in neighbourhoods[::-1]))
+        return Scores(values, {} if kernel.standard_error is None else {"kid": kernel.standard_error})
+
     def memorisation_scores(
         self, features: np.ndarray, nearest: NearestTraining, own_distances: np.ndarray, *, held_out: np.ndarray
     ) -> dict[str, float]:
@@ -125,7 +147,7 @@ class OwnData:
         return nearest_training(self.held_out, self.training)
 
     def _compute_floors(self, *, quick: bool) -> dict[str, Floor]:
-        splits = [distribution_scores(*self.halves(split), quick=quick).values for split in range(NUM_SPLITS)]
+        splits = [self.distribution_scores(*self.halves(split), quick=quick).values for split in range(NUM_SPLITS)]
         screens = [] if quick or len(self.held_out) < MIN_TEST_IMAGES else self._held_out_screens()
         values = {name: [row[name] for row in rows] for rows in (splits, screens) for name in (rows or [{}])[0]}
         return {name: Floor(float(np.mean(each)), min(each), max(each)) for name, each in values.items()}
@@ -141,17 +163,3 @@ class OwnData:
             of_half = NearestTraining(nearest.indices[half], nearest.distances[half])
             screens.append(self.memorisation_scores(self.held_out[half], of_half, own_distances, held_out=other))
         return screens
-
-
-def distribution_scores(real: np.ndarray, generated: np.ndarray, *, quick: bool) -> Scores:
-    """What two equally large sets of features (N, D) say of each other."""
-    kernel = kernel_distance.kernel_distance(real, generated, seed=SEED)
-    values = {
-        "frechet_distance": frechet_distance(Gaussian.of(real), Gaussian.of(generated)),
-        "kid": kernel.value,
-    }
-    if not quick:
-        neighbourhoods = [Neighbourhood.of(points, k=K) for points in (real, generated)]
-        values |= neighbour_metrics(*neighbourhoods)._asdict()
-        values["duplicate_fraction"] = duplicate_fraction(*(each.nearest[:, 0] for each in neighbourhoods[::-1]))
-    return Scores(values, {} if kernel.standard_error is None else {"kid": kernel.standard_error})

@@ -40,7 +40,7 @@ def cached(name: str, key: str, *, compute: Callable[[], bytes], decode: Callabl
     try:
         return decode(path.read_bytes())
     except (OSError, ValueError, KeyError):  # not there, or damaged: it is only a cache
-        LOGGER.warning("computing %s, once: this can take two minutes", name)
+        LOGGER.warning("computing %s, once: this can take minutes", name)
         content = compute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

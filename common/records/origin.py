@@ -86,8 +86,8 @@ def config_of(header: dict, path: Path) -> TrainConfig:
         raise UserError(f"{path} holds no configuration to resume ({one_line(error)})") from None
 
 
-def recorded_dataset(place: Path | None) -> dict[str, Any] | None:
-    """What a run recorded of its data; `place` is its folder, its comparison's, or one of its checkpoints."""
+def recorded_in_environment(place: Path | None, field: str) -> dict[str, Any] | None:
+    """What a run recorded of its data, say; `place` is its folder, its comparison's, or one of its checkpoints."""
     if place is None:
         return None
     with unreadable_is_named(place):
@@ -95,24 +95,45 @@ def recorded_dataset(place: Path | None) -> dict[str, Any] | None:
         if not place.is_dir():
             parent = place.resolve().parent
             folders = [parent.parent] if parent.name == CHECKPOINTS else []
-        records = (read_json(folder / ENVIRONMENT_FILE).get("dataset") for folder in folders)
+        records = (read_json(folder / ENVIRONMENT_FILE).get(field) for folder in folders)
         return next((record for record in records if record), None)
 
 
 def recorded_data_dir(place: Path | None) -> Path | None:
     """Where the data of a run were when it was trained; None for the bundled MNIST, and of a run that did not say."""
-    record = recorded_dataset(place)
+    record = recorded_in_environment(place, "dataset")
     return Path(record["data_dir"]) if record and record["data_dir"] else None
+
+
+def recorded_features(place: Path | None) -> Path | None:
+    """Where the network of `--features` was when a run began; None of a run that is scored without."""
+    record = recorded_in_environment(place, "features")
+    return Path(record["file"]) if record else None
 
 
 def check_same_data(dataset: Dataset, place: Path) -> None:
     """Raise UserError if the training images of `dataset`, as they are trained on, are not those on record."""
-    record = recorded_dataset(place)
+    record = recorded_in_environment(place, "dataset")
     if record is not None and record["sha256"] != dataset.sha256:
         held = f"{record['num_train']:,} training images" + (f" in {record['data_dir']}" if record["data_dir"] else "")
         raise UserError(
             f"{one_line(place)} was trained on other images ({one_line(held)}): name those with --data-dir, "
             "or start a new run"
+        )
+
+
+def check_same_features(sha256: str | None, place: Path) -> None:
+    """Raise UserError if the network of this hash, None for none, is not the one that the run is scored by."""
+    record = recorded_in_environment(place, "features")
+    if record is None and sha256 is not None and recorded_in_environment(place, "dataset") is not None:
+        raise UserError(
+            f"{one_line(place)} is scored without --features: leave it out, or score the samples.npz of the finished "
+            "run with python -m common.evaluation"
+        )
+    if record is not None and record["sha256"] != sha256:
+        raise UserError(
+            f"{one_line(place)} is scored by another network ({one_line(record['file'])}, SHA-256 "
+            f"{one_line(record['sha256'])[:12]}...): name that one with --features, or start a new run"
         )
 
 

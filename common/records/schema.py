@@ -59,6 +59,13 @@ class DatasetRecord(Record):
     made: Text = ""
 
 
+class FeaturesRecord(Record):
+    """The network of `--features`, and where it was found."""
+
+    file: Text
+    sha256: Text
+
+
 class Environment(Machine):
     """environment.json: what a run stood on."""
 
@@ -72,6 +79,7 @@ class Environment(Machine):
     resumed_at_step: Whole = 0
     source_hash: Text | None = None
     dataset: DatasetRecord | None = None
+    features: FeaturesRecord | None = None
 
 
 class Status(Record):
@@ -179,6 +187,7 @@ class Protocol(Record):
     floor: Text = ""
     image_size: Whole = 0
     num_features: Whole = 0
+    frechet_components: Whole = 0  # along which the Gaussians are fitted; along all features where it is 0
     k: Whole = 0
     kid: KernelDistance | None = None
     batch_norm: Text | None = None

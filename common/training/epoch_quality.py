@@ -12,20 +12,22 @@ from common.config import TrainConfig
 from common.contract import Trainer
 from common.data.datasets import Dataset, load_dataset, to_uint8
 from common.data.randomness import epoch_quality_latents
+from common.errors import UserError
 from common.evaluation.feature_network import load_feature_network
 from common.evaluation.floors import load_floors
 from common.evaluation.metrics import make_draw, quick_scores
-from common.evaluation.own_data import OwnData, distribution_scores
+from common.evaluation.own_data import OwnData
+from common.evaluation.own_network import OwnNetwork
 from common.evaluation.reference import Reference
 from common.evaluation.samples import NUM_QUICK, digit_images
 from common.options import RunOptions
 from common.records.series import EpochQuality
-from common.training.prepare import is_scored
+from common.training.prepare import Plan, is_scored
 
 
-def epoch_scorer(options: RunOptions, dataset: Dataset, *, before: Callable[[], None]) -> "EpochScorer":
+def epoch_scorer(options: RunOptions, plan: Plan, *, before: Callable[[], None]) -> "EpochScorer":
     """Of a run with these options; `before` is called once, when there is something to score."""
-    return EpochScorer(options.config, dataset, is_scored(dataset), options.num_threads, before)
+    return EpochScorer(options.config, plan.dataset, plan.network, is_scored(plan.dataset), options.num_threads, before)
 
 
 class Quick(NamedTuple):
@@ -42,6 +44,7 @@ class EpochScorer:
 
     config: TrainConfig
     dataset: Dataset
+    network: OwnNetwork | None
     is_digits: bool
     threads: int
     before_the_first: Callable[[], None]
@@ -54,8 +57,11 @@ class EpochScorer:
         images = to_uint8(trainer.generate(latents))
         if (images == images[:, :1, :1]).all():
             return EpochQuality()
-        with threadpool_limits(self.threads):
-            return EpochQuality(**quick.scores_of(images), frechet_distance_floor=quick.floor)
+        try:
+            with threadpool_limits(self.threads):
+                return EpochQuality(**quick.scores_of(images), frechet_distance_floor=quick.floor)
+        except UserError:  # a network of --features can fail on them
+            return EpochQuality()
 
     @cached_property
     def quick(self) -> Quick:
@@ -73,9 +79,9 @@ class EpochScorer:
         )
 
     def _of_own_data(self) -> Quick:
-        data = OwnData.of(self.dataset, quick=True)
+        data = OwnData.of(self.dataset, self.network, quick=True)
         return Quick(
             data.num_images,
-            lambda images: distribution_scores(data.reference, data.space.extract(images), quick=True).values,
+            lambda images: data.distribution_scores(data.reference, data.space.extract(images), quick=True).values,
             data.floors(quick=True)["frechet_distance"].mean,
         )

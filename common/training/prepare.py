@@ -9,11 +9,12 @@ from common.contract import Framework
 from common.data.datasets import Dataset, load_dataset, prepare_dataset
 from common.errors import UserError
 from common.evaluation import load_feature_network
+from common.evaluation.own_network import OwnNetwork, load_own_network
 from common.networks.build import build_architecture
 from common.networks.layers import Architecture
 from common.options import RunOptions
 from common.records.folder import FRAMEWORK_NAMES, RunFolder
-from common.records.origin import Origin, check_same_config, check_same_data, find_origin
+from common.records.origin import Origin, check_same_config, check_same_data, check_same_features, find_origin
 from common.training.log import PhaseTimes
 from common.training.start import Start, start_of
 
@@ -39,12 +40,19 @@ class Plan:
     """What a run trains, on what data, and where it begins."""
 
     dataset: Dataset
+    network: OwnNetwork | None  # of --features
     architecture: Architecture
     origin: Origin | None  # what is resumed
     start: Start
     steps_per_epoch: int  # whole batches in one pass over the training images
     folder: RunFolder | None  # the locked folder of a run that goes on in place; any other gets a new one
     damaged_checkpoints: list[str]  # a sentence on each that was passed over
+
+    @property
+    def found(self) -> list[str]:
+        """What was made of the data, and of the network, if they are a person's own."""
+        network = [f"Scored by {self.network.words}"] if self.network else []
+        return [f"Data: {self.dataset.made}"] * bool(self.dataset.made) + network
 
 
 def make_plan(
@@ -54,6 +62,7 @@ def make_plan(
     config = options.config
     with times.measure("data_loading_seconds"):
         dataset = load_training_data(options)
+        network = load_own_features(options, dataset)
     architecture = build_architecture(config, image_channels=dataset.image_channels)
     folder = None
     if origin and origin.is_run and origin.framework == framework and options.output is None:
@@ -62,7 +71,7 @@ def make_plan(
         origin = find_resumed(framework, options)  # until now another process may have changed it
     steps_per_epoch = len(dataset.train_images) // config.batch_size
     start, damaged = start_of(origin, config, architecture, steps_per_epoch=steps_per_epoch)
-    return Plan(dataset, architecture, origin, start, steps_per_epoch, folder, damaged)
+    return Plan(dataset, network, architecture, origin, start, steps_per_epoch, folder, damaged)
 
 
 def find_resumed(framework: str, options: RunOptions) -> Origin | None:
@@ -92,8 +101,23 @@ def load_training_data(options: RunOptions) -> Dataset:
     return dataset
 
 
-def dataset_record(dataset: Dataset, options: RunOptions) -> dict[str, Any]:
-    """What environment.json says of the images, so that whatever goes on with the run finds the same ones."""
+def load_own_features(options: RunOptions, dataset: Dataset) -> OwnNetwork | None:
+    """The network that images are scored by, if there is to be one and the data are not digits."""
+    if options.features is not None and is_scored(dataset):
+        raise UserError("--features is for other data than MNIST, whose digits have their own network: leave it out")
+    network = options.features and load_own_network(options.features, dataset, threads=options.num_threads)
+    if options.resume is not None:
+        check_same_features(network.sha256 if network else None, options.resume)
+    return network
+
+
+def data_records(plan: Plan, options: RunOptions) -> dict[str, Any]:
+    """What environment.json says of images and their features: whatever goes on with the run finds the same ones."""
+    network = plan.network and {"file": str(plan.network.path), "sha256": plan.network.sha256}
+    return {"dataset": _dataset_record(plan.dataset, options), "features": network}
+
+
+def _dataset_record(dataset: Dataset, options: RunOptions) -> dict[str, Any]:
     return {
         "name": options.config.dataset,
         "data_dir": str(options.data_dir.absolute()) if options.data_dir else None,

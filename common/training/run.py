@@ -35,7 +35,7 @@ from common.training.averaging import GeneratorAverage
 from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
-from common.training.prepare import Machine, Plan, dataset_record, find_resumed, is_scored, make_plan, prepare_machine
+from common.training.prepare import Machine, Plan, data_records, find_resumed, make_plan, prepare_machine
 from common.training.progress import ConsoleProgress
 from common.training.scoring import Samples, sample, score
 from common.training.stop_request import StopRequest
@@ -68,8 +68,8 @@ def run_training(framework: str, load_framework: Callable[[], Framework], option
                 console.print(f"Results go to {printable(str(folder.path))}", soft_wrap=True)
         run = Run(framework, options, console, plan, machine, folder, times)
         run.record_start()
-        if plan.dataset.made:
-            console.print(f"Data: {plan.dataset.made}", soft_wrap=True)
+        for sentence in plan.found:
+            console.print(sentence, soft_wrap=True)
         return _carry_out(run, started)
 
 
@@ -164,7 +164,7 @@ class Run:
         ) as progress:
             loop = TrainingLoop(trainer, self.config, images, start, self.folder, progress, self.stop, self.log)
             if not self.options.skip_epoch_quality:
-                loop.score_epoch = epoch_scorer(self.options, self.plan.dataset, before=self._note_peak_memory)
+                loop.score_epoch = epoch_scorer(self.options, self.plan, before=self._note_peak_memory)
             average = loop.run()
         self._note_peak_memory()
         return Trained(trainer, average)
@@ -185,7 +185,7 @@ class Run:
             draw_run(self.folder, self.config, self.log.losses, samples.images, images)
 
     def score(self, trained: Trained, samples: Samples) -> None:
-        """Score the samples: digits by all that knows digits, any other images by their pixels."""
+        """Score the samples: digits by all that knows digits, other images by their pixels, or a network of theirs."""
         self.console.print(f"{self.name}: scoring the samples")
         # Those of an earlier scoring are not this one's, whatever comes of it.
         (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
@@ -196,7 +196,7 @@ class Run:
                     self.options,
                     self.plan.dataset,
                     samples,
-                    is_digits=is_scored(self.plan.dataset),
+                    network=self.plan.network,
                     create_untrained=lambda: self._build_trainer(initial_weights(self.config, self.plan.architecture)),
                 )
         except UserError as error:  # of samples that show nothing
@@ -238,7 +238,7 @@ class Run:
                 "resumed_from": str(self.plan.origin.path) if self.plan.origin else None,
                 "resumed_at_step": self.plan.start.step,
                 "source_hash": source_hash(self.framework),
-                "dataset": dataset_record(self.plan.dataset, self.options),
+                **data_records(self.plan, self.options),
                 **describe_environment(),
             },
         )

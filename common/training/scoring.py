@@ -13,10 +13,12 @@ from common.evaluation import Evaluation, evaluate_samples
 from common.evaluation.discriminator_features import NUM_LABELS, linear_accuracies
 from common.evaluation.evaluate import measured
 from common.evaluation.evaluate_own import evaluate_own
+from common.evaluation.own_network import OwnNetwork
 from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
 from common.options import RunOptions
 from common.training.averaging import GeneratorAverage
+from common.training.prepare import is_scored
 
 
 class Samples(NamedTuple):
@@ -39,11 +41,11 @@ def score(
     dataset: Dataset,
     first: Samples,
     *,
-    is_digits: bool,
+    network: OwnNetwork | None = None,
     create_untrained: Callable[[], InspectableTrainer],
 ) -> Evaluation:
     """Every metric that the data allow, or the quick ones; samples come from the generator's average."""
-    config, quick, threads = options.config, options.quick_scoring, options.num_threads
+    config, quick, threads, is_digits = options.config, options.quick_scoring, options.num_threads, is_scored(dataset)
 
     def draws() -> Iterator[np.ndarray]:
         yield first.images
@@ -54,7 +56,7 @@ def score(
         if is_digits:
             evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
         else:
-            evaluation = evaluate_own(draws(), dataset, quick=quick, threads=threads)
+            evaluation = evaluate_own(draws(), dataset, space=network, quick=quick, threads=threads)
         speeds = [
             path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
             for draw in range(0 if quick else options.draws)

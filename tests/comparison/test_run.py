@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 from rich.console import Console
 
 import common.training.prepare
@@ -16,6 +17,7 @@ from common.networks.presets import PRESETS
 from common.options import RunOptions
 from common.training.run import run_training
 from comparison.commands.report import show_report
+from comparison.run_both import child_command
 
 LOADERS = {"torch": torch_impl.__main__.load_framework, "jax": jax_impl.__main__.load_framework}
 
@@ -48,3 +50,20 @@ def test_a_small_colour_dataset_goes_through_both_frameworks_and_the_report(tmp_
         assert half["quality"].keys() >= {"frechet_distance", "kid"}, "by pixels, as these are no digits"
         assert "mnist_score" not in half["quality"]
     assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_both_frameworks_are_scored_in_the_features_of_one_network_and_the_report_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(common.training.prepare, "load_dataset", lambda *_, **__: colour_dataset(num_test_images=5))
+    monkeypatch.setattr(common.training.scoring, "NUM_STANDARD", 50)
+    graph = "network (float[N,3,H,W] x) => (float[N,3,1,1] y) { y = GlobalAveragePool (x) }"
+    network = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {graph}')
+    (tmp_path / "colours.onnx").write_bytes(network.SerializeToString())
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
+    flags = replace(options(tmp_path / "new", dataset="colours", epochs=1), features=tmp_path / "colours.onnx")
+    for framework, load in LOADERS.items():
+        assert run_training(framework, load, flags, Console(quiet=True)) == 0
+        assert f"--features={flags.features}" in child_command(framework, flags, tmp_path)
+    show_report(tmp_path / "new", colour_dataset(num_test_images=5), Console(quiet=True), image_size=32)
+    report = (tmp_path / "new" / "report.md").read_text()
+    assert "Compared by the 3 features of colours.onnx (SHA-256" in report
+    assert "scored by different features" not in report

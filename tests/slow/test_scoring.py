@@ -33,7 +33,6 @@ def score_of(framework: str) -> Evaluation:
         RunOptions(config=config, draws=2, threads=2),
         dataset,
         sample(trainer, config),
-        is_digits=True,
         create_untrained=lambda: build(framework, config),
     )
 
