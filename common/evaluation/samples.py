@@ -21,17 +21,24 @@ NUM_QUICK = 2_000
 
 
 def read_samples(path: Path) -> np.ndarray:
-    """The array `images` of an .npz file, checked. Raises UserError for any other file."""
+    """Digits of an .npz file, checked; UserError for any other file."""
+    images = read_images(path)
+    if (dataset := _dataset_beside(path)) != "mnist":
+        raise UserError(
+            f"{one_line(path)} is of a run on {one_line(dataset)}: name its data with --dataset and --data-dir"
+        )
+    check_samples(images)
+    return images
+
+
+def read_images(path: Path) -> np.ndarray:
+    """The array `images` of an .npz file, whatever it is of."""
     if not path.is_file():
         raise UserError(f"there is no file {one_line(path)}: pass the samples.npz of a run")
     try:
-        images = read_npz(path, {"images": np.generic})["images"]
+        return read_npz(path, {"images": np.generic})["images"]
     except ValueError as error:
         raise UserError(f"{one_line(path)} is not a readable .npz file with an array `images` ({error})") from None
-    check_samples(images)
-    if (dataset := _dataset_beside(path)) != "mnist":
-        raise UserError(f"{one_line(path)} is of a run on {one_line(dataset)}: only digits of MNIST are scored")
-    return images
 
 
 def check_samples(images: np.ndarray) -> None:
@@ -39,7 +46,9 @@ def check_samples(images: np.ndarray) -> None:
     if images.ndim == 4 and 1 in (images.shape[1], images.shape[3]):
         raise UserError(f"images of shape {images.shape} have a channel axis: pass images.squeeze(), (N, S, S)")
     if images.ndim == 4:
-        raise UserError(f"images of shape {images.shape} have channels: RGB is not scored, pass grayscale (N, S, S)")
+        raise UserError(
+            f"images of shape {images.shape} have channels: RGB is not scored as digits, name other data with --dataset"
+        )
     if images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] == 0:
         raise UserError(f"samples must be square grayscale images (N, S, S), got shape {images.shape}")
     if images.dtype != np.uint8:

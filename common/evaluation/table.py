@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from common.evaluation.calibration import stored_calibration
 from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS
 from common.evaluation.evaluate import Evaluation, Measured
+from common.evaluation.evaluate_own import how_compared
 
 NOTHING = "-"
 WIDTH = 80
@@ -21,7 +22,8 @@ def table(evaluation: Evaluation) -> str:
     if (error := evaluation.metrics["kid"].get("standard_error")) is not None:
         lines.append(f"standard error of the first draw's KID  {_number(error)}")
     first = " of the first draw" if evaluation.protocol["num_draws"] > 1 else ""
-    lines.append(f"samples{first} of each digit  {evaluation.class_histogram['generated']}")
+    if evaluation.class_histogram:
+        lines.append(f"samples{first} of each digit  {evaluation.class_histogram['generated']}")
     if evaluation.protocol["comparable"]:
         lines += ["", *_calibration(evaluation)]
     return "\n".join(part for line in lines for part in _wrapped(line))
@@ -34,18 +36,23 @@ def _protocol(evaluation: Evaluation) -> list[str]:
     draws = f"{protocol['num_draws']} x " if protocol["num_draws"] > 1 else ""
     kid, size = protocol["kid"], protocol["image_size"]
     neighbours = "" if protocol["quick"] else f"k = {protocol['k']}, "
+    sets = f"{draws}{protocol['num_generated']} samples against {protocol['num_real']} {protocol['reference']}{note}"
+    estimated = f"{neighbours}KID over {kid['num_subsets']} subsets of {kid['subset_size']} (seed {kid['seed']})"
+    if "features" in protocol:
+        lines = [sets, f"compared by {protocol['features']}, {estimated}", f"real images score: {protocol['floor']}"]
+        return [*lines, *(f"{sentence}." for sentence in how_compared(protocol))]
     return [
-        f"{draws}{protocol['num_generated']} samples against {protocol['num_real']} {protocol['reference']}{note}",
+        sets,
         f"{size} px images scored at 28 px, as: {protocol['brought_to_28_px']}",
-        f"feature network {protocol['network_sha256'][:12]}, {neighbours}"
-        f"KID over {kid['num_subsets']} subsets of {kid['subset_size']} (seed {kid['seed']})",
+        f"feature network {protocol['network_sha256'][:12]}, {estimated}",
         f"real digits score: {protocol['floor']}",
     ]
 
 
 def _metrics(evaluation: Evaluation) -> list[str]:
     """The headline first, as in the report's summary."""
-    rows: list[Sequence[str]] = [("metric", "value", "±", "real digits score", "compared")]
+    real = "real images score" if "features" in evaluation.protocol else "real digits score"
+    rows: list[Sequence[str]] = [("metric", "value", "±", real, "compared")]
     for name in sorted(evaluation.metrics, key=lambda name: name not in HEADLINE_METRICS):
         metric = evaluation.metrics[name]
         numbers = (_number(metric[part]) for part in ("value", "spread", "floor"))

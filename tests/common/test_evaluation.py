@@ -421,7 +421,7 @@ def test_samples_of_a_run_on_other_images_are_refused(mnist: Dataset, tmp_path: 
         if dataset == "mnist":
             assert len(read_samples(tmp_path / "samples.npz")) == 1000
         else:
-            with pytest.raises(UserError, match="is of a run on fashion_mnist: only digits of MNIST"):
+            with pytest.raises(UserError, match="is of a run on fashion_mnist: name its data with --dataset"):
                 read_samples(tmp_path / "samples.npz")
 
 

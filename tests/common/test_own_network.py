@@ -1,6 +1,7 @@
 """`--features FILE.onnx`: a person's own network takes the place of the pixels; any file that is none is refused."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from common.data.datasets import prepare_dataset, resize_images
 from common.errors import UserError
 from common.evaluation import kernel_distance
+from common.evaluation.__main__ import main
 from common.evaluation.evaluate_own import evaluate_own
 from common.evaluation.own_data import OwnData
 from common.evaluation.own_network import OwnNetwork, load_own_network
@@ -338,3 +340,56 @@ def test_digits_keep_their_own_network(pool, tmp_path, capsys, monkeypatch):
     assert run("torch", *SCORED, f"--features={pool}", f"--output={tmp_path / 'new'}", trainer=Noisy) == 2
     assert "--features is for other data than MNIST" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+# The evaluator's command
+
+
+@pytest.fixture
+def evaluate(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[Any, str, str]]:
+    """`python -m common.evaluation` on 80 samples, of data that lie beside them: exit code, output, errors."""
+    np.savez(tmp_path / "samples.npz", images=pictures(80, seed=5))
+    np.savez(tmp_path / "data.npz", x_train=COLOUR.train_images, x_test=COLOUR.test_images)
+
+    def run(*flags: object) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["evaluation", str(tmp_path / "samples.npz"), *map(str, flags)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_samples_of_other_data_are_scored_by_pixels_or_by_a_network_as_in_a_run(evaluate, pool, tmp_path):
+    place = ["--dataset=npz", f"--data-dir={tmp_path / 'data.npz'}"]
+    code, text, _ = evaluate(*place)
+    assert code == 0
+    assert "compared by 60 principal components of the pixels" in " ".join(text.split())
+    assert "so there is no MNIST score" in " ".join(text.split())
+    result = tmp_path / "result.json"
+    code, text, _ = evaluate(*place, f"--features={pool}", f"--json={result}")
+    assert code == 0
+    text = " ".join(text.split())
+    assert "compared by the 3 features of cats.onnx (SHA-256" in text
+    assert "These metrics see what the network of --features tells apart" in text
+    for title in ("Fréchet distance ↓", "KID ↓", "Coverage ↑", "Memorised", "Copying statistic C_T"):
+        assert title in text
+    own = evaluate_own([pictures(80, seed=5)], COLOUR, space=load_own_network(pool, COLOUR))
+    assert json.loads(result.read_text())["metrics"] == own.to_json()["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--features=cats.onnx"], "--features is for other data than MNIST: name them with --dataset"),
+        (["--dataset=folder"], "--dataset folder needs --data-dir"),
+        (["--dataset=npz", "--data-dir=data.npz", "--resized"], "are for digits of MNIST: leave them out"),
+        (["--dataset=npz", "--data-dir=data.npz", "--train-size=200"], "train_size is 200, but npz has 120"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(flags, reason, evaluate, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = evaluate(*flags)
+    assert code == 2
+    assert reason in errors
+    assert len(errors.splitlines()) == 1
