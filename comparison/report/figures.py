@@ -61,7 +61,9 @@ def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarra
             training_images = load_dataset("mnist").train_images  # of digits, whatever part was trained on
         if with_neighbours and training_images is not None:
             figures["neighbours.png"] = neighbours_figure(with_neighbours, training_images)
-        if judged := {name: run for name, run in runs.items() if len(_scored_epochs(run)) > 1}:
+        judged = {name: run for name, run in runs.items() if len(_scored_epochs(run)) > 1}
+        features = {(run.environment.get("features") or {}).get("sha256") for run in judged.values()}
+        if len(features) == 1:  # distances among other features have another scale
             figures["epoch_quality.png"] = _epoch_quality_figure(judged)
         if timed:
             figures["step_time.png"] = _step_time_figure(timed)

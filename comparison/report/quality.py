@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from common.config import differing_fields
 from common.evaluation.calibration import stored_calibration
 from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS, OTHER, Metric
-from common.evaluation.evaluate_own import PIXELS_ONLY, WHY_NO_DIGITS
 from common.evaluation.feature_network import committed_sha256
 from common.records.recorded_run import FRAMEWORK_NAMES
 from comparison.report.captions import CAPTIONS
+from comparison.report.protocol import different_features, not_comparable, protocol, protocols
 from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
@@ -22,7 +21,9 @@ FEATURES = {
 
 
 def quality_rows(frameworks: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
-    """One row a metric; the last cell is the real-vs-real floor. Empty when nothing was scored."""
+    """One row a metric; the last cell is the real-vs-real floor. Empty when nothing was scored that can be compared."""
+    if different_features(frameworks):
+        return []
     scores = [framework["quality"] or {} for framework in frameworks.values()]
     scored = dict.fromkeys(name for quality in scores for name in quality)
     return [_row(name, [quality.get(name) for quality in scores]) for name in scored if names is None or name in names]
@@ -33,8 +34,8 @@ def quality_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
     scored = {name for framework in frameworks.values() for name in framework["quality"] or {}}
     groups: dict[str, list[Row]] = {}
     for name in (*METRICS, *sorted(scored - METRICS.keys())):
-        if name in scored:
-            groups.setdefault(_metric(name).group, []).extend(quality_rows(frameworks, [name]))
+        for row in quality_rows(frameworks, [name]):
+            groups.setdefault(_metric(name).group, []).append(row)
     return groups
 
 
@@ -98,7 +99,7 @@ def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
         "not_comparable": not_comparable(frameworks),
         "reading": reading(
             [row for rows in groups.values() for row in rows],
-            are_digits=not any(protocol.get("features") for protocol in _protocols(frameworks)),
+            are_digits=not any(protocol.get("features") for protocol in protocols(frameworks)),
         ),
         "captions": CAPTIONS,
         "calibration_columns": metrics,
@@ -143,45 +144,6 @@ def _accuracy(test: Mapping[str, Any] | None, features: str, index: int) -> str:
     return f"{100 * test['accuracy'][features][index]:.1f} %" if test else NOTHING
 
 
-def protocol(frameworks: Mapping[str, Any]) -> list[str]:
-    """How quality was measured, one sentence a subject; none if it was not."""
-    protocols = _protocols(frameworks)
-    if not protocols:
-        return []
-    first = protocols[0]
-    sentences = [
-        *(own_data(first) if first.get("features") else ()),
-        _sets(first),
-        _features(first),
-        _generator(first),
-        _draws(first.get("num_draws")),
-    ]
-    sentences += [f"Floor: {first['floor']}."] if "floor" in first else []
-    return list(filter(None, sentences))
-
-
-def own_data(protocol: Mapping[str, Any]) -> list[str]:
-    """What a reader must know of scores that no digit network gave."""
-    return [f"{words}." for words in (WHY_NO_DIGITS, *(PIXELS_ONLY if "pixels" in protocol["features"] else ()))]
-
-
-def not_comparable(frameworks: Mapping[str, Any]) -> str:
-    """Every alarm, and why scores must not be held against those of other reports, or each other; else nothing."""
-    protocols = _protocols(frameworks)
-    sentences = []
-    refused = [protocol for protocol in protocols if not protocol.get("comparable", True)]
-    if any(protocol.get("warnings") for protocol in refused):
-        sentences.append("Scores not comparable: an alarm says that these are not digits like MNIST's.")
-    elif refused:
-        sentences.append("Scores not comparable: these are not the standard sets. Compare only within this page.")
-    sentences += [f"Alarm: {sentence}." for sentence in _alarms(protocols)]
-    fields = differing_fields(*protocols) if len(protocols) == 2 else []
-    if fields := [field for field in fields if field not in ("warnings", "comparable")]:
-        names = ", ".join(field.replace("_", " ") for field in fields)
-        sentences.append(f"The two runs were not scored by the same protocol; different: {names}.")
-    return " ".join(sentences)
-
-
 def reading(rows: Sequence[Row], *, are_digits: bool = True) -> str:
     """What the signs in the table mean, as far as it has them."""
     sentences = ["↑ more is better, ↓ less is better."]
@@ -197,54 +159,3 @@ def reading(rows: Sequence[Row], *, are_digits: bool = True) -> str:
     if any(row.small_print and row.small_print[-1] for row in rows):
         sentences.append("In small print: its range, and how each value relates to its mean.")
     return " ".join(sentences)
-
-
-def _alarms(protocols: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The sentence of each alarm once, whichever run set it off."""
-    return list(dict.fromkeys(alarm["sentence"] for protocol in protocols for alarm in protocol.get("warnings", ())))
-
-
-def _protocols(frameworks: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [framework["quality_protocol"] for framework in frameworks.values() if framework["quality_protocol"]]
-
-
-def _sets(first: Mapping[str, Any]) -> str:
-    size = f" of {first['image_size']} px" if "image_size" in first else ""
-    reference = first.get("reference", "MNIST test digits")
-    kind = "images" if first.get("features") else "digits"
-    return f"{first['num_generated']:,} generated {kind}{size} against {first['num_real']:,} real ones ({reference})."
-
-
-def _features(first: Mapping[str, Any]) -> str:
-    num_features = f"{first['num_features']} features" if "num_features" in first else "features"
-    neighbours = f" Neighbours: k = {first['k']}." if "k" in first else ""
-    kid = first.get("kid")
-    subsets = f" KID: {kid['num_subsets']:,} subsets of {kid['subset_size']:,}, seed {kid['seed']}." if kid else ""
-    if first.get("features"):
-        return f"Compared by {first['features']}.{neighbours}{subsets}"
-    return (
-        f"Compared in the {num_features} of the classifier that ships with the project "
-        f"(SHA-256 {first['network_sha256'][:12]}...).{neighbours}{subsets}"
-    )
-
-
-def _generator(first: Mapping[str, Any]) -> str:
-    checkpoint = first.get("checkpoint")
-    never = " one, never the best by a metric that is reported" if checkpoint == "last" else ""
-    known = [
-        f"BatchNorm in {first['batch_norm']} mode" if first.get("batch_norm") else "",
-        f"weights: {first['weights']}" if first.get("weights") else "",
-        f"checkpoint: the {checkpoint}{never}" if checkpoint else "",
-    ]
-    return f"Generator: {'; '.join(filter(None, known))}." if any(known) else ""
-
-
-def _draws(num_draws: int | None) -> str:
-    if num_draws is None:
-        return ""
-    if num_draws == 1:
-        return "One draw of the generator's latents, so there is no spread."
-    return (
-        f"Each value is the mean over {num_draws} draws of the generator's latents and ± their standard deviation, "
-        "which says nothing of other training seeds."
-    )

@@ -407,3 +407,35 @@ def test_the_quick_scores_of_the_epochs_are_a_curve(tmp_path: Path) -> None:
     curve, floor = figure.axes[0].get_lines()
     assert np.asarray(curve.get_ydata()).tolist() == [90, 45, 30]
     assert np.asarray(floor.get_ydata()).tolist() == [0.15, 0.15]
+
+
+OWN = {"features": "the 512 features of cats.onnx (SHA-256 0123456789ab...)", "comparable": False, "num_features": 512}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_scores_by_a_network_of_one_s_own_are_said_to_see_what_it_sees(tmp_path: Path) -> None:
+    write_run(tmp_path / "torch", "torch", epochs=1)
+    change_metrics(tmp_path, "torch", protocol={**PROTOCOL, **OWN, "num_generated": 250, "frechet_components": 64})
+    for text in reported(tmp_path):
+        assert "so there is no MNIST score" in text
+        assert "Compared by the 512 features of cats.onnx (SHA-256 0123456789ab...)" in text
+        assert "These metrics see what the network of --features tells apart, and nothing else" in text
+        assert "along the 64 principal components of its features that vary most: 250 images are too few" in text
+        assert "pixels only" not in text
+
+
+def test_scores_by_different_features_are_not_held_side_by_side(tmp_path: Path) -> None:
+    write_comparison(tmp_path, epochs=2)
+    change_metrics(tmp_path, "torch", protocol={**PROTOCOL, **OWN})
+    other = {**PROTOCOL, **OWN, "features": "64 principal components of the pixels", "network_sha256": "1" * 64}
+    change_metrics(tmp_path, "jax", protocol=other)
+    path = tmp_path / "torch" / "environment.json"
+    write_json(path, {**json.loads(path.read_text()), "features": {"file": "cats.onnx", "sha256": SHA256}})
+    for text in reported(tmp_path):
+        reason = (
+            "different features: PyTorch by the 512 features of cats.onnx (SHA-256 0123456789ab...), JAX / Flax NNX"
+        )
+        assert text.count(f"{reason} by 64 principal components of the pixels") == 2
+        for absent in ("Fréchet distance\xa0↓", "Coverage\xa0↑", "real vs real", "same protocol"):
+            assert absent not in text
+    assert not (tmp_path / "figures" / "epoch_quality.png").exists()
