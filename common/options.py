@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,13 +13,13 @@ import tyro
 from common.config import TrainConfig
 from common.data.names import canonical_name
 from common.errors import UserError
+from common.flag_mistakes import in_plain_words
 from common.networks.presets import PRESETS
 from common.records.environment import default_num_threads
 from common.records.origin import find_config, recorded_data_dir, recorded_features
 
 MAX_THREADS_PER_CORE = 4
 MAX_DRAWS = 100
-BOX = re.compile(r"^(?:[╭│╰─╮╯\s]|-{10,})+|(?:[╭│╰─╮╯\s]|-{10,})+$")  # or its rule in plain ASCII
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,7 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Opt
     except SystemExit as stop:
         if not stop.code:
             raise  # --help was printed
-        raise UserError(f"{_one_line(messages.getvalue())} (see {program} --help)") from None
+        raise UserError(f"{in_plain_words(messages.getvalue())} (see {program} --help)") from None
     if isinstance(options, ConfigOptions):
         name = canonical_name(options.config.dataset)
         return replace(options, config=replace(options.config, dataset=name))
@@ -165,14 +164,3 @@ def _value_of(arguments: Sequence[str], flag: str) -> str | None:
         elif argument.startswith(f"{flag}="):
             value = argument.removeprefix(f"{flag}=")
     return value
-
-
-def _one_line(box: str) -> str:
-    """Tyro draws a box with a title, a message, and hints below rules; the message and the first hint remain."""
-    lines = [BOX.sub("", line) for line in box.splitlines()]
-    sections = " ".join(lines[1:] if len(lines) > 1 else lines).split("  ")
-    text = re.split(r"Argument helptext:|For full helptext", " ".join(part for part in sections if part))[0]
-    text = re.sub(r"Error parsing (config|\w*Options): ", "", text).replace(
-        " Perhaps you meant:", "; perhaps you meant"
-    )
-    return text.strip().rstrip(".")

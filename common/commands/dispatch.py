@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +48,8 @@ def run_command(
     named = bool(arguments) and not first.startswith("-")
     name = first if named else next(iter(commands))
     if name not in commands:
-        raise UserError(f"{name} is unknown: choose {', '.join(commands)} (see {program} --help)")
+        meant = [f"did you mean {word}? There are" for word in get_close_matches(name, commands, n=1)]
+        raise UserError(f"{name} is unknown: {meant[0] if meant else 'choose'} {', '.join(commands)}")
 
     from common.options import parse
 
