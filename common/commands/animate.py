@@ -30,7 +30,8 @@ def main(options: AnimateOptions, twin: Twin) -> int:
     if options.out is not None:
         check_out(options.out, ".gif")
 
-    from common.pictures.animation import animate, find_progress
+    from common.pictures.animation import animate, find_model, find_progress
 
-    write_out(options.out or options.run / ANIMATION_FILE, animate(find_progress(options.run)))
+    content = animate(find_progress(options.run), model=find_model(options.run))
+    write_out(options.out or options.run / ANIMATION_FILE, content)
     return 0

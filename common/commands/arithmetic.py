@@ -60,8 +60,8 @@ def main(options: ArithmeticOptions, twin: Twin) -> int:
     for term in terms:
         mean_image = reader.draw(to_known_length(means[term.digit])[None].astype(np.float32))
         columns.append(Column(term, reader.draw(exemplars[term.digit]), mean_image[0], reader.read(mean_image)[0]))
-    caption = f"Model: {model.name}. Seed {options.seed}."
-    write_out(options.out, arithmetic_picture(columns, around, readings, caption=caption))
+    content = arithmetic_picture(columns, around, readings, model_name=model.name, seed=options.seed)
+    write_out(options.out, content)
     num_same = sum(reading.digit == verdict.digit for reading in readings) - 1
     print(
         f"{written(terms, minus='-')}: the classifier reads {verdict}, and {verdict.digit} in {num_same} of the "

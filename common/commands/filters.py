@@ -13,7 +13,8 @@ from common.commands.trained_model import Model, ModelOptions, open_model
 from common.data.datasets import fit_images, load_dataset
 from common.data.randomness import stream
 from common.errors import UserError
-from common.pictures.compose import MARGIN, TITLE_SIZE, beside, enlarged_each, framed, image_grid, png, stacked, text
+from common.pictures.captions import text_size
+from common.pictures.compose import MARGIN, captioned, enlarged, enlarged_each, image_grid, png, stacked, text
 from common.records.origin import recorded_data_dir
 from common.safe_read import one_line, unreadable_is_named
 
@@ -21,8 +22,8 @@ NUM_SEARCHED = 1000  # real test images among which the most exciting ones are f
 BATCH_SIZE = 100  # of them at once: the first maps of a wide network take a megabyte an image
 MAX_FILTERS, MAX_IMAGES = 64, 32
 ROW_WIDTH = 600  # pixels, if the images are small enough
-NUM_COLUMNS = 2  # of filters
 NOTHING = 128  # the grey of a gradient of 0
+STRONG = 0.99  # of a layer's gradients are weaker: one alone would leave all others grey
 FRAME = 150  # its grey shows on black and on white
 
 
@@ -122,55 +123,78 @@ def _find_filters(
     ]
 
 
-def _title(model: Model, responses: np.ndarray, layer: int, num_layers: int, num_filters: int) -> list[str]:
+def _title(model: Model, responses: np.ndarray, layer: int, num_layers: int, num_filters: int) -> str:
     num_images, num_channels = responses.shape
-    return [
-        f"What the discriminator's filters respond to: layer {layer + 1} of {num_layers}",
-        f"{model.name}. {num_filters} of {num_channels} filters, those whose responses vary most over {num_images:,} "
-        f"test images of {model.config.dataset}.",
-        "Above: the images that excite the filter most, the strongest response first; framed is the part that counts.",
-        "Below: what in the image does it (guided gradient of that response; grey: nothing, light: more light there "
-        "excites it, dark: less light).",
-    ]
+    return (
+        f"What excites the discriminator: layer {layer + 1} of {num_layers}, the {num_filters} of {num_channels} "
+        f"filters whose responses vary most over {num_images:,} test images. Model: {model.name}."
+    )
 
 
-def _draw(filters: Sequence[Filter], title: Sequence[str]) -> np.ndarray:
-    blocks = [_draw_filter(shown) for shown in filters]
-    rows = [
-        beside(*blocks[start : start + NUM_COLUMNS], gap=3 * MARGIN) for start in range(0, len(blocks), NUM_COLUMNS)
-    ]
-    headline, *explanation = title
-    heading = stacked(text(headline, size=TITLE_SIZE), *map(text, explanation), gap=2)
-    return framed(stacked(heading, *rows, gap=2 * MARGIN))
+def _draw(filters: Sequence[Filter], title: str) -> np.ndarray:
+    """Every gradient to one scale, and as much around each as the widest of the layer needs."""
+    gradients = np.concatenate([shown.gradients for shown in filters])
+    strong = float(np.quantile(abs(gradients[gradients != 0]), STRONG)) if gradients.any() else 0.0
+    boxes = [box for gradient in gradients if (box := _box(gradient)) is not None]
+    side = max((max(bottom - top, right - left) for top, bottom, left, right in boxes), default=gradients.shape[1])
+    blocks = [_draw_filter(shown, strong, side) for shown in filters]
+    below = (
+        f"Below each image: the guided gradient of its framed part, enlarged. White: light there excites the filter "
+        f"(+{strong:.2g} or more); black: it inhibits (-{strong:.2g} or less); grey: neither."
+    )
+    return captioned(stacked(*blocks, gap=MARGIN), title, below)
 
 
-def _draw_filter(shown: Filter) -> np.ndarray:
-    num_images = len(shown.images)
-    parts = shown.images, _as_images(shown.gradients)
-    images, gradients = (enlarged_each(part, up_to=ROW_WIDTH // num_images) for part in parts)
-    for image, gradient in zip(images, gradients, strict=True):
-        _frame(image, gradient)
-    grid = image_grid(np.concatenate([images, gradients]), num_columns=num_images)
-    first, last = shown.responses[0], shown.responses[-1]
-    label = text(f"filter {shown.channel + 1}: responses {first:.2f} to {last:.2f}")
-    return stacked(label, grid, gap=2)
+def _draw_filter(shown: Filter, strong: float, side: int) -> np.ndarray:
+    num_images, size = shown.images.shape[:2]
+    images = enlarged_each(shown.images, up_to=ROW_WIDTH // num_images)
+    scale = images.shape[1] // size
+    parts = np.full_like(images, NOTHING)
+    for image, part, gradient in zip(images, parts, shown.gradients, strict=True):
+        if (box := _box(gradient)) is None:
+            continue
+        top, left = (_start(*ends, side=side, size=size) for ends in (box[:2], box[2:]))
+        _frame(image, *(scale * place for place in (top, left, side)))
+        crop = enlarged(_as_image(gradient[top : top + side, left : left + side], strong), up_to=len(image))
+        margin = (len(image) - len(crop)) // 2
+        part[margin : margin + len(crop), margin : margin + len(crop)] = crop
+    grid = image_grid(np.concatenate([images, parts]), num_columns=num_images)
+    label = f"filter {shown.channel + 1}: {_range(shown.responses[0], shown.responses[-1])}"
+    return stacked(text(label, size=text_size(grid.shape[1])), grid, gap=2)
 
 
-def _as_images(gradients: np.ndarray) -> np.ndarray:
-    """Each by its own largest value, so that the strongest pixel is white or black; an absent one is grey."""
-    largest = abs(gradients).max(axis=tuple(range(1, gradients.ndim)), keepdims=True)
-    scaled = gradients / np.where(largest > 0, largest, 1)
-    return np.rint(NOTHING + 127 * scaled).astype(np.uint8)
+def _range(first: float, last: float) -> str:
+    """Both ends to as many digits as tell them apart, or one number if no four do."""
+    for digits in (2, 3, 4):
+        ends = [f"{value:.{digits}f}" for value in (first, last)]
+        if ends[0] != ends[1]:
+            return f"responses {ends[0]} to {ends[1]}"
+    return f"response {first:.2f}"
 
 
-def _frame(image: np.ndarray, gradient: np.ndarray) -> None:
-    """Draw a frame into the image, around all that has a gradient."""
-    has_one = (gradient != NOTHING).reshape(*gradient.shape[:2], -1).any(axis=2)
+def _as_image(gradient: np.ndarray, strong: float) -> np.ndarray:
+    """So that `strong` is white and its negative black; an absent one is grey."""
+    return np.rint(NOTHING + 127 * np.clip(gradient / (strong or 1), -1, 1)).astype(np.uint8)
+
+
+def _box(gradient: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Top, bottom, left and right of all that is not 0 in (S, S[, 3]); None if nothing is."""
+    has_one = (gradient != 0).reshape(*gradient.shape[:2], -1).any(axis=2)
     if not has_one.any():
-        return
+        return None
     rows, columns = (np.flatnonzero(has_one.any(axis=axis)) for axis in (1, 0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _start(first: int, end: int, *, side: int, size: int) -> int:
+    """Where a span of `side` pixels begins that holds first..end, in the middle if the image goes so far."""
+    return min(max(0, (first + end - side) // 2), size - side)
+
+
+def _frame(image: np.ndarray, top: int, left: int, side: int) -> None:
+    """Draw a frame into the image, around a square and so within the image if it can be."""
     end = len(image) - 1
-    top, bottom = max(rows[0] - 1, 0), min(rows[-1] + 1, end)
-    left, right = max(columns[0] - 1, 0), min(columns[-1] + 1, end)
+    bottom, right = min(top + side, end), min(left + side, end)
+    top, left = max(top - 1, 0), max(left - 1, 0)
     image[[top, bottom], left : right + 1] = FRAME
     image[top : bottom + 1, [left, right]] = FRAME

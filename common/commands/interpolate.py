@@ -12,14 +12,13 @@ from common.commands.picture_files import check_out, there_and_back, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.data.latents import slerp
 from common.errors import UserError
-from common.pictures.compose import enlarged, stacked, text
-from common.pictures.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge
+from common.pictures.compose import captioned, enlarged
+from common.pictures.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge, lines_of
 
-NUM_COLUMNS = 10
+NUM_COLUMNS = 5  # as many as a phone shows with their words
 MAX_FRAMES = 100
-ANIMATION_PIXELS = 256
+ANIMATION_PIXELS = 384
 MARGIN = 40
-MIN_WIDTH = 1400  # for the sentences
 NUM_POSITIONS = 30
 NUM_WAYS = 100
 MAX_NAMED = 5
@@ -59,8 +58,9 @@ def main(options: InterpolateOptions, twin: Twin) -> int:
     others = others_on_ways(starts, stops, reader)
     readings = reader.read(images)
     write_out(options.out, _strip(images, readings, options, model_name=model.name, others=others))
-    title = text(f"{ends[0]} to {ends[1]}, {model.config.preset}")
-    write_out(animation, there_and_back([stacked(title, enlarged(frame, up_to=ANIMATION_PIXELS)) for frame in moving]))
+    words = f"From a {ends[0]} to a {ends[1]} and back: {model.name}."
+    frames = [captioned(enlarged(frame, up_to=ANIMATION_PIXELS), words) for frame in moving]
+    write_out(animation, there_and_back(frames))
     digits = " ".join(str(reading.digit) for reading in readings)
     print(f"on the way from {ends[0]} to {ends[1]} the classifier reads in the images of {options.out.name}: {digits}")
     print(others)
@@ -87,22 +87,21 @@ def _strip(
     cells = enlarge(images)
     side = cells.shape[1]
     row_height = side + 3 * LINE
-    head = MARGIN + 5 * LINE
     num_rows = -(-len(cells) // NUM_COLUMNS)
-    width = max(MIN_WIDTH, 2 * MARGIN + NUM_COLUMNS * (side + GAP) - GAP)
-    sheet = Drawing(width, head + num_rows * row_height + MARGIN // 2)
+    width = NUM_COLUMNS * (side + GAP) - GAP
     ends = (options.from_class, options.to_class)
-    sheet.words(
-        f"From a {ends[0]} to a {ends[1]} through the latent space", MARGIN, MARGIN, size=11, bold=True, color=DARK
-    )
-    sheet.words(f"Spherical interpolation. Model: {model_name}. Seed {options.seed}.", MARGIN, MARGIN + 1.5 * LINE)
-    sheet.words(
-        f"Below each image: the digit a classifier reads and its probability, coloured if neither {ends[0]} nor "
-        f"{ends[1]}.",
-        MARGIN,
-        MARGIN + 2.5 * LINE,
-    )
-    sheet.words(others, MARGIN, MARGIN + 3.5 * LINE)
+    above = [f"{model_name}, seed {options.seed}.", "Below: what a classifier reads, coloured if it is neither."]
+    above = [line for words in above for line in lines_of(words, width=width)]
+    below = lines_of(others, width=width)
+    head = MARGIN + (len(above) + 2) * LINE
+    bottom = head + num_rows * row_height
+    sheet = Drawing(width + 2 * MARGIN, bottom + len(below) * LINE + MARGIN)
+    title = f"From a {ends[0]} to a {ends[1]} through the latent space"
+    sheet.words(title, MARGIN, MARGIN, size=10, bold=True, color=DARK)
+    for number, line in enumerate(above):
+        sheet.words(line, MARGIN, MARGIN + (number + 1.5) * LINE)
+    for number, line in enumerate(below):
+        sheet.words(line, MARGIN, bottom + (number + 0.5) * LINE)
     for index, (cell, reading) in enumerate(zip(cells, readings, strict=True)):
         row, column = divmod(index, NUM_COLUMNS)
         left, top = MARGIN + column * (side + GAP), head + row * row_height

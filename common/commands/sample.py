@@ -17,7 +17,7 @@ from common.data.datasets import to_uint8
 from common.data.latents import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
-from common.pictures.compose import GRID_PIXELS, enlarged, image_grid, png
+from common.pictures.compose import GRID_PIXELS, captioned, enlarged, image_grid, png
 
 DEFAULT_NUM = 100
 MAX_NUM = 10_000
@@ -29,7 +29,8 @@ class SampleOptions(ModelOptions):
     """Generate images: the first are those of a run's sample grids."""
 
     out: Path
-    """A .png file for a grid, enlarged, or a .npz file for the arrays `images` (uint8) and `latents` (float32)."""
+    """A .png file for a grid, enlarged, with a caption, or a .npz file for the arrays `images` (uint8) and `latents`
+    (float32)."""
     num: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """How many images, 1 to 10,000; 100 if not given, or all of --latents."""
     num_columns: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
@@ -45,13 +46,20 @@ def main(options: SampleOptions, twin: Twin) -> int:
     _check(options)
     stored = read_model(options)
     latents = _latents_of(options, stored.config)
-    images = to_uint8(stored.open(twin.load_framework).trainer.generate(latents))
+    model = stored.open(twin.load_framework)
+    print(f"making {len(latents):,} images", flush=True)
+    images = to_uint8(model.trainer.generate(latents))
+    note = stored.note_on(images)
     if options.out.suffix.lower() == ".png":
         num_columns = options.num_columns or max(DEFAULT_COLUMNS, math.ceil(math.sqrt(len(images))))
         grid = image_grid(images, num_columns=min(num_columns, len(images)))
-        content = png(enlarged(grid, up_to=GRID_PIXELS))
+        drawn_from = "given latents" if options.latents else f"seed {_seed_of(options, stored.config)}"
+        words = f"{len(images):,} samples of {model.name}, {drawn_from}."
+        content = png(captioned(enlarged(grid, up_to=GRID_PIXELS), words, note))
     else:
         content = _npz(images=images, latents=latents)
+    if note:
+        print(note)
     write_out(options.out, content)
     return 0
 
@@ -68,10 +76,13 @@ def _check(options: SampleOptions) -> None:
         raise UserError("--seed draws latents and --latents names a file of them: pass one of the two")
 
 
+def _seed_of(options: SampleOptions, config: TrainConfig) -> int:
+    return config.seed if options.seed is None else options.seed
+
+
 def _latents_of(options: SampleOptions, config: TrainConfig) -> np.ndarray:
     if options.latents is None:
-        seed = config.seed if options.seed is None else options.seed
-        return fixed_latents(seed, num=options.num or DEFAULT_NUM, latent_dim=config.latent_dim)
+        return fixed_latents(_seed_of(options, config), num=options.num or DEFAULT_NUM, latent_dim=config.latent_dim)
     latents = read_latents(options.latents, latent_dim=config.latent_dim)
     num = options.num or len(latents)
     if num > min(len(latents), MAX_NUM):

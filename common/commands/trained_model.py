@@ -19,8 +19,10 @@ from safetensors.numpy import load, save
 from common.config import TrainConfig
 from common.contract import STORAGE_DTYPES, InspectableTrainer, Weights, expected_shapes, is_averaged
 from common.errors import UserError
+from common.evaluation.plausibility import too_few_steps
 from common.networks.build import architecture_of
 from common.networks.layers import Architecture
+from common.pictures.captions import shortened
 from common.records.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from common.records.checkpoint_check import check_tensors
 from common.records.environment import default_num_threads
@@ -59,6 +61,8 @@ class StoredModel:
 
     def open(self, load_framework: "Callable[[], Framework]") -> "Model":
         """A trainer that holds these tensors."""
+        # Loading may take half a minute; flushed, for a pipe holds a line back until the end.
+        print(f"loading {self.name}", flush=True)
         try:
             framework = load_framework()
         except ImportError as error:
@@ -68,11 +72,30 @@ class StoredModel:
         trainer = framework.create_trainer(exact, self.architecture, framework.select_device("cpu"))
         weights = self.checkpoint.weights | self.checkpoint.average
         trainer.load_weights({n: a if a.dtype == np.int64 else a.astype(np.float64) for n, a in weights.items()})
+        return Model(self.name, exact, self.architecture, trainer)
+
+    @property
+    def name(self) -> str:
+        """As a picture's caption has it."""
         header = self.checkpoint.header
         # Anyone may have written the header, and what a picture says must stay one line.
-        step = f"step {header['step']:,}" if isinstance(header.get("step"), int) else "unknown step"
+        step = f"step {self.step:,}" if self.step is not None else "unknown step"
         trained_in = FRAMEWORK_NAMES.get(str(header.get("framework")), "an unknown framework")
-        return Model(f"{self.config.preset}, {step}, trained in {trained_in}", exact, self.architecture, trainer)
+        return f"{self.config.preset} on {shortened(self.config.dataset)}, {step}, trained in {trained_in}"
+
+    @property
+    def step(self) -> int | None:
+        """The step after which it was stored, if that is known."""
+        step = self.checkpoint.header.get("step")
+        return step if isinstance(step, int) else None
+
+    def note_on(self, images: np.ndarray) -> str:
+        """What must be said of its samples if they are grey because it was trained for too short."""
+        epoch = self.checkpoint.header.get("epoch")
+        if self.step is None or self.config.dataset != "mnist":  # of other data there is nothing to hold them against
+            return ""
+        per_epoch = self.step // epoch if isinstance(epoch, int) and 1 <= epoch <= self.step else None
+        return too_few_steps(images, None, step=self.step, steps_per_epoch=per_epoch)
 
 
 @dataclass(frozen=True)

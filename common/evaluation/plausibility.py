@@ -1,5 +1,6 @@
 """What looks wrong with the pixels of samples that can be scored all the same: preparation, blanks, repetition."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ DARK_BACKGROUND = 8  # of 255; the border of a real digit is black
 MAX_SHARE = 0.01  # of the samples, more than of real digits
 MAX_OFF_SIZE = 1.5  # pixels; MNIST's digits fit a box of 20 (LeCun et al. 1998, section III.A)
 MAX_OFF_MIDDLE = 1.0  # pixels, more than real digits
+NUM_LOOKED_AT = 1_000  # images, of their greyness
+ENOUGH_STEPS = 2_000  # the default networks have a black ground after 900, those of the preset smoke after 1,400
 
 
 class Alarm(NamedTuple):
@@ -51,6 +54,30 @@ def _share_alarm(
     if value <= floor + MAX_SHARE:
         return None
     return Alarm(name, sentence.format(value=percent(value), floor=percent(floor)), value, floor)
+
+
+def too_few_steps(
+    samples: np.ndarray, real_images: np.ndarray | None, *, step: int, steps_per_epoch: int | None
+) -> str:
+    """What to say of samples (N, S, S[, 3]) that are greyer than real images after few steps; nothing of any others.
+
+    Without real images they are held against MNIST's, of which none is grey. Later than that, greyness has other
+    causes, and the alarms speak.
+    """
+    value, floor = (
+        0.0 if images is None else float(np.mean(_is_grey(images[:NUM_LOOKED_AT]))) for images in (samples, real_images)
+    )
+    if step >= ENOUGH_STEPS or value <= floor + MAX_SHARE:
+        return ""
+    flags = f", with --epochs {math.ceil(ENOUGH_STEPS / steps_per_epoch)}" if steps_per_epoch else ""
+    found = f"{percent(value)} of the samples are grey, or on a grey ground (real images: {percent(floor)})"
+    return f"{step:,} steps are too few: {found}. Train for about {ENOUGH_STEPS:,}{flags}."
+
+
+def _is_grey(images: np.ndarray) -> np.ndarray:
+    """Which images have little contrast, or a ground that is not black."""
+    greys = images if images.ndim == 3 else images.mean(axis=3)
+    return (np.ptp(greys, axis=(1, 2)) < INK) | (_borders(greys) > DARK_BACKGROUND)
 
 
 def _no_contrast(digits: np.ndarray, real_digits: np.ndarray) -> Alarm | None:

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from common.pictures.compose import TITLE_SIZE, enlarged, framed, gif, image_grid, labelled_panels, stacked, text
-from common.records.folder import FRAMEWORK_NAMES, PROGRESS_FILE
+from common.pictures.captions import run_words, shortened
+from common.pictures.compose import captioned, enlarged, gif, image_grid, labelled_panels
+from common.records.folder import CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, PROGRESS_FILE, read_json
 from common.records.series import Progress, read_progress
 from common.safe_read import one_line, unreadable_is_named
 
 FRAME_MILLISECONDS, LAST_MILLISECONDS = 500, 3000
 MAX_FRAMES = 200
 NUM_COLUMNS = 8
+SAME_LATENTS = "the same 64 latents in each frame."  # of one length, or the frames would not be of one size
 
 
 def find_progress(folder: Path) -> dict[str, Progress]:
@@ -39,16 +41,24 @@ def find_progress(folder: Path) -> dict[str, Progress]:
     return recorded
 
 
+def find_model(folder: Path) -> str:
+    """Which model the run in `folder` trained, or both halves of a comparison; what has no records has no words."""
+    places = [folder, *(folder / framework for framework in FRAMEWORK_NAMES)]
+    place = next((place for place in places if (place / CONFIG_FILE).exists()), folder)
+    framework = read_json(place / ENVIRONMENT_FILE).get("framework_name", "") if place == folder else ""
+    return run_words(read_json(place / CONFIG_FILE), shortened(framework))
+
+
 def shared_epochs(runs: Mapping[str, Progress]) -> list[int]:
     """Epochs that every run recorded, in order."""
     sets = [set(run.epochs.tolist()) for run in runs.values()]
     return sorted(set.intersection(*sets))
 
 
-def animate(runs: Mapping[str, Progress]) -> bytes:
+def animate(runs: Mapping[str, Progress], *, model: str = "") -> bytes:
     """A GIF with one frame an epoch that all runs have, of more than 200 evenly chosen ones; the last stays longer.
 
-    Runs stand side by side, each under its name.
+    Runs stand side by side, each under its name, below the words on the `model`.
     """
     epochs = np.array(shared_epochs(runs))
     epochs = epochs[np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_FRAMES)).round().astype(int))]
@@ -59,5 +69,6 @@ def animate(runs: Mapping[str, Progress]) -> bytes:
             for name, run in runs.items()
         }
         shown = labelled_panels(panels) if all(panels) else next(iter(panels.values()))
-        frames.append(framed(stacked(text(f"epoch {epoch}", size=TITLE_SIZE), shown)))
+        trained = f"after epoch {epoch}" if epoch else "before training"
+        frames.append(captioned(shown, f"{trained.capitalize()}: {SAME_LATENTS}", model))
     return gif(frames, milliseconds=[*[FRAME_MILLISECONDS] * (len(frames) - 1), LAST_MILLISECONDS])

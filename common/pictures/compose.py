@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from common.pictures.captions import text_size, wrap
+
 WHITE = 255
 MARGIN = 10  # pixels between the parts of a picture, and around it
 TEXT_SIZE, TITLE_SIZE = 14, 17
@@ -35,6 +37,20 @@ def text(line: str, *, size: int = TEXT_SIZE, level: int = 30) -> np.ndarray:
     return np.asarray(image)
 
 
+def paragraph(words: str, *, width: int, size: int) -> np.ndarray:
+    """A text as a picture (H, W), in as many lines as it takes."""
+    font = ImageFont.load_default(size)
+    lines = wrap(words, lambda line: font.getlength(line) < width)
+    return stacked(*(text(line, size=size) for line in lines), gap=0)
+
+
+def captioned(picture: np.ndarray, *sentences: str) -> np.ndarray:
+    """The picture on white below its caption: a paragraph for each sentence there is, in letters for a phone."""
+    width = picture.shape[1]
+    words = [paragraph(sentence, width=width, size=text_size(width)) for sentence in sentences if sentence]
+    return framed(stacked(*words, picture, gap=MARGIN // 2))
+
+
 def stacked(*parts: np.ndarray, gap: int = MARGIN) -> np.ndarray:
     """Parts (H, W[, 3]) from top to bottom, on white; in colour if one of them is."""
     return _joined(parts, gap, axis=0)
@@ -52,7 +68,9 @@ def framed(picture: np.ndarray) -> np.ndarray:
 
 def labelled_panels(panels: Mapping[str, np.ndarray]) -> np.ndarray:
     """Pictures side by side, each with its name above."""
-    return beside(*(stacked(text(name), panel, gap=MARGIN // 3) for name, panel in panels.items()), gap=2 * MARGIN)
+    size = text_size(sum(panel.shape[1] for panel in panels.values()))
+    named = (stacked(text(name, size=size), panel, gap=MARGIN // 3) for name, panel in panels.items())
+    return beside(*named, gap=2 * MARGIN)
 
 
 def labelled_grids(grids: Mapping[str, np.ndarray], *, num_columns: int) -> np.ndarray:

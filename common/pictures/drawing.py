@@ -5,14 +5,18 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 
+from common.pictures.captions import wrap
 from common.pictures.compose import enlarged_each
 
 DPI = 200
 CELL_PIXELS = 128  # a digit's side at most
 GAP = 8  # between two digits
 LINE = 32  # from one line of words to the next
+TEXT_POINTS = 7.5  # which can be read on a phone if a sheet is not wider than 850 pixels
 DARK, PALE, ACCENT = "#23272e", "#4a505a", "#c2410c"
 
 
@@ -26,6 +30,13 @@ def figure_png(figure: Figure) -> bytes:
 def enlarge(images: np.ndarray) -> np.ndarray:
     """Images (N, S, S) by the largest whole number that leaves them within a cell, so that none is blurred."""
     return enlarged_each(images, up_to=CELL_PIXELS)
+
+
+def lines_of(text: str, *, width: float, size: float = TEXT_POINTS) -> list[str]:
+    """The text in as many lines as it takes, none wider than so many printed pixels."""
+    font = FontProperties(weight="normal")
+    pixels = size * DPI / 72
+    return wrap(text, lambda line: TextPath((0, 0), line, size=pixels, prop=font).get_extents().x1 <= width)
 
 
 class Drawing:
@@ -54,7 +65,7 @@ class Drawing:
         x: float,
         y: float,
         *,
-        size: float = 7.5,
+        size: float = TEXT_POINTS,
         bold: bool = False,
         color: str = PALE,
         align: Literal["left", "center", "right"] = "left",

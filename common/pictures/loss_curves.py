@@ -15,8 +15,9 @@ from common.records.series import LOSSES_HEADER
 DPI = 150
 COLOURS = {"discriminator_loss": "#3d4451", "generator_loss": "#128a63"}
 LABELS = {"discriminator_loss": "discriminator", "generator_loss": "generator"}
+EXPECTED = "They need not fall: each network is the other's task."
 STYLE: dict[Any, Any] = {
-    "font.size": 10,
+    "font.size": 11.5,  # which can be read on a phone
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -52,12 +53,13 @@ def draw_losses(rows: Sequence[tuple[float, ...]], title: str) -> bytes:
         for name, colour in COLOURS.items():
             plot_smoothed(axes, steps, columns[name], color=colour, label=LABELS[name])
         average = f"; bold: moving average over {window} steps" if window > 1 else ""
-        axes.set_title(title, weight="bold")
+        figure.suptitle(title, weight="bold", x=0.01, ha="left")
+        axes.set_title(EXPECTED, fontsize="medium", pad=24)
         axes.set_xlabel(f"step ({round(steps[-1] / last_epoch)} to an epoch){average}")
         axes.set_ylabel("loss")
         axes.set_xlim(steps[0] - 1, max(steps[-1], steps[0] + 1))
         losses = np.concatenate([columns[name] for name in COLOURS])
         axes.set_ylim(0, 1.1 * np.percentile(losses, 99) or 1)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2, borderaxespad=0)  # beside the title
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, borderaxespad=0)  # below the title
         return figure_png(figure)

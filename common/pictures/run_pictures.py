@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.config import TrainConfig
+from common.config import TrainConfig, to_dict
 from common.data.randomness import stream
 from common.pictures.animation import animate
-from common.pictures.compose import GRID_PIXELS, enlarged, framed, image_grid, labelled_grids, png
+from common.pictures.captions import epoch_words, run_words
+from common.pictures.compose import GRID_PIXELS, captioned, enlarged, image_grid, labelled_grids, png
 from common.pictures.loss_curves import draw_losses
 from common.records.folder import ANIMATION_FILE, FRAMEWORK_NAMES, PROGRESS_FILE, RunFolder, write_atomically
 from common.records.series import read_progress
@@ -21,21 +22,30 @@ def draw_run(
     losses: Sequence[tuple[float, ...]],
     samples: np.ndarray,
     real_images: np.ndarray,
+    *,
+    step: int,
+    note: str,
 ) -> None:
     """samples_100.png, real_and_generated.png, and, of what has records, losses.png and progress.gif.
 
-    `samples` are those that are scored, `real_images` those trained on: uint8 (N, S, S[, 3]).
+    `samples` are those that are scored, `real_images` those trained on: uint8 (N, S, S[, 3]). The `note` is what must
+    be known of these samples, if there is something.
     """
+    model = run_words(to_dict(config), FRAMEWORK_NAMES[folder.framework])
     chosen = stream(config.seed, "real_images_shown").permutation(len(real_images))[:NUM_BESIDE]
     grids = {"real training images": real_images[np.sort(chosen)], "generated": samples[:NUM_BESIDE]}
+    hundred = enlarged(image_grid(samples[:100], num_columns=10), up_to=GRID_PIXELS)
+    trained = f"{model}, {epoch_words(config.epochs, step)}."
     pictures = {
-        "samples_100.png": png(enlarged(image_grid(samples[:100], num_columns=10), up_to=GRID_PIXELS)),
-        "real_and_generated.png": png(framed(labelled_grids(grids, num_columns=8))),
+        "samples_100.png": png(captioned(hundred, f"The first 100 of the scored samples: {trained}", note)),
+        "real_and_generated.png": png(
+            captioned(labelled_grids(grids, num_columns=8), f"Real images beside samples: {trained}", note)
+        ),
     }
     if losses:
-        pictures["losses.png"] = draw_losses(losses, f"Losses: {config.preset}, {FRAMEWORK_NAMES[folder.framework]}")
+        pictures["losses.png"] = draw_losses(losses, f"Losses of {model}")
     progress = read_progress(folder.path / PROGRESS_FILE)
     if len(progress.epochs):
-        pictures[ANIMATION_FILE] = animate({"": progress})
+        pictures[ANIMATION_FILE] = animate({"": progress}, model=model)
     for name, content in pictures.items():
         write_atomically(folder.path / name, content)

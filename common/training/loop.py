@@ -11,14 +11,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from common.config import TrainConfig
+from common.config import TrainConfig, to_dict
 from common.contract import StepMetrics, Trainer, is_averaged
 from common.data.datasets import to_uint8
 from common.data.randomness import epoch_permutation, fixed_latents, training_latents
 from common.errors import RunFailedError
-from common.pictures.compose import image_grid
+from common.pictures.captions import epoch_words, run_words
+from common.pictures.compose import captioned, enlarged, image_grid
 from common.records.checkpoint import checkpoint_header, list_checkpoints, save_checkpoint
-from common.records.folder import CHECKPOINTS, EPOCHS_FILE, LOSSES_FILE, PROGRESS_FILE, SAMPLES, RunFolder
+from common.records.folder import (
+    CHECKPOINTS,
+    EPOCHS_FILE,
+    FRAMEWORK_NAMES,
+    LOSSES_FILE,
+    PROGRESS_FILE,
+    SAMPLES,
+    RunFolder,
+)
 from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES, EpochQuality
 from common.training.averaging import GeneratorAverage
 from common.training.log import CHUNK_STEPS, Chunk, EpochTiming, TrainingLog, epoch_rows
@@ -173,7 +182,10 @@ class TrainingLoop:
         self._write_progress(last_epoch=epoch)
 
     def _write_grid(self, images: np.ndarray, *, epoch: int) -> None:
-        self.folder.write_png(f"{SAMPLES}/epoch_{epoch:03d}.png", image_grid(images, num_columns=8))
+        model = run_words(to_dict(self.config), FRAMEWORK_NAMES.get(self.folder.framework, ""))
+        words = f"64 samples of {model}, {epoch_words(epoch, epoch * self.steps_per_epoch)}."
+        picture = captioned(enlarged(image_grid(images, num_columns=8)), words)
+        self.folder.write_png(f"{SAMPLES}/epoch_{epoch:03d}.png", picture)
 
     def _write_progress(self, *, last_epoch: int) -> None:
         grids = self.log.progress_images

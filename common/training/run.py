@@ -32,6 +32,7 @@ from common.records.folder import (
 )
 from common.records.series import LOSSES_HEADER
 from common.training.averaging import GeneratorAverage
+from common.training.draw import draw
 from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
@@ -178,11 +179,10 @@ class Run:
 
     def draw(self, samples: Samples) -> None:
         """The pictures of the folder, of finished runs alone: an interrupted one is resumed first."""
-        from common.pictures.run_pictures import draw_run
-
-        images = self.plan.dataset.train_images
         with self.times.measure("drawing_seconds"):
-            draw_run(self.folder, self.config, self.log.losses, samples.images, images)
+            note = draw(self.folder, self.config, self.log, samples.images, self.plan.dataset.train_images)
+        if note:
+            self.console.print(f"{self.name}: {note}", soft_wrap=True)
 
     def score(self, trained: Trained, samples: Samples) -> None:
         """Score the samples: digits by all that knows digits, other images by their pixels, or a network of theirs."""

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from common.evaluation import plausibility
 from common.records.folder import STATUS_FILE, read_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs
 from common.records.schema import Timings
@@ -104,6 +107,18 @@ def notices(runs: Runs, comparison_dir: Path) -> list[str]:
             sentences.append(f"{run.name} was resumed at step {step:,}; its times are of the part after it")
     if differing := hardware_differences(runs):
         sentences.append(f"The two runs were not made under equal conditions; different: {', '.join(differing)}")
+    return sentences
+
+
+def too_few_steps(runs: Runs, real_images: np.ndarray) -> list[str]:
+    """A sentence on each run whose last sample grid is still grey, unlike the real images, after few steps."""
+    sentences = []
+    for run in runs.values():
+        if len(run.progress.images) and run.num_steps:
+            per_epoch = run.epochs[0].step if run.epochs else None
+            grid = run.progress.images[-1]
+            found = plausibility.too_few_steps(grid, real_images, step=run.num_steps, steps_per_epoch=per_epoch)
+            sentences += [f"{run.name}: {found.rstrip('.')}"] if found else []
     return sentences
 
 

@@ -20,7 +20,7 @@ from common.config import differing_fields
 from common.console import printable
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
-from common.pictures.animation import animate, shared_epochs
+from common.pictures.animation import animate, find_model, shared_epochs
 from common.pictures.loss_curves import smoothing_window
 from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, FILES, write_atomically, write_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs, read_run
@@ -56,7 +56,8 @@ def write_report(
     runs = {framework: run for framework, run in found.items() if run is not None}
     _refuse_incomparable(runs, comparison_dir)
     results = summarise(runs, parity_of(comparison_dir, runs))
-    comparison = Comparison(comparison_dir, results, training.notices(runs, comparison_dir))
+    notices = training.notices(runs, comparison_dir) + training.too_few_steps(runs, real_images)
+    comparison = Comparison(comparison_dir, results, notices)
     bench = read_section(comparison_dir, runs)
     figures = draw_figures(runs, real_images, training_images)
     if bench is not None:
@@ -65,7 +66,7 @@ def write_report(
     for name, png in figures.items():
         write_atomically(comparison_dir / "figures" / name, png)
     animation = _write_animation(comparison_dir, runs)
-    context = {**report_context(comparison_dir, results, runs), "bench": bench}
+    context = {**report_context(comparison_dir, results, runs), "notices": notices, "bench": bench}
     embedded = {name: _data_url(name, content) for name, content in (figures | animation).items()}
     linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}
     write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
@@ -98,7 +99,7 @@ def _write_animation(comparison_dir: Path, runs: Runs) -> dict[str, bytes]:
     progress = {run.name: run.progress for run in runs.values() if len(run.progress.epochs)}
     if not progress or not shared_epochs(progress):
         return {}
-    content = animate(progress)
+    content = animate(progress, model=find_model(comparison_dir))
     write_atomically(comparison_dir / ANIMATION_FILE, content)
     return {ANIMATION_FILE: content}
 
@@ -151,11 +152,10 @@ def present_frameworks(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
-    """What both templates are rendered from, except the figures."""
+    """What both templates are rendered from, except the figures, the notices and the benchmark."""
     frameworks, agreement = present_frameworks(results), results["loss_agreement"]
     return {
         "results": results,
-        "notices": training.notices(runs, comparison_dir),
         "names": FRAMEWORK_NAMES,
         "colours": COLOURS,
         "columns": training.framework_columns(frameworks),

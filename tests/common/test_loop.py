@@ -18,6 +18,7 @@ from common.contract import StepMetrics, is_any, is_averaged
 from common.data.datasets import fit_images
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
+from common.pictures.compose import MARGIN, enlarged, image_grid
 from common.records.checkpoint import load_checkpoint, save_checkpoint
 from common.records.folder import RunFolder, write_atomically
 from common.records.series import LOSSES_HEADER
@@ -165,7 +166,9 @@ def test_the_run_folder_holds_losses_epochs_samples_and_the_last_two_checkpoints
     with np.load(tmp_path / "progress.npz") as progress:
         assert progress["images"].shape == (4, 64, 32, 32)
         last = progress["images"][-1]
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "samples" / "epoch_003.png"))[2:34, 2:34], last[0])
+    grid = enlarged(image_grid(last, num_columns=8))
+    shown = np.asarray(Image.open(tmp_path / "samples" / "epoch_003.png"))
+    np.testing.assert_array_equal(shown[-MARGIN - len(grid) : -MARGIN, MARGIN:-MARGIN], grid)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         "step_16.safetensors",
         "step_24.safetensors",

@@ -11,11 +11,12 @@ from PIL import Image
 
 import common.commands.filters
 from common.commands.dispatch import standalone
-from common.commands.filters import FRAME, NOTHING
+from common.commands.filters import FRAME, NOTHING, ROW_WIDTH, Filter
 from common.contract import Framework
 from common.data.initial_weights import initial_weights
 from common.pictures.animation import FRAME_MILLISECONDS, LAST_MILLISECONDS, MAX_FRAMES, animate
-from common.pictures.compose import beside, enlarged, gif, png, stacked, text
+from common.pictures.captions import run_words, shortened, wrap
+from common.pictures.compose import MARGIN, beside, captioned, enlarged, gif, paragraph, png, stacked, text
 from common.pictures.loss_curves import draw_losses
 from common.records.checkpoint import checkpoint_header, save_checkpoint
 from common.records.series import NUM_PICTURES, Progress
@@ -32,6 +33,11 @@ def frames_of(content: bytes) -> list[np.ndarray]:
             image.seek(index)
             frames.append(np.asarray(image.convert("RGB")))
     return frames
+
+
+def below_caption(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What a captioned picture shows, of which the size is known."""
+    return picture[-height - MARGIN : -MARGIN, MARGIN : MARGIN + width]
 
 
 def durations_of(content: bytes) -> list[int]:
@@ -90,6 +96,35 @@ def test_a_text_is_dark_on_white_and_as_wide_as_it_is_long():
     assert short.min() < 60
     assert (short[0] == 255).all()
     assert long.shape[1] > 3 * short.shape[1]
+
+
+def test_a_caption_stands_above_the_picture_in_letters_for_a_phone_and_leaves_the_picture_as_it_is(digits):
+    for width in (300, 700, 1400):
+        picture = np.tile(digits[0], (2, width // 28))
+        shown = captioned(picture, "100 samples of dcgan32 on mnist, step 9,370, trained in PyTorch, seed 0.", "")
+        assert shown.shape[1] == picture.shape[1] + 2 * MARGIN
+        np.testing.assert_array_equal(below_caption(shown, *picture.shape), picture)
+        words = shown[MARGIN : -MARGIN - len(picture)]
+        rows = "".join("x" if row.any() else " " for row in words < 128)
+        assert max(map(len, rows.split())) * 390 / width > 7  # with what goes below the line
+        assert not (shown[:, -MARGIN // 2 :] < 128).any()  # nothing is cut off
+
+
+def test_a_long_text_takes_as_many_lines_as_it_needs_and_keeps_a_number_and_its_percent_together():
+    assert wrap("100 % of them (0 %). All", lambda line: len(line) <= 6) == ["100 %", "of", "them", "(0 %).", "All"]
+    lines = [paragraph("word " * num, width=100, size=12).shape for num in (1, 2, 40)]
+    assert lines[0][0] == lines[1][0] < lines[2][0] / 5
+    assert max(width for _, width in lines) <= 101
+
+
+def test_a_long_name_loses_its_middle_and_a_name_on_two_lines_its_break():
+    assert shortened("mnist") == "mnist"
+    assert shortened("a" * 20 + "b" * 20) == "a" * 14 + "..." + "b" * 15
+    assert shortened("two\nlines") == "two\\nlines"
+    assert run_words({"preset": "smoke", "dataset": "d" * 99, "seed": 3}, "PyTorch") == (
+        f"smoke on {shortened('d' * 99)}, PyTorch, seed 3"
+    )
+    assert run_words({}) == ""
 
 
 def test_an_animation_shows_each_epoch_in_order_and_holds_the_last():
@@ -220,11 +255,13 @@ def test_a_finished_run_has_its_pictures_and_a_resumed_one_the_same(tmp_path):
 
 def generated_images_stand_beside_real_ones(folder: Path) -> None:
     (picture,) = frames_of((folder / "real_and_generated.png").read_bytes())
-    left, right = np.array_split(picture[40:], 2, axis=1)
+    side = 8 * (32 + 2) * 2 + 4
+    both = below_caption(picture, side, 2 * (side + MARGIN))
     with np.load(folder / "samples.npz") as samples:
         level = samples["images"][0, 0, 0, 0]
-    assert (right[10:60, 20:60] == level).all(axis=-1).mean() > 0.5  # the stub's samples are even
-    assert len(np.unique(left[10:60, 20:60])) > 100  # its real images are noise
+    left = side + 2 * MARGIN
+    assert (both[10:60, left + 20 : left + 60] == level).all(axis=-1).mean() > 0.5  # the stub's samples are even
+    assert len(np.unique(both[10:60, 20:60])) > 100  # its real images are noise
 
 
 class Looking:
@@ -256,15 +293,51 @@ def test_the_filters_shown_vary_most_and_their_images_come_strongest_first():
 
 
 def test_a_frame_goes_around_what_has_a_gradient():
-    image, gradient = np.zeros((8, 8), np.uint8), np.full((8, 8), NOTHING, np.uint8)
-    common.commands.filters._frame(image, gradient)
-    assert not image.any()
-    gradient[3, 2:4] = 0
-    common.commands.filters._frame(image, gradient)
+    gradient = np.zeros((8, 8), np.float32)
+    assert common.commands.filters._box(gradient) is None
+    gradient[3, 2:4] = -0.5
+    assert common.commands.filters._box(gradient) == (3, 4, 2, 4)
+    image = np.zeros((8, 8), np.uint8)
+    common.commands.filters._frame(image, 3, 2, 2)
     framed = np.zeros((8, 8), np.uint8)
-    framed[2:5, 1:5] = FRAME
-    framed[3, 2:4] = 0
+    framed[2:6, 1:5] = FRAME
+    framed[3:5, 2:4] = 0
     np.testing.assert_array_equal(image, framed)
+
+
+def test_the_part_that_is_enlarged_stays_within_the_image():
+    start = common.commands.filters._start
+    assert start(10, 14, side=4, size=32) == 10
+    assert start(10, 14, side=8, size=32) == 8
+    assert start(0, 2, side=8, size=32) == 0
+    assert start(30, 32, side=8, size=32) == 24
+
+
+def test_a_speck_of_a_gradient_is_drawn_as_large_as_its_image_and_to_one_scale_with_all_others():
+    gradients = np.zeros((2, 28, 28), np.float32)
+    gradients[0, 3:7, 5:9], gradients[1, 20:24, 0:4] = 0.5, -0.25
+    shown = [Filter(c, np.array([1.0]), np.zeros((1, 28, 28), np.uint8), gradients[c][None]) for c in range(2)]
+    picture = common.commands.filters._draw(shown, "title")
+    block = picture.shape[0]
+    side = ROW_WIDTH // 28 * 28
+    white, dark = (picture == 255).sum(axis=1), (picture == round(NOTHING - 127 / 2)).sum(axis=1)
+    assert (white[: block // 2] >= side).any()
+    assert dark.max() >= side
+    assert (dark >= side).sum() == side
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        (0.334, 0.321, "responses 0.33 to 0.32"),
+        (0.2531, 0.2512, "responses 0.253 to 0.251"),
+        (0.25312, 0.25302, "responses 0.2531 to 0.2530"),
+        (0.25, 0.25, "response 0.25"),
+        (0.2500001, 0.25, "response 0.25"),
+    ],
+)
+def test_two_ends_of_a_range_that_are_printed_are_never_equal(first, last, said):
+    assert common.commands.filters._range(first, last) == said
 
 
 def test_what_is_wrong_with_the_flags_of_features_is_found_before_a_framework_is_loaded(tmp_path, capsys):

@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from common.errors import UserError
-from common.pictures.animation import animate, find_progress
+from common.pictures.animation import animate, find_model, find_progress
 from comparison.parity.certificate import ladder_hash
 from comparison.report.image_panels import tile
 from comparison.report.summary import first_step_above, loss_agreement, relative_difference
@@ -116,7 +116,8 @@ def test_all_figures_are_made_embedded_and_linked(finished: Path) -> None:
 
 def test_the_animation_stands_beside_the_report_in_the_html_and_linked_from_the_markdown(finished: Path) -> None:
     content = (finished / "progress.gif").read_bytes()
-    assert content == animate(find_progress(finished))
+    assert find_model(finished) == "dcgan32 on mnist, seed 0"
+    assert content == animate(find_progress(finished), model=find_model(finished))
     html, markdown = (finished / "report.html").read_text(), (finished / "report.md").read_text()
     assert html.count(f'src="data:image/gif;base64,{base64.b64encode(content).decode()}"') == 1
     assert "](progress.gif)" in markdown

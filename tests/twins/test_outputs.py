@@ -25,12 +25,13 @@ from common.data.latents import slerp
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.evaluation.feature_network import Features
-from common.pictures.compose import image_grid
+from common.pictures.compose import MARGIN, image_grid
 from common.pictures.drawing import enlarge
 from common.records.checkpoint import load_checkpoint
 from scripts.make_pretrained import make_pretrained
 from tests import synthetic_runs
 from tests.common.test_outputs import WAY, refusal
+from tests.common.test_pictures import below_caption
 from tests.comparison.test_cli import run
 from tests.comparison.test_convert import NUM_UPDATES, write_run
 from tests.test_boundaries import modules_after
@@ -106,15 +107,20 @@ def test_a_grid_shows_the_images_of_the_seeds_fixed_latents(folder):
     assert images.shape == (23, 32, 32)
     assert len(np.unique(images, axis=0)) == 23
     grid = image_grid(images, num_columns=10)
-    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), grid.repeat(2, axis=0).repeat(2, axis=1))
+    large = grid.repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(below_caption(np.asarray(Image.open("out.png")), *large.shape), large)
 
 
 @pytest.mark.parametrize(("num", "num_columns"), [(7, 7), (23, 10), (100, 10), (120, 11)])
 def test_a_grid_has_ten_columns_and_with_many_images_as_many_as_rows(num, num_columns, folder):
     show("sample", "run", f"--num={num}", "--out=out.png")
-    with Image.open("out.png") as picture:
-        width, height = picture.size
-    assert width / height == pytest.approx((2 + 34 * num_columns) / (2 + 34 * -(-num // num_columns)))
+    picture = np.asarray(Image.open("out.png"))
+    width = picture.shape[1] - 2 * MARGIN
+    cell = width // (2 + 34 * num_columns)
+    assert width == cell * (2 + 34 * num_columns)
+    grid = below_caption(picture, cell * (2 + 34 * -(-num // num_columns)), width)
+    assert not grid[: 2 * cell].any(), "the black border above the first row"
+    assert (picture[:MARGIN] == 255).all()
 
 
 def test_samples_come_from_the_generators_average(folder):
@@ -143,7 +149,9 @@ def test_a_colour_model_is_sampled_in_colour(folder):
     assert show("sample", "colours", "--num=3", "--out=out.png") == 0
     with np.load("out.npz") as arrays:
         assert arrays["images"].shape == (3, 32, 32, 3)
-    assert np.asarray(Image.open("out.png")).shape == (6 * (2 + 34), 6 * (2 + 3 * 34), 3)
+    picture = np.asarray(Image.open("out.png"))
+    assert picture.shape[1:] == (6 * (2 + 3 * 34) + 2 * MARGIN, 3)
+    assert len(np.unique(below_caption(picture, 6 * (2 + 34), 6 * (2 + 3 * 34)).reshape(-1, 3), axis=0)) > 100
 
 
 def test_the_way_leads_from_the_one_digit_to_the_other_and_the_words_say_what_is_read(folder, capsys):
@@ -177,7 +185,7 @@ def test_strip_and_animation_show_the_digits_at_a_whole_number_of_pixels(folder)
         assert holds(strip, enlarge(reader.draw(clearest[digit]))[0])
     with Image.open("out.gif") as animation:
         first = np.asarray(animation.convert("L"))
-    assert holds(first, reader.draw(clearest[6])[0].repeat(8, axis=0).repeat(8, axis=1))
+    assert holds(first, reader.draw(clearest[6])[0].repeat(12, axis=0).repeat(12, axis=1))
 
 
 def holds(picture: np.ndarray, part: np.ndarray) -> bool:
@@ -348,7 +356,7 @@ def test_a_missing_framework_is_one_line(folder, capsys):
 
 def test_a_name_in_a_checkpoint_that_anyone_may_have_written_stays_one_printable_line(folder):
     write_run(folder / "named", framework="$\n\x1b[2J")
-    assert opened(folder / "named").name == "dcgan32, step 1,234, trained in an unknown framework"
+    assert opened(folder / "named").name == "dcgan32 on mnist, step 1,234, trained in an unknown framework"
 
 
 def test_the_commands_leave_both_frameworks_alone_until_they_need_one():
@@ -361,5 +369,8 @@ def test_a_command_runs_as_a_person_runs_it(folder):
     result = run("-m", "torch_impl", "sample", str(folder / "run"), f"--out={folder / 'out.png'}")
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    assert result.stdout.strip().endswith("out.png")
+    first, *_, last = result.stdout.splitlines()
+    assert first == "loading dcgan32 on mnist, step 1,234, trained in PyTorch"
+    assert last.endswith("out.png")
+    assert "1,234 steps are too few: 100 % of the samples are grey" in result.stdout
     assert (folder / "out.png").exists()
