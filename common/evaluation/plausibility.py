@@ -64,20 +64,26 @@ def too_few_steps(
     Without real images they are held against MNIST's, of which none is grey. Later than that, greyness has other
     causes, and the alarms speak.
     """
-    value, floor = (
-        0.0 if images is None else float(np.mean(_is_grey(images[:NUM_LOOKED_AT]))) for images in (samples, real_images)
-    )
-    if step >= ENOUGH_STEPS or value <= floor + MAX_SHARE:
-        return ""
-    flags = f", with --epochs {math.ceil(ENOUGH_STEPS / steps_per_epoch)}" if steps_per_epoch else ""
-    found = f"{percent(value)} of the samples are grey, or on a grey ground (real images: {percent(floor)})"
-    return f"{step:,} steps are too few: {found}. Train for about {ENOUGH_STEPS:,}{flags}."
+    looked_at = [None if images is None else _greys(images[:NUM_LOOKED_AT]) for images in (samples, real_images)]
+    for is_bad, words in ((_is_faint, "are grey"), (_has_ground, "have a grey ground")):
+        value, floor = (0.0 if images is None else float(np.mean(is_bad(images))) for images in looked_at)
+        if step < ENOUGH_STEPS and value > floor + MAX_SHARE:
+            flags = f", with --epochs {math.ceil(ENOUGH_STEPS / steps_per_epoch)}" if steps_per_epoch else ""
+            found = f"{percent(value)} of the samples {words} (real images: {percent(floor)})"
+            return f"{step:,} steps are too few: {found}. Train for about {ENOUGH_STEPS:,}{flags}."
+    return ""
 
 
-def _is_grey(images: np.ndarray) -> np.ndarray:
-    """Which images have little contrast, or a ground that is not black."""
-    greys = images if images.ndim == 3 else images.mean(axis=3)
-    return (np.ptp(greys, axis=(1, 2)) < INK) | (_borders(greys) > DARK_BACKGROUND)
+def _greys(images: np.ndarray) -> np.ndarray:
+    return images if images.ndim == 3 else images.mean(axis=3)
+
+
+def _is_faint(images: np.ndarray) -> np.ndarray:
+    return np.ptp(images, axis=(1, 2)) < INK
+
+
+def _has_ground(images: np.ndarray) -> np.ndarray:
+    return _borders(images) > DARK_BACKGROUND
 
 
 def _no_contrast(digits: np.ndarray, real_digits: np.ndarray) -> Alarm | None:
@@ -85,7 +91,7 @@ def _no_contrast(digits: np.ndarray, real_digits: np.ndarray) -> Alarm | None:
         "images of [0, 1] were cast to uint8 without scaling" if digits.max() <= 1 else "blank, or not white on black"
     )
     sentence = "{value} of the samples differ by less than half of the grey levels (real digits: {floor}): " + hint
-    return _share_alarm("no_contrast", lambda some: np.ptp(some, axis=(1, 2)) < INK, digits, real_digits, sentence)
+    return _share_alarm("no_contrast", _is_faint, digits, real_digits, sentence)
 
 
 def _background(digits: np.ndarray, real_digits: np.ndarray) -> Alarm | None:
@@ -93,7 +99,7 @@ def _background(digits: np.ndarray, real_digits: np.ndarray) -> Alarm | None:
         "{value} of the samples have a background that is not black (real digits: {floor}): not learnt yet, inverted, "
         "or [0, 1] taken for [-1, 1]"
     )
-    return _share_alarm("background", lambda some: _borders(some) > DARK_BACKGROUND, digits, real_digits, sentence)
+    return _share_alarm("background", _has_ground, digits, real_digits, sentence)
 
 
 def _borders(digits: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 
-from common.pictures.captions import wrap
+from common.pictures.captions import text_size, wrap
 from common.pictures.compose import enlarged_each
 
 DPI = 200
@@ -37,6 +37,14 @@ def lines_of(text: str, *, width: float, size: float = TEXT_POINTS) -> list[str]
     font = FontProperties(weight="normal")
     pixels = size * DPI / 72
     return wrap(text, lambda line: TextPath((0, 0), line, size=pixels, prop=font).get_extents().x1 <= width)
+
+
+def add_caption(figure: Figure, words: str) -> None:
+    """Words below a figure of axes, in letters for a phone."""
+    width = figure.get_figwidth() * figure.dpi
+    size = text_size(round(width)) * 72 / figure.dpi
+    lines = lines_of(words, width=0.96 * width, size=size)
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, color=PALE, parse_math=False)
 
 
 class Drawing:

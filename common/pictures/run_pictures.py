@@ -37,7 +37,7 @@ def draw_run(
     hundred = enlarged(image_grid(samples[:100], num_columns=10), up_to=GRID_PIXELS)
     trained = f"{model}, {epoch_words(config.epochs, step)}."
     pictures = {
-        "samples_100.png": png(captioned(hundred, f"The first 100 of the scored samples: {trained}", note)),
+        "samples_100.png": png(captioned(hundred, f"100 scored samples: {trained}", note)),
         "real_and_generated.png": png(
             captioned(labelled_grids(grids, num_columns=8), f"Real images beside samples: {trained}", note)
         ),

@@ -7,7 +7,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.pictures.drawing import figure_png
+from common.pictures.captions import run_words
+from common.pictures.drawing import add_caption, figure_png
 from comparison.report.figures import COLOURS, STYLE
 from comparison.text import number
 
@@ -34,6 +35,8 @@ def draw(result: Mapping[str, Any]) -> dict[str, bytes]:
             figures["batch_sizes.png"] = _batch_sizes_figure(result)
         if result["quality"]:
             figures["quality.png"] = _quality_figure(result)
+        for name, figure in figures.items():
+            add_caption(figure, f"{FIGURES[name]}. {run_words(result['config'])}.")
         return {name: figure_png(figure) for name, figure in figures.items()}
 
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from common.data.datasets import load_dataset
-from common.pictures.drawing import DPI, figure_png
+from common.pictures.captions import run_words
+from common.pictures.drawing import DPI, add_caption, figure_png
 from common.pictures.loss_curves import COLOURS as LOSS_COLOURS
 from common.pictures.loss_curves import STYLE as LOSS_STYLE
 from common.pictures.loss_curves import plot_smoothed
@@ -46,7 +47,9 @@ def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarra
         sampled = {name: run for name, run in runs.items() if len(run.progress.epochs)}
         timed = {name: run for name, run in runs.items() if run.steady_chunks}
         scored = {name: run for name, run in runs.items() if run.evaluation}
-        figures = {f"{column}.png": _trace_figure(trained, column) for column in TRACE_TITLES if trained}
+        figures: dict[str, Figure] = {
+            f"{column}.png": _trace_figure(trained, column) for column in TRACE_TITLES if trained
+        }
         if len(trained) == 2:
             figures["loss_difference.png"] = _loss_difference_figure(*trained.values())
         if sampled:
@@ -67,6 +70,9 @@ def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarra
             figures["epoch_quality.png"] = _epoch_quality_figure(judged)
         if timed:
             figures["step_time.png"] = _step_time_figure(timed)
+        model = run_words(next(iter(runs.values())).config)
+        for figure in (figure for figure in figures.values() if figure.axes):  # those of images say it themselves
+            add_caption(figure, model)
         return {name: figure_png(figure) for name, figure in figures.items()}
 
 

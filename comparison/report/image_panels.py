@@ -7,12 +7,14 @@ from matplotlib.figure import Figure
 
 from common.data.datasets import restore_images
 from common.errors import UserError
+from common.pictures.captions import run_words, text_size
 from common.pictures.compose import WHITE, image_grid
-from common.pictures.drawing import DARK, Drawing
+from common.pictures.drawing import DARK, DPI, Drawing, lines_of
 from common.records.recorded_run import RecordedRun, Runs
 from common.records.schema import MAX_SHOWN
+from comparison.report.training import too_few_steps
 
-FONT_SIZE = 8
+COLUMN_POINTS = 8  # of the words below a column, which is no wider
 GAP = 2  # pixels between two digits
 SCALE = 2  # printed pixels per pixel of a digit
 EMPTY = 236  # the gray of a cell without a digit
@@ -23,7 +25,9 @@ NUM_COLUMNS = MAX_SHOWN  # of every grid but that of the samples
 def samples_figure(runs: Runs, real_images: np.ndarray) -> Figure:
     """Each run's last grid, all from the fixed latents, beside real images, uint8 (n >= 64, S, S[, 3])."""
     panels = {run.name: tile(run.progress.images[-1], num_columns=8) for run in runs.values()}
-    return _panel_figure({**panels, "real images": tile(real_images[:64], num_columns=8)})
+    words = f"{_model(runs)}, {_last_epochs(runs)}: the same 64 latents through each generator, beside real images."
+    words = " ".join([words, *(f"{note}." for note in too_few_steps(runs, real_images)[:1])])
+    return _panel_figure({**panels, "real images": tile(real_images[:64], num_columns=8)}, words)
 
 
 def progress_figure(runs: Runs) -> Figure:
@@ -32,7 +36,8 @@ def progress_figure(runs: Runs) -> Figure:
     rows = np.unique(np.linspace(0, num_records - 1, min(num_records, MAX_PROGRESS_ROWS)).round().astype(int))
     panels = {run.name: tile(np.concatenate(run.progress.images[rows, :NUM_COLUMNS])) for run in runs.values()}
     epochs = next(iter(runs.values())).progress.epochs[rows]
-    return _panel_figure(panels, row_labels=[f"epoch {epoch}" for epoch in epochs])
+    words = f"{_model(runs)}: a column is one latent; epoch 0 is before the first step."
+    return _panel_figure(panels, words, row_labels=[f"epoch {epoch}" for epoch in epochs])
 
 
 def classes_figure(runs: Runs) -> Figure:
@@ -41,7 +46,8 @@ def classes_figure(runs: Runs) -> Figure:
         run.name: tile(np.concatenate([_row_of_cells(run, examples) for examples in run.evaluation["class_examples"]]))
         for run in runs.values()
     }
-    return _panel_figure(panels, row_labels=[str(digit) for digit in range(10)])
+    words = f"{_model(runs)}: samples by the digit a classifier takes them for, the first ten of each."
+    return _panel_figure(panels, words, row_labels=[str(digit) for digit in range(10)])
 
 
 def neighbours_figure(runs: Runs, training_images: np.ndarray) -> Figure:
@@ -59,7 +65,19 @@ def neighbours_figure(runs: Runs, training_images: np.ndarray) -> Figure:
         panels[run.name] = tile(np.concatenate([samples, nearest]))
         ratios = [pair["distance"] / pair["own_distance"] if pair["own_distance"] else np.inf for pair in pairs]
         captions[run.name] = [f"{ratio:.2f}" for ratio in ratios]  # below 1 is suspicious
-    return _panel_figure(panels, row_labels=["sample", "training"], captions=captions)
+    words = (
+        f"{_model(runs)}: the samples nearest to a training image, and that image. Below: their distance over that "
+        "image's to its own nearest neighbour; far below 1 is suspicious."
+    )
+    return _panel_figure(panels, words, row_labels=["sample", "training"], captions=captions)
+
+
+def _model(runs: Runs) -> str:
+    return run_words(next(iter(runs.values())).config)
+
+
+def _last_epochs(runs: Runs) -> str:
+    return " and ".join(dict.fromkeys(f"epoch {run.progress.epochs[-1]}" for run in runs.values()))
 
 
 def tile(images: np.ndarray, *, num_columns: int = NUM_COLUMNS) -> np.ndarray:
@@ -78,28 +96,36 @@ def _row_of_cells(run: RecordedRun, indices: Sequence[int]) -> np.ndarray:
 
 def _panel_figure(
     panels: Mapping[str, np.ndarray],
+    words: str,
+    *,
     row_labels: Sequence[str] = (),
     captions: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Panels side by side at a whole number of printed pixels per image pixel, so that none is blurred.
 
-    Captions stand below the columns of a panel, MAX_SHOWN at most.
+    Captions stand below the columns of a panel, MAX_SHOWN at most; the words below all.
     """
-    space, title_height = 36, 50
-    left = 32 + 15 * max(map(len, row_labels)) if row_labels else 0
+    height, width = (SCALE * max(panel.shape[axis] for panel in panels.values()) for axis in (0, 1))
+    pixels = text_size(len(panels) * width)
+    points = pixels * 72 / DPI
+    space, title_height = 36, round(1.7 * pixels)
+    left = round(pixels * (1 + 0.62 * max(map(len, row_labels)))) if row_labels else 0
     bottom = 40 if captions else 0
-    height, width = (SCALE * size for size in next(iter(panels.values())).shape[:2])
-    sheet = Drawing(left + len(panels) * (width + space) - space, title_height + height + bottom)
+    whole = left + len(panels) * (width + space) - space
+    lines = lines_of(words, width=whole - left, size=points)
+    line_height = round(1.4 * pixels)
+    top_of_words = title_height + height + bottom
+    sheet = Drawing(whole, top_of_words + len(lines) * line_height + space // 2)
     for index, (title, image) in enumerate(panels.items()):
         x = left + index * (width + space)
         sheet.image(image.repeat(SCALE, axis=0).repeat(SCALE, axis=1), x, title_height)
-        sheet.words(
-            title, x + width / 2, 0.45 * title_height, size=FONT_SIZE + 1, bold=True, color=DARK, align="center"
-        )
+        sheet.words(title, x + width / 2, 0.45 * title_height, size=points, bold=True, color=DARK, align="center")
         for column, caption in enumerate((captions or {}).get(title, ())):
             at = x + (column + 0.5) * width / MAX_SHOWN
-            sheet.words(caption, at, sheet.height - bottom / 2, size=FONT_SIZE, align="center")
+            sheet.words(caption, at, title_height + height + bottom / 2, size=COLUMN_POINTS, align="center")
     for row, label in enumerate(row_labels):
         y = title_height + height * (row + 0.5) / len(row_labels)
-        sheet.words(label, left - 24, y, size=FONT_SIZE, align="right")
+        sheet.words(label, left - pixels / 2, y, size=points, align="right")
+    for number, line in enumerate(lines):
+        sheet.words(line, left, top_of_words + (number + 0.7) * line_height, size=points)
     return sheet.figure

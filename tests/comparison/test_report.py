@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+import comparison.report.figures
 from common.errors import UserError
 from common.pictures.animation import animate, find_model, find_progress
 from comparison.parity.certificate import ladder_hash
@@ -122,6 +123,28 @@ def test_the_animation_stands_beside_the_report_in_the_html_and_linked_from_the_
     assert html.count(f'src="data:image/gif;base64,{base64.b64encode(content).decode()}"') == 1
     assert "](progress.gif)" in markdown
     assert "| progress.gif |" in markdown.replace("`", "")
+
+
+def test_every_figure_names_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    monkeypatch.setattr(
+        comparison.report.figures,
+        "figure_png",
+        lambda figure: words.append(" ".join(text.get_text() for text in figure.texts)) or b"",
+    )
+    write_report(write_comparison(tmp_path), real_digits(64))
+    assert len(words) > 8
+    assert all("dcgan32 on mnist, seed 0" in " ".join(found.split()) for found in words), words
+
+
+def test_a_run_of_few_steps_is_said_to_be_one_before_any_number_and_below_its_samples(tmp_path: Path) -> None:
+    write_comparison(tmp_path, steps_per_epoch=20)
+    report = write_report(tmp_path, real_digits(64))
+    said = "60 steps are too few: 100 % of the samples have a grey ground (real images: 0 %). Train for about 2,000, "
+    assert report.notices == [f"{name}: {said}with --epochs 100" for name in ("PyTorch", "JAX / Flax NNX")]
+    assert said in (tmp_path / "report.md").read_text().partition("## Summary")[0]
+    write_comparison(tmp_path / "long", steps_per_epoch=700)
+    assert write_report(tmp_path / "long", real_digits(64)).notices == []
 
 
 def test_the_html_is_one_small_file_that_loads_nothing(finished: Path) -> None:

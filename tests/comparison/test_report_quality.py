@@ -280,7 +280,10 @@ def test_the_strip_shows_each_named_sample_and_empty_cells_for_a_missing_class(t
     np.testing.assert_array_equal(cell(picture, 7, 3, size=32)[2:-2, 2:-2], digits[examples[7][3]])
     assert all((cell(picture, 4, column, size=32) == EMPTY).all() for column in range(10))
     assert (cell(picture, 8, 3, size=32) == EMPTY).all()  # JAX has three samples of it
-    assert [text.get_text() for text in figure.texts] == ["JAX / Flax NNX", *"0123456789"]
+    words = [text.get_text() for text in figure.texts]
+    assert words[:11] == ["JAX / Flax NNX", *"0123456789"]
+    caption = "samples by the digit a classifier takes them for, the first ten of each."
+    assert " ".join(words[11:]) == f"dcgan32 on mnist, seed 0: {caption}"
 
 
 def test_a_neighbour_stands_below_its_sample_with_the_ratio_of_distances(tmp_path: Path) -> None:
