@@ -27,6 +27,7 @@ from common.safe_read import one_line
 from common.training.prepare import PACKAGES
 from comparison.checkpoints.diff import architecture_of, load_side, runnable_config
 from comparison.checkpoints.foreign import AVERAGE, GENERATOR, find_networks
+from comparison.checkpoints.linen import WHAT_TO_DO, is_msgpack
 
 REQUIRED = {"pytorch-state-dict": PACKAGES["torch"], "orbax": f"{PACKAGES['jax']} orbax-checkpoint"}
 
@@ -85,6 +86,8 @@ def import_model(path: Path, like: Model, output: Path) -> list[str]:
         )
     if path.suffix == SUFFIX and is_checkpoint(path):
         raise UserError(f"{one_line(path)} is a checkpoint of this project already: use it as it is")
+    if path.is_file() and is_msgpack(path):
+        raise UserError(f"{one_line(path)} is a msgpack file of Flax Linen, which is not taken: {WHAT_TO_DO}")
     export = load_export("orbax" if path.is_dir() else "pytorch-state-dict")
     content = export.read_native(path)
     example = export.to_native(*like.checkpoint[:2], like.architecture, like.config)
@@ -140,7 +143,11 @@ def _completed(content: Any, example: dict[str, Any]) -> tuple[dict[str, Any], l
         if lacking not in parts and there in parts:
             parts[lacking] = parts[there]
             notes.append(f"{lacking}: the file has none, so the {there} was taken for it.")
-    parts |= {name: _laid_out(part, example[name], f"the model/{name}") for name, part in optimizers.items()}
+    for name, part in optimizers.items():
+        try:
+            parts[name] = _laid_out(part, example[name], f"the model/{name}")
+        except WeightsError as error:
+            raise WeightsError(f"{error}: leave {name} out of the file, and that of --like is taken") from None
     if taken := [name for name in example if name not in parts]:
         notes.append(f"From --like: {', '.join(taken)}.")
     return {name: parts.get(name, value) for name, value in example.items()}, notes

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from common.contract import NETWORKS, WeightsError
 from common.safe_read import one_line
+from comparison.checkpoints.linen import refuse_linen
 from comparison.checkpoints.matching import Group, Leaf, Name, match_network, shape_of
 
 GENERATOR, DISCRIMINATOR = NETWORKS
@@ -23,7 +24,7 @@ ROLES = {
     AVERAGE: re.compile("(g|gen|generator)?(ema|average|avg)(g|gen|generator)?"),
 }
 DECORATION = re.compile("net|model|state_?dict|[_-]")
-OPTIMIZER = re.compile("optim|opt_state|sched", re.IGNORECASE)
+OPTIMIZER = re.compile("optim|^opt|_opt|sched|solver", re.IGNORECASE)
 
 
 class Found(NamedTuple):
@@ -37,6 +38,7 @@ def find_networks(content: Any, example: Mapping[str, Any]) -> Found:
     """Those of the three networks in `example` that the content holds; WeightsError if none, or one does not fit."""
     if not isinstance(content, Mapping):
         raise WeightsError("the model is no dictionary")
+    refuse_linen(name for name, _ in flatten(content))
     ours = {part: dict(flatten(example[part])) for part in ROLES}
     groups, aside = _group(content, {name[-1] for names in ours.values() for name in names})
     notes: list[str] = []
@@ -53,8 +55,11 @@ def find_networks(content: Any, example: Mapping[str, Any]) -> Found:
         notes += said
     if not matched:
         raise WeightsError(f"it holds no network: its names are {_listed(map(str, content))}")
-    if aside:
-        notes.append(f"Not taken: {_listed(sorted(aside))}.")
+    optimizers = {name for name in aside if OPTIMIZER.search(name)}
+    if aside - optimizers:
+        notes.append(f"Not taken: {_listed(sorted(aside - optimizers))}.")
+    if optimizers:
+        notes.append(f"Not taken: {_listed(sorted(optimizers))}, an optimizer's state of another program.")
     return Found({part: _rebuild(example[part], tensors) for part, tensors in matched.items()}, notes)
 
 

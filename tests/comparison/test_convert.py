@@ -441,7 +441,8 @@ PLANTED: dict[str, dict[str, tuple[Callable[[dict[str, Any]], object], str]]] = 
         ),
         "an optimizer of something else": (
             lambda c: c.update(generator_optimizer={"lr": 3}),
-            "state of the model/generator_optimizer is missing",
+            "state of the model/generator_optimizer is missing: leave generator_optimizer out of the file, and that of "
+            "--like is taken",
         ),
         "a tensor that cannot be copied": (
             lambda c: c["generator"].update({"0.weight": c["generator"]["0.weight"].to("meta")}),
@@ -670,7 +671,18 @@ STRANGERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str], str]] = {
     "state dicts under their networks' names": (
         lambda c: {"G_state_dict": c["generator"], "D_state_dict": c["discriminator"], "optimizerG": c["generator"]},
         {"generator", "discriminator"},
-        "Not taken: optimizerG.",
+        "Not taken: optimizerG, an optimizer's state of another program.",
+    ),
+    "state dicts, optimizers and an epoch": (
+        lambda c: {
+            "generator_state_dict": c["generator"],
+            "discriminator_state_dict": c["discriminator"],
+            "optimizerG": c["generator_optimizer"],
+            "opt_D": c["discriminator_optimizer"],
+            "epoch": 3,
+        },
+        {"generator", "discriminator"},
+        "Not taken: epoch.\nNot taken: opt_D, optimizerG, an optimizer's state of another program.",
     ),
     "an average": (lambda c: {"G_ema": c["generator"]}, {"generator"}, "the generator_average was taken for it"),
     "Lightning": (
@@ -686,7 +698,7 @@ STRANGERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str], str]] = {
     "a whole checkpoint": (
         lambda c: {"model": c["generator"], "optimizer": c["generator_optimizer"]},
         {"generator"},
-        "Not taken: optimizer.",
+        "Not taken: optimizer, an optimizer's state of another program.",
     ),
     "an older PyTorch": (
         lambda c: {name: value for name, value in c["generator"].items() if "num_batches" not in name},
