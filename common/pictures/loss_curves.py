@@ -53,7 +53,7 @@ def draw_losses(rows: Sequence[tuple[float, ...]], title: str) -> bytes:
         for name, colour in COLOURS.items():
             plot_smoothed(axes, steps, columns[name], color=colour, label=LABELS[name])
         average = f"; bold: moving average over {window} steps" if window > 1 else ""
-        figure.suptitle(title, weight="bold", x=0.01, ha="left")
+        figure.suptitle(title, weight="bold", x=0.01, ha="left", parse_math=False)  # anyone may name a dataset
         axes.set_title(EXPECTED, fontsize="medium", pad=24)
         axes.set_xlabel(f"step ({round(steps[-1] / last_epoch)} to an epoch){average}")
         axes.set_ylabel("loss")

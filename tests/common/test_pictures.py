@@ -191,7 +191,7 @@ def test_loss_curves_change_with_the_losses_and_with_nothing_else():
     "rows", [[(1, 1, 0.0, 0.0, 0.5, 0.5)], [(7, 2, 1.0, 1e9, 0.5, 0.5), (8, 2, 1.0, 1.0, 0.5, 0.5)]]
 )
 def test_loss_curves_of_a_short_run_are_drawn_too(rows):
-    assert draw_losses(rows, "short").startswith(b"\x89PNG")
+    assert draw_losses(rows, r"short: $\frac").startswith(b"\x89PNG")
 
 
 def test_animate_writes_the_gif_into_the_run_or_where_it_is_told(tmp_path, capsys):
