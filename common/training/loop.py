@@ -22,7 +22,6 @@ from common.records.checkpoint import checkpoint_header, list_checkpoints, save_
 from common.records.folder import (
     CHECKPOINTS,
     EPOCHS_FILE,
-    FRAMEWORK_NAMES,
     LOSSES_FILE,
     PROGRESS_FILE,
     SAMPLES,
@@ -182,8 +181,9 @@ class TrainingLoop:
         self._write_progress(last_epoch=epoch)
 
     def _write_grid(self, images: np.ndarray, *, epoch: int) -> None:
-        model = run_words(to_dict(self.config), FRAMEWORK_NAMES.get(self.folder.framework, ""))
-        words = f"64 samples of {model}, {epoch_words(epoch, epoch * self.steps_per_epoch)}."
+        # Without the framework: what came before a run was resumed may be the other's.
+        trained = epoch_words(epoch, epoch * self.steps_per_epoch)
+        words = f"{len(images)} samples of {run_words(to_dict(self.config))}, {trained}."
         picture = captioned(enlarged(image_grid(images, num_columns=8)), words)
         self.folder.write_png(f"{SAMPLES}/epoch_{epoch:03d}.png", picture)
 

@@ -31,3 +31,11 @@ def test_a_decay_of_zero_is_the_last_weights_exactly():
     average = GeneratorAverage(0.0, {NAME: np.ones(2, np.float32)})
     average.update({NAME: last}, step=500, num_steps=1)
     np.testing.assert_array_equal(average.weights[NAME], last)
+
+
+def test_grey_samples_after_64_steps_are_not_the_initial_weights_of_which_next_to_nothing_is_left():
+    name = "generator.layers.0.weight"
+    average = GeneratorAverage(0.998, {name: np.ones(1)})
+    for step in range(16, 65, 16):
+        average.update({name: np.zeros(1)}, step=step, num_steps=16)
+    assert 0 < average.weights[name][0] < 1e-6
