@@ -13,8 +13,8 @@ import tyro
 from common.config import TrainConfig
 from common.data.names import canonical_name
 from common.errors import UserError
-from common.flag_mistakes import in_plain_words
 from common.networks.presets import PRESETS
+from common.options.mistakes import in_plain_words
 from common.records.environment import default_num_threads
 from common.records.origin import find_config, recorded_data_dir, recorded_features
 

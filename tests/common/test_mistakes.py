@@ -11,8 +11,8 @@ import tyro
 from common.commands.dispatch import TWIN_COMMANDS, standalone
 from common.contract import Framework
 from common.errors import UserError
-from common.flag_mistakes import in_plain_words
 from common.options import parse
+from common.options.mistakes import in_plain_words
 
 
 @dataclass(frozen=True, kw_only=True)
