@@ -76,6 +76,11 @@ def process_peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 
 
+def involuntary_switches() -> int:
+    """How often a thread of this process was made to wait for another thread, or another program."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
 def describe_environment() -> dict[str, Any]:
     """The machine, versions and command of this process; the run adds the framework's device, flags and source hash."""
     return {

@@ -121,6 +121,15 @@ class Timings(Record):
     total_seconds: Seconds = Field(None, title="Total", description="from loading the dataset to scoring")
 
 
+class Conditions(Record):
+    """What slowed the machine beside other programs, until the last epoch's end; None where no system shows it."""
+
+    involuntary_switches: Whole | None = None  # of threads of the process, which had to wait for others
+    swapped_bytes: Whole | None = None  # of all programs, in and out
+    on_battery: Flag | None = None  # at the end of any epoch
+    lowest_clock: Share | None = None  # of those at the end of epochs, as a share of the highest
+
+
 class Timing(Timings):
     """timing.json: of the last process that trained."""
 
@@ -129,6 +138,7 @@ class Timing(Timings):
     checkpoint_seconds: Seconds = None
     checkpoint_fraction: Amount | None = None
     epochs: list[EpochTiming] = []
+    conditions: Conditions | None = None
 
     @model_validator(mode="after")
     def _speed_is_of_chunks(self) -> Self:

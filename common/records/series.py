@@ -13,11 +13,12 @@ from pydantic import BeforeValidator, Field, FiniteFloat, TypeAdapter, Validatio
 
 from common.config import MAX_IMAGE_SIZE
 from common.contract import StepMetrics
-from common.records.bounds import Count, NonNegative
+from common.records.bounds import Count, NonNegative, Seconds
 from common.safe_read import one_line, read_bounded, read_npz
 
 MAX_CSV_BYTES = 2**28  # of 3 million steps
 NUM_PICTURES = 64  # in a sample grid
+SHORTEST_SECONDS = 1.0  # of chunks that are asked for how busy the machine was
 Number = Annotated[int, Field(ge=1)]
 Value = Annotated[FiniteFloat | None, BeforeValidator(lambda text: None if text == "" else text)]
 Row = TypeVar("Row", bound=NamedTuple)
@@ -77,6 +78,10 @@ class Chunk:
     step: Count  # its first step, counted from 1
     num_steps: Count
     seconds: NonNegative
+    # CPU time meanwhile, which older runs did not record; None where the system does not show it.
+    cpu_seconds: Seconds = None  # of the process
+    busy_seconds: Seconds = None  # of the cores that it may use, whoever used them
+    stolen_seconds: Seconds = None  # the part of it that a hypervisor gave to other machines
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,20 @@ class Progress:
 def steady_chunks(chunks: Sequence[Chunk], chunk_size: int) -> Sequence[Chunk]:
     """The chunks that count for the speed: without the first, which compiles, and without short last ones."""
     return [chunk for chunk in chunks[1:] if chunk.num_steps == chunk_size] or chunks[1:]
+
+
+def cores_used_by_others(chunks: Sequence[Chunk]) -> float | None:
+    """How many cores other programs, the kernel and other machines used meanwhile, on average over the chunks' time.
+
+    None where that is not on record, where a system shows less than our own use, as a sandbox's zeros do, and where
+    the chunks are too short together for clocks that tick every 10 ms.
+    """
+    shown = [(chunk.seconds, chunk.cpu_seconds, chunk.busy_seconds) for chunk in chunks]
+    known = [(seconds, own, busy) for seconds, own, busy in shown if own is not None and busy is not None]
+    seconds, own, busy = (sum(column) for column in zip(*known, strict=True)) if known else (0, 0, 0)
+    if seconds < SHORTEST_SECONDS or busy < own / 2:
+        return None
+    return max(busy - own, 0.0) / seconds
 
 
 def read_losses(path: Path) -> list[LossesRow]:

@@ -12,6 +12,7 @@ import numpy as np
 from common.config import TrainConfig
 from common.contract import StepMetrics
 from common.records.series import Chunk, EpochQuality, EpochTiming, steady_chunks
+from common.training.machine_load import ConditionsWatch
 
 # Steps of one `train_chunk`: long enough to hide the round trip, short enough for a lively bar and a prompt Ctrl-C.
 CHUNK_STEPS = 16
@@ -43,6 +44,7 @@ class TrainingLog:
     wall_seconds: float = 0.0  # of the whole loop, without the quick scores
     epoch_quality: dict[int, EpochQuality] = field(default_factory=dict)  # by epoch, also from before a resumption
     epoch_quality_seconds: float = 0.0  # in no other time
+    conditions: ConditionsWatch = field(default_factory=ConditionsWatch)
 
     def add_chunk(self, chunk: Chunk, metrics: StepMetrics, *, epoch: int) -> None:
         """Take in how long a chunk took, and a row of losses.csv for each of its steps."""
@@ -96,6 +98,7 @@ def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: in
         "checkpoint_seconds": log.checkpoint_seconds,
         "checkpoint_fraction": log.checkpoint_seconds / log.wall_seconds,
         "epochs": [asdict(timing) for timing in log.epoch_timings],
+        "conditions": log.conditions.record,
         "loop_overhead_fraction": log.loop_overhead_fraction,
         "steady_images_per_second": None,
         "seconds_per_epoch": None,

@@ -30,6 +30,7 @@ from common.records.folder import (
 from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES, EpochQuality
 from common.training.averaging import GeneratorAverage
 from common.training.log import CHUNK_STEPS, Chunk, EpochTiming, TrainingLog, epoch_rows
+from common.training.machine_load import read_cpu_time
 from common.training.progress import ProgressReporter
 from common.training.start import Start
 from common.training.stop_request import StopRequest
@@ -110,11 +111,12 @@ class TrainingLoop:
             data_started = time.perf_counter()
             count = min(CHUNK_STEPS, self.steps_per_epoch - start)
             images, latents = chunk_data(config, self.train_images, order, start, count, first_step=log.num_steps)
-            chunk_started = time.perf_counter()
+            cpu_before, chunk_started = read_cpu_time(), time.perf_counter()
             metrics = self.trainer.train_chunk(images, latents)
             self.trainer.wait()
             seconds = time.perf_counter() - chunk_started
-            log.add_chunk(Chunk(log.num_steps + 1, count, seconds), metrics, epoch=epoch)
+            spent = read_cpu_time().since(cpu_before)
+            log.add_chunk(Chunk(log.num_steps + 1, count, seconds, *spent), metrics, epoch=epoch)
             log.data_seconds += chunk_started - data_started
             measured.append(metrics)
             self.average.update(self.trainer.export_weights(is_averaged), step=log.num_steps, num_steps=count)
@@ -130,6 +132,7 @@ class TrainingLoop:
 
     def _finish_epoch(self, epoch: int) -> None:
         log, batch_size = self.log, self.config.batch_size
+        log.conditions.look()
         started = time.perf_counter()
         self._show_progress(epoch=epoch)
         self._write_epochs()
