@@ -352,6 +352,25 @@ class LossAgreement(Record):
     at_step: dict[str, Amount | None]
 
 
+class RunQuietness(Conditions):
+    """How busy the machine was during one run's steady chunks, in cores on average."""
+
+    num_cores: Whole  # that the run may use
+    own_cores: NonNegative | None
+    others_cores: NonNegative | None  # with what a hypervisor took
+    others_cores_by_epoch: dict[str, NonNegative | None]
+    stolen_cores: NonNegative | None
+
+
+class Quietness(Record):
+    """What the speeds of a comparison are worth, and why."""
+
+    mark: Literal["verified", "indicative", "disturbed"]
+    sentence: Text
+    thresholds: dict[str, NonNegative]
+    runs: dict[str, RunQuietness]
+
+
 class Comparison(Record):
     """comparison.json: every number of a report."""
 
@@ -362,6 +381,7 @@ class Comparison(Record):
     loss_agreement: dict[str, LossAgreement] | None
     images_per_second_ratio: dict[str, Interval] | None
     why_no_ratio: Text | None
+    quietness: Quietness | None = None  # older comparisons have none
 
 
 class BenchPhases(Record):

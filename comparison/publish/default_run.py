@@ -53,7 +53,9 @@ def results_block(results: Mapping[str, Any]) -> str:
     rows += [(row.label, *row.cells) for row in quality_rows(frameworks, HEADLINE_METRICS)]
     table = markdown([headings, *rows])
     agreement = training.first_steps(results["loss_agreement"]).replace("Their", "The losses'", 1)
-    return f"{table}\n\n{training.conditions(results)} {agreement} {training.ratio(results)}"
+    quiet = (results.get("quietness") or {}).get("sentence", "")  # older comparisons have none
+    sentences = filter(None, [training.conditions(results), agreement, quiet, training.ratio(results)])
+    return f"{table}\n\n{' '.join(sentences)}"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from common.config import differing_fields
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
 from common.records.schema import Timings
+from comparison.report.quietness import DISTURBED, quietness
 
 LOSS_COLUMNS = ("discriminator_loss", "generator_loss")
 REPORTED_STEPS = (1, 2, 5, 10, 100)
@@ -61,14 +62,16 @@ def images_per_second_ratio(torch_speed: Mapping[str, float], jax_speed: Mapping
     }
 
 
-def why_no_ratio(runs: Runs, parity: Mapping[str, Any]) -> str | None:
+def why_no_ratio(runs: Runs, parity: Mapping[str, Any], *, mark: str) -> str | None:
     """The reason not to print a speed ratio, or None if one may be printed."""
     if parity["holds"] is not True:
         return parity["reason"]
     if any(not run.steady_chunks or run.status.get("status") != "finished" for run in runs.values()) or len(runs) < 2:
         return "not both runs finished"
     hardware = hardware_differences(runs)
-    return f"the two runs differ in {', '.join(hardware)}" if hardware else None
+    if hardware:
+        return f"the two runs differ in {', '.join(hardware)}"
+    return "the speeds are disturbed" if mark == DISTURBED else None
 
 
 def hardware_differences(runs: Runs) -> list[str]:
@@ -81,7 +84,8 @@ def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
     """The content of comparison.json; a framework without a run is null."""
     speeds = (run.timing["steady_images_per_second"] for run in runs.values())
     both_trained = len(runs) == 2 and all(run.num_steps for run in runs.values())
-    reason = why_no_ratio(runs, parity)
+    quiet = quietness(runs, is_certified=parity["holds"] is True)
+    reason = why_no_ratio(runs, parity, mark=quiet["mark"])
     return {
         "config": next(iter(runs.values())).config,
         "environment": {name: run.environment for name, run in runs.items()},
@@ -90,6 +94,7 @@ def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
         "loss_agreement": loss_agreement(*(run.losses for run in runs.values())) if both_trained else None,
         "images_per_second_ratio": None if reason else {"torch/jax": images_per_second_ratio(*speeds)},
         "why_no_ratio": reason,
+        "quietness": quiet,
     }
 
 

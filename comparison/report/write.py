@@ -29,6 +29,7 @@ from comparison.report import parity, training
 from comparison.report.bench_words import read_section
 from comparison.report.figures import COLOURS, draw_figures
 from comparison.report.quality import not_comparable, quality_context, quality_rows
+from comparison.report.quietness import DISTURBED
 from comparison.report.summary import summarise
 
 WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
@@ -76,7 +77,7 @@ def write_report(
 
 
 def print_summary(comparison: Comparison, console: Console) -> None:
-    """The headline table, the ratio or why there is none, and where the report is."""
+    """The headline table, what its speeds are worth, the ratio or why there is none, and where the report is."""
     results = comparison.results
     frameworks = present_frameworks(results)
     table = Table("", *training.framework_columns(frameworks), "real vs real", box=SIMPLE_HEAD, pad_edge=False)
@@ -89,7 +90,8 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     console.print(table)
     if warning := not_comparable(frameworks):
         console.print(Text(printable(warning), style="red"))
-    ratio = training.ratio(results)
+    quiet, ratio = results["quietness"], training.ratio(results)
+    console.print(Text(printable(quiet["sentence"]), style="red" if quiet["mark"] == DISTURBED else ""))
     console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))
     console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)
 
