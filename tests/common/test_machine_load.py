@@ -59,6 +59,13 @@ def test_a_busy_process_beside_a_run_is_seen_by_what_it_uses(spinner, digits, tm
     )
 
 
+def test_reading_how_busy_the_machine_is_does_not_count_as_training(monkeypatch, digits, tmp_path):
+    monkeypatch.setattr("common.training.loop.read_cpu_time", lambda: time.sleep(0.3) or read_cpu_time())
+    config = small_config(epochs=1)
+    log = run_loop(Constant(config), config, fit_images(digits[:16], 32), tmp_path)
+    assert log.training_seconds < 0.3 < log.wall_seconds
+
+
 def reading(monkeypatch, *cores, usable=(0, 1)):
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: list(cores))
     monkeypatch.setattr(machine_load.os, "sched_getaffinity", lambda _: set(usable), raising=False)
