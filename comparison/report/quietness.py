@@ -9,7 +9,7 @@ from common.records.schema import Conditions
 from common.records.series import Chunk, cores_used_by_others
 
 VERIFIED, INDICATIVE, DISTURBED = "verified", "indicative", "disturbed"
-# Shares of the cores that others used; why these numbers: docs/decisions/0024-how-quiet-the-machine-was.md.
+# Shares of the cores that others used; why these numbers: docs/decisions/0025-how-quiet-the-machine-was.md.
 VERIFIED_BELOW, DISTURBED_FROM = 0.05, 0.15
 LOWEST_CLOCK = 0.5
 MOST_SWAPPED_BYTES = 100_000_000
