@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 def load_framework() -> "Framework":
     """Import PyTorch only once the flags are known to be right, so that the clock sees it and errors come fast."""
     from common.contract import Framework
-    from torch_impl import device, trainer
+    from torch_impl.tuned.waiting import WAITING
+
+    with WAITING.brief():
+        from torch_impl import device, trainer
 
     return Framework(
         configure=device.configure,

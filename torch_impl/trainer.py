@@ -16,6 +16,7 @@ from torch_impl.features import guided_gradients
 from torch_impl.layers import Form, select
 from torch_impl.model import Discriminator, Generator
 from torch_impl.steps import train_step
+from torch_impl.tuned.waiting import WAITING
 from torch_impl.weights import export_weights, load_weights
 
 GENERATE_BATCH_SIZE = 500
@@ -41,6 +42,7 @@ class DCGANTrainer:
         )
         self._train_step = form.prepare_step(train_step)
 
+    @WAITING.adapted()
     def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
         with self._autocast():
             steps = [
@@ -58,6 +60,7 @@ class DCGANTrainer:
         # One transfer for the chunk: reading a scalar each step would wait for the device each step.
         return StepMetrics(*torch.stack([torch.stack(step) for step in steps], dim=1).cpu().numpy())
 
+    @WAITING.adapted()
     def generate(self, latents: np.ndarray) -> np.ndarray:
         self.generator.eval()
         with torch.inference_mode(), self._autocast():

@@ -435,6 +435,15 @@ class BenchControl(Record):
     holds: Flag
 
 
+class BenchNeighbours(Record):
+    """One arm beside busy programs."""
+
+    num_neighbours: Whole
+    arm: Text
+    milliseconds_per_step: Interval
+    slowdown: Interval  # relative to itself beside none
+
+
 class BenchBatchSize(Record):
     """One arm at another batch size."""
 
@@ -474,6 +483,7 @@ class BenchProtocol(Record):
     steps_per_block: Whole
     num_blocks: Whole
     quality_epochs: Whole
+    neighbours: Whole = 0
 
 
 class BenchMachine(Record):
@@ -513,6 +523,7 @@ class Bench(Record):
     weaker_evidence: dict[str, Text]
     ratios: dict[str, Interval]
     break_even_steps: dict[str, Whole | None]
+    neighbours: list[BenchNeighbours] = []
     batch_sizes: list[BenchBatchSize]
     quality: list[BenchQuality]
     failed: list[Text]

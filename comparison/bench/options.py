@@ -25,6 +25,7 @@ FORMS = {
 }
 DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
 MIN_REPETITIONS = 5
+MAX_NEIGHBOURS = 64
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class BenchOptions(DeviceOptions):
     """Batch sizes to time the tuned forms at as well, comma-separated: 32,64,128,256."""
     quality_epochs: int = 0
     """Train the tuned forms for so many epochs too, at every batch size: what quality costs in time."""
+    neighbours: int = 0
+    """Time the tuned forms beside so many busy programs too, and beside fewer: what a busy machine costs them."""
     repetitions: int = 6
     """Fresh processes of each arm."""
     steps_per_block: int = CHUNK_STEPS
@@ -119,10 +122,15 @@ def check(options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int]
     check_result_file(options.json)
     if options.repetitions < MIN_REPETITIONS:
         raise UserError(f"--repetitions is {options.repetitions}: pass at least {MIN_REPETITIONS}")
+    if not 0 <= options.neighbours <= MAX_NEIGHBOURS:
+        raise UserError(f"--neighbours is {options.neighbours}: pass 0 to {MAX_NEIGHBOURS} busy programs")
     if min(options.steps_per_block, options.num_blocks) < 1 or options.quality_epochs < 0:
         raise UserError("--steps-per-block and --num-blocks must be at least 1, --quality-epochs at least 0")
-    if (batch_sizes or options.quality_epochs) and not any(arm.name in FRAMEWORK_NAMES for arm in arms):
-        raise UserError("--batch-sizes and --quality-epochs are of the arms torch and jax: name one in --arms")
+    beside = batch_sizes or options.quality_epochs or options.neighbours
+    if beside and not any(arm.name in FRAMEWORK_NAMES for arm in arms):
+        raise UserError(
+            "--batch-sizes, --quality-epochs and --neighbours are of the arms torch and jax: name one in --arms"
+        )
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
     if options.quality_epochs and not dataset.is_mnist:

@@ -2,11 +2,13 @@
 
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from common.config import TrainConfig
 from common.errors import RunFailedError, UserError
@@ -14,13 +16,22 @@ from comparison.bench.options import Arm, BenchOptions
 from comparison.processes import USER_ERROR, Children, config_flags
 from comparison.train_by_epoch import Epoch, train_epochwise
 
-Item = TypeVar("Item")
+
+class Named(Protocol):
+    """What is measured has a name, by which its progress is told."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=Named)
+Anything = TypeVar("Anything")
 # Every process compiles for itself, as the first one on a machine does.
 CACHE_OFF = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 CACHE_ON = {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
-def turns(items: Sequence[Item], num_repetitions: int) -> Iterator[tuple[int, Item]]:
+def turns(items: Sequence[Anything], num_repetitions: int) -> Iterator[tuple[int, Anything]]:
     """A B, B A, B A, A B, ...: each item once a repetition, so that neither drift nor a place favours one.
 
     Every second repetition mirrors the one before it, and each pair begins one item later.
@@ -77,14 +88,27 @@ class Bench:
             return json.loads(result.read_text(encoding="utf-8"))
 
 
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """So many programs that compute without end, each in a session of its own, as those of a desktop are."""
+    command = [sys.executable, "-c", "while True: pass"]
+    programs = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
 def repeat(
-    arms: Sequence[Arm], num_repetitions: int, measure: Callable[[Arm], dict[str, Any]], say: Callable[[str], None]
+    items: Sequence[Item], num_repetitions: int, measure: Callable[[Item], dict[str, Any]], say: Callable[[str], None]
 ) -> list[list[dict[str, Any]]]:
-    """Of each arm, its repetitions; an arm may stand in `arms` twice, as the control does."""
-    found: list[list[dict[str, Any]]] = [[] for _ in arms]
-    for repetition, index in turns(range(len(arms)), num_repetitions):
-        record = measure(arms[index])
+    """Of each item, its repetitions; one may stand in `items` twice, as the control does."""
+    found: list[list[dict[str, Any]]] = [[] for _ in items]
+    for repetition, index in turns(range(len(items)), num_repetitions):
+        record = measure(items[index])
         found[index].append(record)
         milliseconds = 1e3 * statistics.median(record["block_seconds_per_step"])
-        say(f"repetition {repetition + 1} of {num_repetitions}, {arms[index].name}: {milliseconds:.1f} ms a step")
+        say(f"repetition {repetition + 1} of {num_repetitions}, {items[index].name}: {milliseconds:.1f} ms a step")
     return found

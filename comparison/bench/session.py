@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.commands.measure_step import MeasureOptions
 from common.config import to_dict
@@ -17,12 +17,24 @@ from common.records.folder import FRAMEWORK_NAMES
 from comparison.bench import verdicts
 from comparison.bench.flops import flops_per_step
 from comparison.bench.options import Arm, BenchOptions, Subject
-from comparison.bench.schedule import Bench, repeat
+from comparison.bench.schedule import Bench, neighbours, repeat
 from comparison.parity.certificate import Certificate, identity_of
 from comparison.parity.find_certificate import Say, certify
 from comparison.processes import Children, config_flags
 
 RUNS = Path("runs")  # whose folder `certificates` keeps them
+
+
+class Beside(NamedTuple):
+    """An arm, and how many busy programs run meanwhile."""
+
+    arm: Arm
+    num_neighbours: int
+
+    @property
+    def name(self) -> str:
+        """For the line that tells of a repetition."""
+        return f"{self.arm.name} beside {self.num_neighbours}"
 
 
 def measure(
@@ -79,7 +91,7 @@ def measure(
 
 def protocol(options: BenchOptions, environment: Mapping[str, Any]) -> dict[str, Any]:
     """How it was measured; with the configuration, enough to do it again."""
-    names = ("repetitions", "steps_per_block", "num_blocks", "quality_epochs")
+    names = ("repetitions", "steps_per_block", "num_blocks", "quality_epochs", "neighbours")
     return {
         "command": ["python", "compare.py", *sys.argv[1:]],
         "started_at": environment["started_at"],
@@ -109,7 +121,7 @@ def machine(
 
 def measure_beside(arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench) -> dict[str, Any]:
     """Other batch sizes, quality and compilation; what fails there is told under `failed`, and costs no arm."""
-    found: dict[str, Any] = {"batch_sizes": [], "quality": [], "failed": []}
+    found: dict[str, Any] = {"neighbours": [], "batch_sizes": [], "quality": [], "failed": []}
 
     def attempt(name: str, what: Callable[[], list[dict[str, Any]]]) -> None:
         try:
@@ -118,6 +130,8 @@ def measure_beside(arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench
             found["failed"].append(f"{name}: {error}")
             bench.say(found["failed"][-1])
 
+    if bench.options.neighbours:
+        attempt("neighbours", lambda: beside_neighbours(arms, bench))
     for size in batch_sizes:
         attempt("batch_sizes", lambda size=size: at_batch_size(size, arms, bench))
     for size in dict.fromkeys((bench.options.config.batch_size, *batch_sizes)):
@@ -180,6 +194,27 @@ def at_batch_size(batch_size: int, arms: Sequence[Arm], bench: Bench) -> list[di
     return [
         {"batch_size": batch_size, "arm": arm.name, **verdicts.speed_of(records, batch_size=batch_size)}
         for arm, records in zip(tuned, repetitions, strict=True)
+    ]
+
+
+def beside_neighbours(arms: Sequence[Arm], bench: Bench) -> list[dict[str, Any]]:
+    """The tuned forms beside none, one, ... busy programs, each relative to the same repetition of it beside none."""
+    tuned = [arm for arm in arms if arm.name in FRAMEWORK_NAMES]
+    items = [Beside(arm, count) for arm in tuned for count in range(bench.options.neighbours + 1)]
+    bench.say(f"Beside up to {bench.options.neighbours} busy programs")
+
+    def measure(item: Beside) -> dict[str, Any]:
+        with neighbours(item.num_neighbours):
+            return bench.step(item.arm, bench.options.config)
+
+    found = dict(zip(items, repeat(items, bench.options.repetitions, measure, bench.say), strict=True))
+    return [
+        {
+            "num_neighbours": item.num_neighbours,
+            "arm": item.arm.name,
+            **verdicts.slowdown(records, alone=found[Beside(item.arm, 0)]),
+        }
+        for item, records in found.items()
     ]
 
 

@@ -48,6 +48,14 @@ def control_result(first: Records, second: Records) -> dict[str, Any]:
     return {"ratio": found.median, "low": found.low, "high": found.high, "holds": is_itself(found)}
 
 
+def slowdown(records: Records, *, alone: Records) -> dict[str, Any]:
+    """How long a step takes, and how many times as long as in the same repetition alone."""
+    return {
+        "milliseconds_per_step": quartiles([1e3 * seconds for seconds in step_seconds(records)])._asdict(),
+        "slowdown": ratio(step_seconds(records), step_seconds(alone))._asdict(),
+    }
+
+
 def speed_of(records: Records, *, batch_size: int) -> dict[str, Any]:
     """How long a step of one arm takes, with quartiles over repetitions, and the images it trains on in a second."""
     per_step = quartiles(step_seconds(records))

@@ -24,7 +24,7 @@ SHOWN_RATIOS = (
 
 def tables(result: Result) -> list[Table]:
     """Every table of a benchmark that has rows."""
-    kinds = (arm_rows, ratio_rows, phase_rows, compilation_rows, batch_size_rows, quality_rows)
+    kinds = (arm_rows, ratio_rows, phase_rows, compilation_rows, neighbour_rows, batch_size_rows, quality_rows)
     return [rows for kind in kinds if len(rows := kind(result)) > 1]
 
 
@@ -93,6 +93,16 @@ def compilation_rows(result: Result) -> Table:
         "ms a step, from the cache": lambda found: number(found[f"{full}_milliseconds_per_step"]),
     }
     return _by_arm(result, columns, result["compilation"])
+
+
+def neighbour_rows(result: Result) -> Table:
+    """What busy programs cost."""
+    rows: Table = [("busy programs beside", "arm", "ms a step (quartiles)", "relative to none (95 % interval)")]
+    for entry in result.get("neighbours", []):
+        title = result["arms"][entry["arm"]]["title"]
+        measured = _quartiles(entry["milliseconds_per_step"]), interval_text(entry["slowdown"])
+        rows.append((str(entry["num_neighbours"]), title, *measured))
+    return rows
 
 
 def batch_size_rows(result: Result) -> Table:

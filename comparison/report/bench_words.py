@@ -33,6 +33,8 @@ DEFINITIONS = {
     "ratio": "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
     "one only if the first arm against itself gives a narrow interval around 1, if the ladder holds for the tuned "
     "forms, and if the arm's first losses are those of the others",
+    "relative to none": "how many times as long a step takes beside busy programs, each in a session of its own, as in "
+    "the same repetition beside none",
     "sameness rests on": "what shows that both arms do the same work: the whole parity ladder, or less",
     "repaid at step": "from where on the arm that starts more slowly, building and first block, is ahead; - where the "
     "ratio's interval contains 1",

@@ -1,9 +1,12 @@
 """The benchmark's arithmetic on timings that are made up, and its counts against PyTorch's own."""
 
 import json
+import os
+import time
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,7 +18,7 @@ from common.records.schema import BenchPhases
 from comparison.bench import verdicts
 from comparison.bench.flops import flops_per_step, forward_flops
 from comparison.bench.options import FORMS, parse_arms, parse_batch_sizes
-from comparison.bench.schedule import repeat, turns
+from comparison.bench.schedule import neighbours, repeat, turns
 from comparison.bench.statistics import Interval, break_even_step, is_itself, ratio
 from comparison.commands.dispatch import run_command
 from comparison.report.bench_tables import arm_rows, ratio_rows
@@ -182,6 +185,23 @@ def test_an_arm_that_stands_twice_keeps_its_repetitions_apart():
     first, second = repeat([arm, arm], 3, lambda arm: record(next(clock)), lambda text: None)
     assert [found["block_seconds_per_step"][0] for found in first] == [1, 4, 6]
     assert [found["block_seconds_per_step"][0] for found in second] == [2, 3, 5]
+
+
+def test_a_neighbour_computes_without_end_until_it_is_no_longer_wanted():
+    with neighbours(1):
+        [program] = [child for child in psutil.Process().children() if "while True" in " ".join(child.cmdline())]
+        assert os.getsid(program.pid) == program.pid, "a session of its own"
+        before = sum(program.cpu_times()[:2])
+        while sum(program.cpu_times()[:2]) < before + 0.05:
+            time.sleep(0.01)
+    assert not program.is_running()
+
+
+def test_what_neighbours_cost_is_relative_to_the_same_repetition_alone():
+    drift = [0.1, 0.2, 0.4]
+    found = verdicts.slowdown([record(2 * s) for s in drift], alone=[record(s) for s in drift])
+    assert found["slowdown"] == pytest.approx({"median": 2, "low": 2, "high": 2})
+    assert found["milliseconds_per_step"]["median"] == pytest.approx(400)
 
 
 def test_a_ratio_is_taken_within_a_repetition_so_that_drift_cancels():
