@@ -23,7 +23,7 @@ class Metric(NamedTuple):
     floor: Literal["blocks", "itself", "test digits", ""] = "blocks"
     is_quick: bool = False  # `--quick` has it, too
     is_headline: bool = False  # in the summary of a report, and in the README
-    is_calibrated: bool = False  # shown beside what bad samples score
+    is_calibrated: bool = False  # shown beside what faint faults and bad samples score
 
 
 # fmt: off
@@ -75,7 +75,8 @@ METRICS = {
         "Copying statistic C_T", MEMORISATION, "", "far below 0: copies; far above 0: underfits; Meehan et al. 2020",
         "difference", "test digits"),
     "pixel_frechet_distance": Metric("Fréchet distance of pixels", PIXELS, "down", "", "ratio"),
-    "pixel_precision": Metric("Precision of pixels", PIXELS, "up", "", "ratio"),
+    "pixel_precision": Metric(
+        "Precision of pixels", PIXELS, "", "blurred and turned digits have more than real ones: nothing by itself", ""),
     "pixel_coverage": Metric("Coverage of pixels", PIXELS, "up", "", "ratio"),
     "path_length": Metric(
         "Path length", SMOOTHNESS, "", "mean squared speed of the image along great arcs between latents", "", ""),

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from common.evaluation.calibration import stored_calibration
+from common.evaluation.calibration import in_order, stored_calibration
 from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS
 from common.evaluation.evaluate import Evaluation, Measured
 from common.evaluation.evaluate_own import how_compared
@@ -11,12 +11,12 @@ from common.evaluation.evaluate_own import how_compared
 NOTHING = "-"
 WIDTH = 80
 HEADING_WIDTH = 11
-COLUMNS_BESIDE = 4  # metrics beside each other among bad samples
+COLUMNS_BESIDE = 4  # metrics beside each other in the calibration
 ARROWS = {"up": " ↑", "down": " ↓"}
 
 
 def table(evaluation: Evaluation) -> str:
-    """What was found wrong and how it was measured, then every metric beside what real and bad samples score."""
+    """What was found wrong and how it was measured, then every metric beside what real and damaged digits score."""
     alarms = [f"ALARM: {alarm['sentence']}" for alarm in evaluation.protocol["warnings"]]
     lines = [*alarms, *_protocol(evaluation), "", *_metrics(evaluation), ""]
     if (error := evaluation.metrics["kid"].get("standard_error")) is not None:
@@ -62,11 +62,13 @@ def _metrics(evaluation: Evaluation) -> list[str]:
 
 def _calibration(evaluation: Evaluation) -> list[str]:
     names = [name for name in CALIBRATED_METRICS if name in evaluation.metrics]
-    sets = {
-        "real digits": {name: evaluation.metrics[name]["floor"] for name in names},
-        "these samples": {name: evaluation.metrics[name]["value"] for name in names},
-        **stored_calibration(),
-    }
+    sets = in_order(
+        {
+            "real digits": {name: evaluation.metrics[name]["floor"] for name in names},
+            "THESE SAMPLES": {name: evaluation.metrics[name]["value"] for name in names},
+            **stored_calibration(),
+        }
+    )
     lines = []
     for start in range(0, len(names), COLUMNS_BESIDE):
         some = names[start : start + COLUMNS_BESIDE]

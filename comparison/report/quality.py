@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from common.evaluation.calibration import stored_calibration
+from common.evaluation.calibration import in_order, stored_calibration
 from common.evaluation.catalogue import CALIBRATED_METRICS, HEADLINE_METRICS, METRICS, OTHER, Metric
 from common.evaluation.feature_network import committed_sha256
 from common.records.recorded_run import FRAMEWORK_NAMES
@@ -112,7 +112,7 @@ def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
 def calibration_table(
     frameworks: Mapping[str, Any], stored: Mapping[str, Mapping[str, float]], network_sha256: str
 ) -> tuple[list[str], list[Row]]:
-    """Headings and rows: real digits, the runs, and the stored sets; no rows unless all of it is comparable."""
+    """Headings and rows, the best first: real digits, the runs, the stored sets; none unless all are comparable."""
     scored = {name: framework for name, framework in frameworks.items() if framework["quality"]}
     protocols = [framework["quality_protocol"] for framework in scored.values()]
     is_standard = all(p.get("comparable", True) and p["network_sha256"] == network_sha256 for p in protocols)
@@ -123,7 +123,8 @@ def calibration_table(
     values = {"real digits (the floor)": {name: first.get(name, {}).get("floor") for name in names}}
     for framework, scores in scored.items():
         values[FRAMEWORK_NAMES[framework]] = {n: scores["quality"].get(n, {}).get("value") for n in names}
-    rows = [Row(label, "", [number(row.get(n)) for n in names]) for label, row in {**values, **stored}.items()]
+    in_place = in_order({**values, **stored})
+    rows = [Row(label, "", [number(row.get(n)) for n in names]) for label, row in in_place.items()]
     return [_label(METRICS[name]) for name in names], rows
 
 

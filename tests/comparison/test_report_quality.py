@@ -35,7 +35,11 @@ from tests.synthetic_runs import (
 )
 
 ROOT = Path(__file__).parents[2]
-BAD_SETS = {"uniform noise": {"frechet_distance": 98.2, "coverage": 0.0}, "one class only": {"coverage": 0.104}}
+BAD_SETS = {
+    "uniform noise": {"frechet_distance": 98.2, "coverage": 0.0},
+    "binarised": {"frechet_distance": 0.1, "coverage": 0.92},
+    "one class only": {"coverage": 0.104},
+}
 SHA256 = PROTOCOL["network_sha256"]
 
 
@@ -207,12 +211,13 @@ def test_two_runs_scored_by_different_protocols_are_not_comparable(tmp_path: Pat
 # What stands beside the metrics
 
 
-def test_bad_sets_stand_below_the_floor_and_the_runs() -> None:
+def test_floor_runs_and_stored_sets_stand_in_the_order_of_their_distances() -> None:
     scores = framework(frechet_distance={"value": 0.658, "floor": 0.0562}, coverage={"value": 0.69, "floor": 0.9363})
     headings, rows = calibration_table({"torch": scores}, BAD_SETS, SHA256)
     assert headings == ["Fréchet distance\xa0↓", "Coverage\xa0↑"]
     assert [(row.label, *row.cells) for row in rows] == [
         ("real digits (the floor)", "0.0562", "0.936"),
+        ("binarised", "0.1", "0.920"),
         ("PyTorch", "0.658", "0.690"),
         ("uniform noise", "98.2", "0"),
         ("one class only", "-", "0.104"),

@@ -1,5 +1,6 @@
 """The evaluator against the same network in either framework, and against libraries that need PyTorch."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
@@ -28,6 +29,8 @@ from common.evaluation.feature_network import NETWORK_PATH
 from common.evaluation.kernel_distance import SUBSET_SIZE, kernel_distance, squared_mmd
 from tests.common.test_evaluation_metrics import NUM, NUM_FEATURES, distance_of, neighbours_of, overlapping_features
 
+CONVOLUTIONS = ((1, 2, 2), (2, 2, 1), (3, 1, 1))  # number, stride, padding
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
@@ -53,9 +56,11 @@ def test_the_network_agrees_with_the_same_layers_in_torch(mnist: Dataset, networ
     initializers = onnx.load(NETWORK_PATH).graph.initializer
     weights = {w.name: torch.tensor(numpy_helper.to_array(w)) for w in initializers}
     x = torch.tensor(mnist.test_images[:300]).float().div(255).unsqueeze(1)
-    for layer in (1, 2, 3):
-        x = functional.conv2d(x, weights[f"weight_{layer}"], weights[f"bias_{layer}"], padding=1).relu()
-        x = functional.max_pool2d(x, 2) if layer < 3 else x.mean(dim=(2, 3))
+    x = functional.conv2d(x, weights["low_pass"], padding=1)
+    for layer, stride, padding in CONVOLUTIONS:
+        x = functional.conv2d(x, weights[f"weight_{layer}"], weights[f"bias_{layer}"], stride, padding).relu()
+    x = functional.max_pool2d(x, 3, 2, 1).flatten(1)
+    x = functional.linear(x, weights["weight_4"], weights["bias_4"]).relu()
     features, logits = network.extract(mnist.test_images[:300])
     np.testing.assert_allclose(features, x, atol=1e-4)
     expected_logits = functional.linear(x, weights["class_weight"], weights["class_bias"])
@@ -65,11 +70,17 @@ def test_the_network_agrees_with_the_same_layers_in_torch(mnist: Dataset, networ
 def test_the_network_agrees_with_the_same_layers_in_flax(mnist: Dataset, network: FeatureNetwork):
     weights = {w.name: jnp.array(numpy_helper.to_array(w)) for w in onnx.load(NETWORK_PATH).graph.initializer}
     x = jnp.array(mnist.test_images[:300, ..., None], jnp.float32) / 255
-    for layer in (1, 2, 3):
-        kernel = weights[f"weight_{layer}"].transpose(2, 3, 1, 0)
-        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        x = linen.relu(x + weights[f"bias_{layer}"][None, None, None])
-        x = linen.max_pool(x, (2, 2), (2, 2)) if layer < 3 else x.mean(axis=(1, 2))
+
+    def convolve(x: jax.Array, name: str, stride: int, padding: int) -> jax.Array:
+        kernel, sides = weights[name].transpose(2, 3, 1, 0), [(padding, padding)] * 2
+        return lax.conv_general_dilated(x, kernel, (stride, stride), sides, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    x = convolve(x, "low_pass", 1, 1)
+    for layer, stride, padding in CONVOLUTIONS:
+        x = linen.relu(convolve(x, f"weight_{layer}", stride, padding) + weights[f"bias_{layer}"])
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # behind a ReLU no maximum is below 0
+    x = linen.max_pool(x, (3, 3), (2, 2)).transpose(0, 3, 1, 2).reshape(len(x), -1)
+    x = linen.relu(x @ weights["weight_4"].T + weights["bias_4"])
     features, logits = network.extract(mnist.test_images[:300])
     np.testing.assert_allclose(features, x, atol=1e-4)
     expected_logits = x @ weights["class_weight"].T + weights["class_bias"][None]
