@@ -1,9 +1,10 @@
-"""python scripts/make_pretrained.py RUN: make the newest model of a finished run the one that --pretrained names.
+"""python scripts/make_pretrained.py [RUN]: make the newest model of a finished run the one that --pretrained names.
 
 Writes common/pretrained/dcgan.safetensors (the generator's average and the discriminator in float16, without Adam's
 moments) and dcgan.json: the file's SHA-256, where it comes from, and its metrics. Those of the float16 weights are
 measured here, on 10,000 samples, and stand beside the run's own. RUN is a run folder like runs/NAME/torch, of either
-framework, on MNIST; commit both files together.
+framework, on MNIST; commit both files together. Without RUN the shipped model is measured again, after a change of the
+feature network or of a metric: then nothing is known of its run's scores.
 """
 
 import hashlib
@@ -19,7 +20,9 @@ from common.commands.trained_model import (
     FOLDER,
     WEIGHTS_FILE,
     Model,
+    ModelOptions,
     StoredModel,
+    open_model,
     pack,
     to_checkpoint,
     unpack,
@@ -67,26 +70,41 @@ def make_pretrained(run: Path, folder: Path, *, measure: Callable[[Model], Metri
         "num_bytes": len(content),
         "command": "python scripts/make_pretrained.py RUN",
         **{name: description[name] for name in ("config", "step", "framework")},
-        "metrics": {
-            name: {
-                "float16": metric["value"],
-                "run": of_run.get(name, {}).get("value"),
-                "run_spread": of_run.get(name, {}).get("spread"),
-                "floor": metric["floor"],
-            }
-            for name, metric in of_halves.items()
-        },
+        "metrics": _side_by_side(of_halves, of_run),
     }
     write_atomically(folder / WEIGHTS_FILE, content)
+    return _write_description(described, folder)
+
+
+def measure_again(folder: Path, *, measure: Callable[[Model], Metrics] = measure) -> dict[str, Any]:
+    """Put the present evaluator's metrics of the shipped model into dcgan.json, and return all that it says."""
+    described = parse_json(read_bounded(folder / DESCRIPTION_FILE, limit=MAX_JSON_BYTES))
+    model = open_model(ModelOptions(pretrained=True), load_framework)
+    return _write_description({**described, "metrics": _side_by_side(measure(model), {})}, folder)
+
+
+def _side_by_side(of_halves: Metrics, of_run: Metrics) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {
+            "float16": metric["value"],
+            "run": of_run.get(name, {}).get("value"),
+            "run_spread": of_run.get(name, {}).get("spread"),
+            "floor": metric["floor"],
+        }
+        for name, metric in of_halves.items()
+    }
+
+
+def _write_description(described: dict[str, Any], folder: Path) -> dict[str, Any]:
     write_atomically(folder / DESCRIPTION_FILE, (json.dumps(described, indent=2, allow_nan=False) + "\n").encode())
     return described
 
 
 def main() -> int:
-    """Ship the model of the run named on the command line."""
-    if len(sys.argv) != 2:
+    """Ship the model of the run named on the command line, or measure the shipped one again."""
+    if len(sys.argv) > 2:
         raise UserError("name one run folder: python scripts/make_pretrained.py RUN")
-    described = make_pretrained(Path(sys.argv[1]), FOLDER)
+    described = make_pretrained(Path(sys.argv[1]), FOLDER) if sys.argv[1:] else measure_again(FOLDER)
     print(json.dumps(described["metrics"], indent=2))
     print(f"wrote {described['num_bytes']:,} bytes: commit common/pretrained")
     return 0

@@ -28,7 +28,7 @@ from common.evaluation.feature_network import Features
 from common.pictures.compose import MARGIN, image_grid
 from common.pictures.drawing import enlarge
 from common.records.checkpoint import load_checkpoint
-from scripts.make_pretrained import make_pretrained
+from scripts.make_pretrained import make_pretrained, measure_again
 from tests import synthetic_runs
 from tests.common.test_outputs import WAY, refusal
 from tests.common.test_pictures import below_caption
@@ -300,6 +300,14 @@ def test_the_pretrained_file_holds_half_precision_and_nothing_of_adam(shipped):
 def test_both_scores_of_the_pretrained_model_stand_side_by_side(shipped):
     described = json.loads((shipped / "dcgan.json").read_text())
     assert described["metrics"]["frechet_distance"] == {"float16": 0.7, "run": 0.6, "run_spread": 0.02, "floor": 0.04}
+
+
+def test_a_shipped_model_that_is_measured_again_loses_the_old_scores_of_its_run(shipped):
+    before = json.loads((shipped / "dcgan.json").read_text())
+    described = measure_again(shipped, measure=lambda _: {"kid": {"value": 0.5, "spread": None, "floor": 0.1}})
+    assert described["metrics"] == {"kid": {"float16": 0.5, "run": None, "run_spread": None, "floor": 0.1}}
+    assert {**described, "metrics": before["metrics"]} == before
+    assert json.loads((shipped / "dcgan.json").read_text()) == described
 
 
 @pytest.mark.usefixtures("shipped")
