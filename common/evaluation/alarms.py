@@ -17,8 +17,8 @@ from common.evaluation.reference import Reference
 from common.evaluation.samples import DIGIT_SIZE, some_of
 
 REAL_QUANTILE = 0.99  # of real digits lie within this distance of another one
-MAX_OUTSIDE = 25  # times as many as of real digits; a trained model stays below ten times
-MAX_TURNED = 0.3  # of real digits a fiftieth
+MAX_OUTSIDE = 25  # times as many as of real digits; the pretrained model has twelve times as many
+MAX_TURNED = 0.3  # of real digits a twentieth, of turned ones more than half
 NEARER, USUAL = 0.9, 1.25  # of the distance as they are, and of the usual distance of real digits
 MAX_DUPLICATES = 10  # times as many as of real digits
 MAX_NEAR_COPIES = 0.02  # more than of test digits

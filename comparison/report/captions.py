@@ -7,8 +7,9 @@ CAPTIONS = {
     ),
     "neighbours": (
         "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
-        "pair, their distance over the training digit's distance to its own nearest neighbour. A third of real test "
-        "digits are below 1, too. This is screening, not proof: a copy that the features do not see would be missed."
+        "pair, their distance over the training digit's distance to its own nearest neighbour. Nearly four in ten "
+        "real test digits are below 1, too. This is screening, not proof: a copy that the features do not see would be "
+        "missed."
     ),
     "epochs": (
         "At most 2,000 samples of the averaged generator after each epoch, from latents of their own, against as many "

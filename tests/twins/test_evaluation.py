@@ -77,10 +77,10 @@ def test_the_network_agrees_with_the_same_layers_in_flax(mnist: Dataset, network
 
     x = convolve(x, "low_pass", 1, 1)
     for layer, stride, padding in CONVOLUTIONS:
-        x = linen.relu(convolve(x, f"weight_{layer}", stride, padding) + weights[f"bias_{layer}"])
+        x = linen.relu(convolve(x, f"weight_{layer}", stride, padding) + weights[f"bias_{layer}"][None, None, None])
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # behind a ReLU no maximum is below 0
     x = linen.max_pool(x, (3, 3), (2, 2)).transpose(0, 3, 1, 2).reshape(len(x), -1)
-    x = linen.relu(x @ weights["weight_4"].T + weights["bias_4"])
+    x = linen.relu(x @ weights["weight_4"].T + weights["bias_4"][None])
     features, logits = network.extract(mnist.test_images[:300])
     np.testing.assert_allclose(features, x, atol=1e-4)
     expected_logits = x @ weights["class_weight"].T + weights["class_bias"][None]
