@@ -50,6 +50,8 @@ def open_session(content: bytes, *, threads: int) -> onnxruntime.InferenceSessio
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # Awake, a waiting thread keeps the core that a busy program has left to the thread it waits for.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
