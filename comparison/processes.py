@@ -39,6 +39,7 @@ class Children(SignalWatch):
         command: list[str],
         num_threads: int,
         *,
+        stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
         extra_environment: Mapping[str, str] | None = None,
@@ -55,6 +56,7 @@ class Children(SignalWatch):
             text=True,
             errors="backslashreplace",
             process_group=0,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
         )

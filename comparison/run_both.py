@@ -1,4 +1,4 @@
-"""Runs both implementations, each in its own process, one after the other, with the same threads and environment."""
+"""Runs both implementations, each in its own process, with the same threads and environment: in turns, or in order."""
 
 import signal
 import subprocess
@@ -6,18 +6,22 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich.console import Console
+
 from common.errors import RunFailedError, UserError
 from common.options import RunOptions
 from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, check_writable, is_blank, read_status
 from common.records.origin import check_same_config, find_origin
 from common.safe_read import unreadable_is_named
+from comparison.both_bars import BothBars
 from comparison.processes import USER_ERROR, Children, child_flags, last_words
+from comparison.take_turns import TurnTaking
 
 FRAMEWORKS = tuple(FRAMEWORK_NAMES)
 
 
-def run_both(options: RunOptions, folder: Path) -> int:
-    """Train PyTorch, then JAX, into `folder`; returns the first exit code that is not 0.
+def run_both(options: RunOptions, folder: Path, *, turns: bool, console: Console) -> int:
+    """Train both into `folder`, epoch by epoch in turns or PyTorch before JAX; returns an exit code that is not 0.
 
     Both are checked before either trains, so that a missing framework or device is known at once.
     """
@@ -25,16 +29,29 @@ def run_both(options: RunOptions, folder: Path) -> int:
     check_writable(folder)
     with Children() as children:
         check_both(options, children)
-        for framework in unfinished:
-            process = children.start(child_command(framework, options, folder), options.num_threads)
-            code = process.wait()
-            if children.signal_number:
-                return 128 + children.signal_number
-            if code == USER_ERROR:  # the child has said what to do
-                return code
-            if code != 0:
-                raise RunFailedError(_post_mortem(framework, code, folder))
+        commands = {framework: child_command(framework, options, folder) for framework in unfinished}
+        if turns and len(commands) > 1:
+            with BothBars(commands, console) as bars:
+                codes = TurnTaking(children, options.num_threads, bars).run(commands)
+        else:
+            codes = _run_in_order(commands, children, options.num_threads)
+        if children.signal_number:
+            return 128 + children.signal_number
+        if USER_ERROR in codes.values():  # the child has said what to do
+            return USER_ERROR
+        if failed := {framework: code for framework, code in codes.items() if code != 0}:
+            raise RunFailedError("; ".join(_post_mortem(*half, folder) for half in failed.items()))
     return 0
+
+
+def _run_in_order(commands: Mapping[str, list[str]], children: Children, num_threads: int) -> dict[str, int]:
+    """Exit codes until the first that is not 0, which the next half does not begin after."""
+    codes = {}
+    for framework, command in commands.items():
+        codes[framework] = children.start(command, num_threads).wait()
+        if codes[framework] != 0 or children.signal_number:
+            break
+    return codes
 
 
 def unfinished_halves(options: RunOptions, folder: Path) -> list[str]:

@@ -8,5 +8,6 @@ def main(options: RunOptions, twin: Twin) -> int:
     """Train, sample, score and record; returns the exit code."""
     from common.console import make_console
     from common.training.run import run_training
+    from common.training.turns import turns_of_this_process
 
-    return run_training(twin.name, twin.load_framework, options, make_console())
+    return run_training(twin.name, twin.load_framework, options, make_console(), turns_of_this_process())

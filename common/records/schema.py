@@ -119,6 +119,7 @@ class Timings(Record):
     drawing_seconds: Seconds = Field(None, title="Drawing", description="the pictures of the run folder")
     scoring_seconds: Seconds = Field(None, title="Scoring", description="after training")
     total_seconds: Seconds = Field(None, title="Total", description="from loading the dataset to scoring")
+    waiting_seconds: Seconds = Field(None, title="Waiting", description="for its turns, in no other time")
 
 
 class Conditions(Record):
@@ -137,6 +138,7 @@ class Timing(Timings):
     chunks: list[Chunk] = []
     checkpoint_seconds: Seconds = None
     checkpoint_fraction: Amount | None = None
+    waiting_cpu_seconds: Seconds = None  # while it waited for turns: it sleeps
     epochs: list[EpochTiming] = []
     conditions: Conditions | None = None
 

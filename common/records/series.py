@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, FiniteFloat, TypeAdapter, Validatio
 
 from common.config import MAX_IMAGE_SIZE
 from common.contract import StepMetrics
-from common.records.bounds import Count, NonNegative, Seconds
+from common.records.bounds import Count, NonNegative, Seconds, Text
 from common.safe_read import one_line, read_bounded, read_npz
 
 MAX_CSV_BYTES = 2**28  # of 3 million steps
@@ -93,6 +93,7 @@ class EpochTiming:
     data_seconds: NonNegative
     evaluation_seconds: NonNegative
     images_per_second: NonNegative
+    round_began_at: Text | None = None  # the same of both frameworks' epochs that were trained in turn
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,15 @@ CHUNK_STEPS = 16
 
 
 class PhaseTimes(dict[str, Any]):
-    """Seconds of a run's phases outside the loop, by their names in timing.json."""
+    """Seconds of a run's phases outside the loop, by their names in timing.json; made when the run begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.perf_counter()
+
+    def since_start(self) -> float:
+        """Seconds from then on."""
+        return time.perf_counter() - self._started
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """The one training loop, for either framework, and its clock.
 
 Timed as training: `train_chunk` until the device is done, so copying a chunk there, its steps, and reading its losses
-back. Not timed: making the batches, averaging the generator, the bar, sample grids, quick scores, checkpoints, files.
+back. Not timed: making the batches, averaging the generator, the bar, sample grids, quick scores, checkpoints, files,
+waiting for a turn.
 The published speed leaves out the first chunk and short ones: `steady_chunks` in `common/records/series.py`.
 """
 
@@ -34,6 +35,7 @@ from common.training.machine_load import read_cpu_time
 from common.training.progress import ProgressReporter
 from common.training.start import Start
 from common.training.stop_request import StopRequest
+from common.training.turns import EPOCH, Alone
 
 
 @dataclass
@@ -53,6 +55,7 @@ class TrainingLoop:
     stop: StopRequest = field(default_factory=StopRequest)
     log: TrainingLog = field(default_factory=TrainingLog)
     score_epoch: Callable[[Trainer], EpochQuality] | None = None  # of what the averaged generator makes
+    turns: Alone = field(default_factory=Alone)  # one is taken before each epoch
     average: GeneratorAverage = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,20 +75,22 @@ class TrainingLoop:
         try:
             self._record_start()
             for epoch in range(self.start.step // self.steps_per_epoch + 1, self.config.epochs + 1):
+                round_began_at = self.turns.take(EPOCH, self.stop)
                 metrics = self._run_epoch(epoch)
                 self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, self.log.losses)
                 _check_finite(metrics, last_step=self.log.num_steps)
                 if self.log.num_steps < epoch * self.steps_per_epoch:  # told to stop
                     self._save(last_epoch=epoch - 1)
                     break
-                self._finish_epoch(epoch)
+                self._finish_epoch(epoch, round_began_at)
                 self._score_epoch(epoch)
                 if self.stop:
                     break
                 speed = self.log.epoch_timings[-1].images_per_second
                 self.progress.epoch_done(epoch=epoch, metrics=metrics, images_per_second=speed)
         finally:
-            self.log.wall_seconds = time.perf_counter() - started - self.log.epoch_quality_seconds
+            not_counted = self.log.epoch_quality_seconds + self.turns.waiting_seconds
+            self.log.wall_seconds = time.perf_counter() - started - not_counted
         return self.average
 
     def _record_start(self) -> None:
@@ -130,7 +135,7 @@ class TrainingLoop:
                 break
         return StepMetrics(*(np.concatenate(values) for values in zip(*measured, strict=True)))
 
-    def _finish_epoch(self, epoch: int) -> None:
+    def _finish_epoch(self, epoch: int, round_began_at: str | None) -> None:
         log, batch_size = self.log, self.config.batch_size
         log.conditions.look()
         started = time.perf_counter()
@@ -144,7 +149,9 @@ class TrainingLoop:
         training_seconds = log.training_seconds - sum(timing.training_seconds for timing in log.epoch_timings)
         data_seconds = log.data_seconds - sum(timing.data_seconds for timing in log.epoch_timings)
         log.epoch_timings.append(
-            EpochTiming(epoch, training_seconds, data_seconds, evaluation_seconds, num_images / training_seconds)
+            EpochTiming(
+                epoch, training_seconds, data_seconds, evaluation_seconds, num_images / training_seconds, round_began_at
+            )
         )
 
     def _score_epoch(self, epoch: int) -> None:

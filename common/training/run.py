@@ -1,11 +1,9 @@
 """One framework's run, from flags to a finished run folder: the same for both, timed phase by phase."""
 
 import contextlib
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from rich.console import Console
 
@@ -31,23 +29,24 @@ from common.records.folder import (
     write_atomically,
 )
 from common.records.series import LOSSES_HEADER
-from common.training.averaging import GeneratorAverage
 from common.training.draw import draw
 from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
 from common.training.prepare import Machine, Plan, data_records, find_resumed, make_plan, prepare_machine
-from common.training.progress import ConsoleProgress
-from common.training.scoring import Samples, sample, score
+from common.training.scoring import Samples, Trained, sample, score
 from common.training.stop_request import StopRequest
+from common.training.turns import FINISH, Alone
 
 
-def run_training(framework: str, load_framework: Callable[[], Framework], options: RunOptions, console: Console) -> int:
+def run_training(
+    framework: str, load_framework: Callable[[], Framework], options: RunOptions, console: Console, turns: Alone
+) -> int:
     """Train, sample, score and record; returns the exit code (0, or 129, 130, 143 when told to stop).
 
     Whatever can be wrong with the flags raises UserError before anything is written.
     """
-    started, times = time.perf_counter(), PhaseTimes()
+    times = PhaseTimes()
     origin = find_resumed(framework, options)
     build_architecture(options.config)
     with contextlib.ExitStack() as locks:
@@ -67,26 +66,25 @@ def run_training(framework: str, load_framework: Callable[[], Framework], option
             locks.callback(folder.unlock)
             if options.output is None:
                 console.print(f"Results go to {printable(str(folder.path))}", soft_wrap=True)
-        run = Run(framework, options, console, plan, machine, folder, times)
+        run = Run(framework, options, console, plan, machine, folder, times, turns)
         run.record_start()
         for sentence in plan.found:
             console.print(sentence, soft_wrap=True)
-        return _carry_out(run, started)
+        return _carry_out(run)
 
 
-def _carry_out(run: "Run", started: float) -> int:
+def _carry_out(run: "Run") -> int:
     with run.stop:
         try:
             trained = run.train()
             run.stop.at_once = True  # the last checkpoint is written: nothing is left to save first
             if not run.stop:
+                run.turns.take(FINISH, run.stop)
                 samples = run.sample(trained)
                 run.draw(samples)
                 run.score(trained, samples)
-                run.times["total_seconds"] = time.perf_counter() - started
                 run.close("finished", "")
                 return 0
-            run.times["total_seconds"] = time.perf_counter() - started
             run.close_interrupted()
             return run.stop.exit_code
         except KeyboardInterrupt as stop:
@@ -104,13 +102,6 @@ def _carry_out(run: "Run", started: float) -> int:
             raise RunFailedError(f"{run.name}: {message} (details in {run.folder.path / ERROR_FILE})") from None
 
 
-class Trained(NamedTuple):
-    """What training leaves in memory: the trainer, and the average its samples are drawn from."""
-
-    trainer: InspectableTrainer
-    average: GeneratorAverage
-
-
 @dataclass(frozen=True)
 class Run:
     """A run that nothing stands in the way of: its phases in the order of the methods, and what they share."""
@@ -122,6 +113,7 @@ class Run:
     machine: Machine
     folder: RunFolder
     times: PhaseTimes
+    turns: Alone
     log: TrainingLog = field(default_factory=TrainingLog)
     stop: StopRequest = field(default_factory=StopRequest)
 
@@ -160,10 +152,10 @@ class Run:
         start, images = self.plan.start, self.plan.dataset.train_images
         with self.times.measure("build_seconds"):
             trainer = self._build_trainer(start.weights)
-        with ConsoleProgress(
-            self.name, num_epochs=self.config.epochs, num_steps=self.num_steps, console=self.console
-        ) as progress:
+        ends = {"num_epochs": self.config.epochs, "num_steps": self.num_steps, "first_step": start.step}
+        with self.turns.progress(self.name, **ends, console=self.console) as progress:
             loop = TrainingLoop(trainer, self.config, images, start, self.folder, progress, self.stop, self.log)
+            loop.turns = self.turns
             if not self.options.skip_epoch_quality:
                 loop.score_epoch = epoch_scorer(self.options, self.plan, before=self._note_peak_memory)
             average = loop.run()
@@ -215,7 +207,9 @@ class Run:
         if self.log.chunks:
             self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, self.log.losses)
             images_per_epoch = self.plan.steps_per_epoch * self.config.batch_size
-            timing = self.times | summarise_timing(self.log, self.config, images_per_epoch)
+            total_seconds = self.times.since_start() - self.turns.waiting_seconds
+            times = self.times | self.turns.times | {"total_seconds": total_seconds}
+            timing = times | summarise_timing(self.log, self.config, images_per_epoch)
             self.folder.write_json(TIMING_FILE, timing)
         num_epochs = self.log.num_steps // self.plan.steps_per_epoch  # complete ones
         self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=num_epochs)

@@ -21,6 +21,13 @@ from common.training.averaging import GeneratorAverage
 from common.training.prepare import is_scored
 
 
+class Trained(NamedTuple):
+    """What training leaves in memory: the trainer, and the average its samples are drawn from."""
+
+    trainer: InspectableTrainer
+    average: GeneratorAverage
+
+
 class Samples(NamedTuple):
     """The first draw: uint8 images (N, S, S[, 3]), and the latents (N, Z) they came from."""
 

@@ -45,9 +45,14 @@ class StopRequest(SignalWatch):
         """What a shell expects of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.signal_number
 
+    def raise_if_asked(self) -> None:
+        """Raise `Stopped` if a signal has come, but never twice: it must not disturb what is still written down."""
+        if self and not self._has_raised:
+            self._has_raised = True
+            raise Stopped(self.signal_number)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         is_second = self.signal_number != 0
         self.signal_number = number
-        if (is_second or self.at_once) and not self._has_raised:  # a third must not disturb what is still written down
-            self._has_raised = True
-            raise Stopped(number)
+        if is_second or self.at_once:
+            self.raise_if_asked()

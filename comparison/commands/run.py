@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -22,6 +23,9 @@ class CompareOptions(RunOptions):
 
     certify: bool = True
     """--no-certify spares the parity ladder after training; then no speed ratio is printed."""
+    turns: Literal["on", "off"] = "on"
+    """on: the frameworks train epoch by epoch in turns, and the speed ratio is of epochs of the same round. Both stay
+    in memory, which takes about twice as much. off: JAX begins when PyTorch is done. --resume does not remember it."""
 
 
 def main(options: CompareOptions) -> int:
@@ -42,7 +46,7 @@ def main(options: CompareOptions) -> int:
 
     dataset = load_training_data(options)
     try:
-        code = run_both(options, folder)
+        code = run_both(options, folder, turns=options.turns == "on", console=console)
     except RunFailedError:
         if any((folder / framework / LOSSES_FILE).exists() for framework in FRAMEWORKS):
             show_report(folder, dataset, console)

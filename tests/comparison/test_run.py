@@ -16,6 +16,7 @@ from common.data.datasets import Dataset
 from common.networks.presets import PRESETS
 from common.options import RunOptions
 from common.training.run import run_training
+from common.training.turns import Alone
 from comparison.commands.report import show_report
 from comparison.run_both import child_command
 
@@ -41,7 +42,7 @@ def test_a_small_colour_dataset_goes_through_both_frameworks_and_the_report(tmp_
     monkeypatch.setattr(common.training.prepare, "load_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(common.training.scoring, "NUM_STANDARD", 50)
     for framework, load in LOADERS.items():
-        assert run_training(framework, load, options(tmp_path, dataset="colours"), Console(quiet=True)) == 0
+        assert run_training(framework, load, options(tmp_path, dataset="colours"), Console(quiet=True), Alone()) == 0
         with np.load(tmp_path / framework / "samples.npz") as samples:
             assert samples["images"].shape == (50, 32, 32, 3)
     show_report(tmp_path, dataset, Console(quiet=True), image_size=32)
@@ -61,7 +62,7 @@ def test_both_frameworks_are_scored_in_the_features_of_one_network_and_the_repor
     monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
     flags = replace(options(tmp_path / "new", dataset="colours", epochs=1), features=tmp_path / "colours.onnx")
     for framework, load in LOADERS.items():
-        assert run_training(framework, load, flags, Console(quiet=True)) == 0
+        assert run_training(framework, load, flags, Console(quiet=True), Alone()) == 0
         assert f"--features={flags.features}" in child_command(framework, flags, tmp_path)
     show_report(tmp_path / "new", colour_dataset(num_test_images=5), Console(quiet=True), image_size=32)
     report = (tmp_path / "new" / "report.md").read_text()
