@@ -111,8 +111,9 @@ class TurnTaking:
         return half
 
     def _listen(self, half: Half, lines: IO[str], is_error: bool, before: threading.Thread | None = None) -> None:
-        for line in lines:
-            self._written.put((half, line.removesuffix("\n"), is_error))
+        with lines:
+            for line in lines:
+                self._written.put((half, line.removesuffix("\n"), is_error))
         if before is not None:
             before.join()  # what it said of its end comes before its end
             self._written.put((half, None, is_error))
@@ -133,6 +134,7 @@ class TurnTaking:
         half, line, is_error = self._written.get()
         if line is None:
             half.code = half.process.wait()
+            half.dismiss()
             self._bars.ended(half.framework)
             others = [FRAMEWORK_NAMES[other.framework] for other in self.halves if other.code is None]
             if half.code not in (0, USER_ERROR) and others and not self._children.signal_number:

@@ -1,5 +1,7 @@
 """One framework's run folder, read back for the report; whatever an unfinished run did not write is empty."""
 
+import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +50,19 @@ class RecordedRun:
         """The chunks that count for the speed."""
         chunks = TypeAdapter(list[series.Chunk]).validate_python(self.timing.get("chunks", []))
         return series.steady_chunks(chunks, self.timing.get("chunk_size", 0))
+
+    @property
+    def round_speeds(self) -> dict[str, float]:
+        """Median images/s over the steady chunks of an epoch, by the round in which it had its turn."""
+        epoch_of = dict(zip(self.losses.get("step", ()), self.losses.get("epoch", ()), strict=True))
+        speeds = defaultdict(list)
+        for chunk in self.steady_chunks:
+            speeds[epoch_of.get(chunk.step)].append(chunk.num_steps * self.config["batch_size"] / chunk.seconds)
+        return {
+            epoch["round_began_at"]: statistics.median(speeds[epoch["epoch"]])
+            for epoch in self.timing.get("epochs", ())
+            if epoch.get("round_began_at") and epoch["epoch"] in speeds
+        }
 
 
 def read_run(folder: Path, framework: str) -> RecordedRun | None:

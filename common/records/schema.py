@@ -373,6 +373,12 @@ class Quietness(Record):
     runs: dict[str, RunQuietness]
 
 
+class SpeedRatio(Interval):
+    """The median over rounds with its bootstrap interval; of no rounds, the ratio of two medians, and a range."""
+
+    num_rounds: Whole = 0
+
+
 class Comparison(Record):
     """comparison.json: every number of a report."""
 
@@ -381,7 +387,8 @@ class Comparison(Record):
     parity: ParitySummary
     frameworks: dict[str, FrameworkResult | None]
     loss_agreement: dict[str, LossAgreement] | None
-    images_per_second_ratio: dict[str, Interval] | None
+    paired_images_per_second: list[list[Positive]] = []  # PyTorch's and JAX's, of each round in which both had a turn
+    images_per_second_ratio: dict[str, SpeedRatio] | None
     why_no_ratio: Text | None
     quietness: Quietness | None = None  # older comparisons have none
 

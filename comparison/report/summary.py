@@ -8,10 +8,12 @@ import numpy as np
 from common.config import differing_fields
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
 from common.records.schema import Timings
+from comparison.bench import statistics
 from comparison.report.quietness import DISTURBED, quietness
 
 LOSS_COLUMNS = ("discriminator_loss", "generator_loss")
 REPORTED_STEPS = (1, 2, 5, 10, 100)
+FEWEST_ROUNDS = 2  # of which an interval can be said
 PARTED_AT = 0.01  # relative difference from which the two runs count as parted
 HARDWARE = ("num_threads", "num_cpus", "memory_bytes", "cpu_model", "cpu_flags")
 SAME_HARDWARE_FIELDS = ("python", "platform", "device", *HARDWARE)
@@ -53,13 +55,29 @@ def last_epoch_means(run: RecordedRun) -> dict[str, float | None]:
     return {column: _finite(run.losses[column][in_last_epoch].mean()) for column in columns}
 
 
-def images_per_second_ratio(torch_speed: Mapping[str, float], jax_speed: Mapping[str, float]) -> dict[str, float]:
-    """PyTorch's speed over JAX's; low and high pair the slowest chunk of one with the other's fastest."""
+def speed_ratio(runs: Runs) -> dict[str, Any]:
+    """PyTorch's speed over JAX's: of the rounds in which both trained an epoch, or of two medians where there are none.
+
+    That of medians has no interval: low and high pair the slowest chunk of one with the other's fastest.
+    """
+    if (num_rounds := len(paired_speeds(runs))) >= FEWEST_ROUNDS:
+        ratio = statistics.ratio(*zip(*paired_speeds(runs), strict=True))
+        return {**ratio._asdict(), "num_rounds": num_rounds}
+    torch_speed, jax_speed = (run.timing["steady_images_per_second"] for run in runs.values())
     return {
         "median": torch_speed["median"] / jax_speed["median"],
         "low": torch_speed["low"] / jax_speed["high"],
         "high": torch_speed["high"] / jax_speed["low"],
+        "num_rounds": 0,
     }
+
+
+def paired_speeds(runs: Runs) -> list[tuple[float, ...]]:
+    """PyTorch's and JAX's images/s of each round in which both trained an epoch; an epoch made up for has no pair."""
+    by_round = [run.round_speeds for run in runs.values()]
+    if len(by_round) < len(FRAMEWORK_NAMES):
+        return []
+    return [tuple(speeds[began_at] for speeds in by_round) for began_at in by_round[0] if began_at in by_round[1]]
 
 
 def why_no_ratio(runs: Runs, parity: Mapping[str, Any], *, mark: str) -> str | None:
@@ -82,7 +100,6 @@ def hardware_differences(runs: Runs) -> list[str]:
 
 def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
     """The content of comparison.json; a framework without a run is null."""
-    speeds = (run.timing["steady_images_per_second"] for run in runs.values())
     both_trained = len(runs) == 2 and all(run.num_steps for run in runs.values())
     quiet = quietness(runs, is_certified=parity["holds"] is True)
     reason = why_no_ratio(runs, parity, mark=quiet["mark"])
@@ -92,7 +109,8 @@ def summarise(runs: Runs, parity: Mapping[str, Any]) -> dict[str, Any]:
         "parity": dict(parity),
         "frameworks": {name: _framework(runs[name]) if name in runs else None for name in FRAMEWORK_NAMES},
         "loss_agreement": loss_agreement(*(run.losses for run in runs.values())) if both_trained else None,
-        "images_per_second_ratio": None if reason else {"torch/jax": images_per_second_ratio(*speeds)},
+        "paired_images_per_second": [list(pair) for pair in paired_speeds(runs)],
+        "images_per_second_ratio": None if reason else {"torch/jax": speed_ratio(runs)},
         "why_no_ratio": reason,
         "quietness": quiet,
     }

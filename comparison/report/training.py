@@ -10,6 +10,7 @@ from common.evaluation import plausibility
 from common.records.folder import STATUS_FILE, read_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs
 from common.records.schema import Timings
+from comparison.bench.statistics import COVERAGE
 from comparison.report.summary import hardware_differences
 from comparison.text import NOTHING, Row, difference, duration, memory, number, percentage, processor
 
@@ -156,7 +157,7 @@ def conditions(results: Mapping[str, Any]) -> str:
     chunks = " and ".join(dict.fromkeys(number(framework["num_steady_chunks"]) for framework in frameworks.values()))
     steps = " and ".join(dict.fromkeys(number(framework["num_steps"]) for framework in frameworks.values()))
     return (
-        f"One run each (n = 1, seed {config['seed']}), one after the other, of {steps} steps at batch size "
+        f"One run each (n = 1, seed {config['seed']}), {_order(results)}, of {steps} steps at batch size "
         f"{config['batch_size']} in {config['precision']}, variant {config['variant']}: "
         f"{', '.join(versions)}, Python {first['python']}, device {first['device']}, "
         f"{first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''} on {first['num_cpus']} CPUs "
@@ -167,16 +168,29 @@ def conditions(results: Mapping[str, Any]) -> str:
     )
 
 
+def _order(results: Mapping[str, Any]) -> str:
+    """Who trained when."""
+    num_rounds = len(results.get("paired_images_per_second", ()))
+    return f"in turns, {num_rounds} epoch{'s'[: num_rounds > 1]} each" if num_rounds else "one after the other"
+
+
 def ratio(results: Mapping[str, Any]) -> str:
     """The speed ratio with its range, or why none is printed."""
     if results["why_no_ratio"]:
         return f"No speed ratio is printed because {results['why_no_ratio']}."
     measured = results["images_per_second_ratio"]["torch/jax"]
+    claim = f"PyTorch trains {number(measured['median'])} times as many images per second as JAX"
+    span = f"{number(measured['low'])} to {number(measured['high'])}"
+    if num_rounds := measured.get("num_rounds", 0):  # older comparisons have none
+        return (
+            f"{claim} ({100 * COVERAGE:.0f} % interval {span}, n = {num_rounds} rounds). "
+            "In each round both trained one epoch, in turn; this is the median of the ratios within the rounds."
+        )
+    num_paired = len(results.get("paired_images_per_second", ()))
+    why = "There was but one round of turns" if num_paired else "One ran after the other"
     return (
-        f"PyTorch trains {number(measured['median'])} times as many images per second as JAX (ratio of the "
-        f"medians; {number(measured['low'])} to {number(measured['high'])} over all pairs of chunks). One ran after "
-        "the other, so what the machine did meanwhile is in it: a ratio to cite comes from the benchmark "
-        "(python compare.py bench)."
+        f"{claim} (ratio of the medians; {span} over all pairs of chunks). {why}, so what the machine did meanwhile is "
+        "in it: a ratio to cite comes from more epochs in turns, or from the benchmark (python compare.py bench)."
     )
 
 
