@@ -85,6 +85,17 @@ def test_compare_trains_both_and_writes_the_report(comparison):
         assert json.loads((folder / framework / "status.json").read_text())["status"] == "finished"
 
 
+def test_both_halves_trained_in_one_round_and_slept_while_they_waited(comparison):
+    _, folder = comparison
+    timings = [json.loads((folder / framework / "timing.json").read_text()) for framework in ("torch", "jax")]
+    rounds = [[epoch["round_began_at"] for epoch in timing["epochs"]] for timing in timings]
+    assert rounds[0] == rounds[1]
+    assert None not in rounds[0]
+    for timing in timings:
+        assert timing["waiting_seconds"] > 0
+        assert timing["waiting_cpu_seconds"] < 0.1 * timing["waiting_seconds"]
+
+
 def test_both_halves_ran_the_same_config_threads_and_environment(comparison):
     _, folder = comparison
     torch_run, jax_run = (folder / framework for framework in ("torch", "jax"))

@@ -136,13 +136,22 @@ def test_sigterm_while_compare_checks_both_frameworks_is_exit_code_143(tmp_path,
     assert not (tmp_path / "new").exists()
 
 
-def test_a_signal_between_the_two_frameworks_starts_no_second_one_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+BEGUN_RUN = """
+import sys
+from pathlib import Path
+Path(sys.argv[1]).mkdir(parents=True)
+Path(sys.argv[1], "config.json").touch()
+"""
+
+
+@pytest.mark.parametrize("turns", ["on", "off"])
+def test_a_signal_between_the_two_frameworks_starts_no_second_one_and_says_how_to_go_on(
+    turns, tmp_path, monkeypatch, capsys
+):
     folder = tmp_path / "NAME"
 
     def half(framework: str, *_: object) -> list[str]:
-        (folder / framework).mkdir(parents=True)
-        (folder / framework / "config.json").touch()
-        return [sys.executable, "-c", ""]
+        return [sys.executable, "-c", BEGUN_RUN, str(folder / framework)]
 
     def signalled_wait(self: subprocess.Popen[str], *arguments: object, **options: object) -> int:
         code = real_wait(self, *arguments, **options)  # pyright: ignore[reportArgumentType]
@@ -154,7 +163,7 @@ def test_a_signal_between_the_two_frameworks_starts_no_second_one_and_says_how_t
     monkeypatch.setattr(comparison.run_both, "check_both", lambda options, children: None)
     monkeypatch.setattr(comparison.run_both, "child_command", half)
     monkeypatch.setattr(subprocess.Popen, "wait", signalled_wait)
-    assert report_errors("compare.py", lambda: run_command([*FLAGS, f"--output={folder}"])) == 143
+    assert report_errors("compare.py", lambda: run_command([*FLAGS, f"--turns={turns}", f"--output={folder}"])) == 143
     assert [path.name for path in folder.iterdir()] == ["torch"]
     assert f"--resume {folder}" in capsys.readouterr().out
 

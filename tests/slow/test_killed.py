@@ -167,6 +167,19 @@ def test_compare_goes_on_with_whichever_half_is_unfinished(environment, tmp_path
     assert "another batch_size (16 / 8)" in again.stderr
 
 
+@pytest.mark.parametrize("turns", ["on", "off"])
+def test_runs_of_a_comparison_leave_the_bytes_of_runs_alone(turns, environment, undisturbed, tmp_path):
+    command = [sys.executable, "compare.py", *FLAGS, "--no-certify", "--skip-epoch-quality", f"--turns={turns}"]
+    command += [f"--output={tmp_path / 'run'}"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stderr
+    for framework in ("torch", "jax"):
+        for name in ("losses.csv", "progress.npz", "checkpoints/step_96.safetensors"):
+            assert (tmp_path / "run" / framework / name).read_bytes() == undisturbed[framework][name], name
+        timing = json.loads((tmp_path / "run" / framework / "timing.json").read_text())
+        assert ("waiting_seconds" in timing) == (turns == "on")
+
+
 def test_one_framework_goes_on_with_what_the_other_began(environment, undisturbed, tmp_path):
     """The record is one: up to the handover it is the other's, and from there it parts as rounding has it."""
     assert run("torch", "chunk::5", *FLAGS, f"--output={tmp_path / 'a'}", environment=environment).returncode < 0
@@ -197,15 +210,26 @@ def start_comparison(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_sigterm_to_compare_alone_reaches_the_framework_it_is_training(tmp_path):
+def test_sigterm_to_compare_alone_reaches_the_framework_that_trains_and_the_one_that_waits(tmp_path):
     process = start_comparison(tmp_path / "run")
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 143
     assert errors == ""
     assert "compare report" in output
-    assert json.loads((tmp_path / "run" / "torch" / "status.json").read_text())["status"] == "interrupted"
-    assert not (tmp_path / "run" / "jax").exists()
+    for framework in ("torch", "jax"):
+        assert json.loads((tmp_path / "run" / framework / "status.json").read_text())["status"] == "interrupted"
+
+
+def test_both_frameworks_save_and_end_when_compare_is_killed(tmp_path):
+    parent = start_comparison(tmp_path / "run")
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 60
+    for framework in ("torch", "jax"):
+        while json.loads((tmp_path / "run" / framework / "status.json").read_text())["status"] != "interrupted":
+            assert time.monotonic() < deadline, framework
+            time.sleep(0.1)
 
 
 def test_a_killed_process_is_reported_and_not_taken_for_finished(tmp_path):
