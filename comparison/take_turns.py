@@ -80,7 +80,7 @@ class TurnTaking:
     def _train(self) -> None:
         for number in itertools.count():
             training = self._waiting_for(EPOCH)
-            if not training:
+            if not training or self._children.signal_number:
                 return
             began_at = datetime.now(UTC).isoformat()
             for half in training if number % 2 == 0 else reversed(training):
