@@ -20,7 +20,7 @@ from comparison.take_turns import TurnTaking
 
 # A run as its comparison sees it: FAKE NAME LOG EPOCHS [MISHAP]. It notes when it has the turn.
 FAKE = r"""
-import sys, time
+import contextlib, os, sys, time
 
 name, log, epochs, *mishap = sys.argv[1:]
 
@@ -28,9 +28,13 @@ def note(word):
     with open(log, "a") as file:
         file.write(f"{time.monotonic_ns()} {name} {word}\n")
 
+def say(line):
+    with contextlib.suppress(BrokenPipeError):  # as the console of a run does
+        os.write(1, f"{line}\n".encode())
+
 def take(wanted):
     note("ends")
-    print('\x1e{"wants": "%s"}' % wanted, flush=True)
+    say('\x1e{"wants": "%s"}' % wanted)
     if not sys.stdin.readline():
         note("is dismissed")
         sys.exit(143)
@@ -46,10 +50,10 @@ for epoch in range(1, int(epochs) + 1):
         print("no memory", file=sys.stderr)
         note("ends")
         sys.exit(1)
-    print(f"{name}: epoch {epoch}")
+    say(f"{name}: epoch {epoch}")
     time.sleep(0.01)
 take("finish")
-print(f"{name}: scored")
+say(f"{name}: scored")
 note("ends")
 """
 
