@@ -187,10 +187,10 @@ def ratio(results: Mapping[str, Any]) -> str:
             "In each round both trained one epoch, in turn; this is the median of the ratios within the rounds."
         )
     num_paired = len(results.get("paired_images_per_second", ()))
-    why = "There was but one round of turns" if num_paired else "One ran after the other"
+    why = "They took turns for one epoch alone" if num_paired else "One ran after the other"
     return (
         f"{claim} (ratio of the medians; {span} over all pairs of chunks). {why}, so what the machine did meanwhile is "
-        "in it: a ratio to cite comes from more epochs in turns, or from the benchmark (python compare.py bench)."
+        "in it: a ratio to cite comes from the benchmark (python compare.py bench)."
     )
 
 
