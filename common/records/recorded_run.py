@@ -19,6 +19,9 @@ from common.records.folder import FRAMEWORK_NAMES, read_json
 from common.records.schema import check_config
 from common.safe_read import one_line, read_npz
 
+# A record may be anyone's: beyond these, a quotient of two speeds is none that a record can hold.
+SHORTEST_SECONDS_PER_IMAGE, LONGEST_SECONDS_PER_IMAGE = 1e-9, 1e6
+
 
 @dataclass(frozen=True)
 class RecordedRun:
@@ -52,16 +55,27 @@ class RecordedRun:
         return series.steady_chunks(chunks, self.timing.get("chunk_size", 0))
 
     @property
-    def round_speeds(self) -> dict[str, float]:
-        """Median images/s over the steady chunks of an epoch, by the round in which it had its turn."""
+    def steady_chunks_by_epoch(self) -> dict[int, list[series.Chunk]]:
+        """The steady chunks of each epoch; those of a run whose losses are lost are in none."""
         epoch_of = dict(zip(self.losses.get("step", ()), self.losses.get("epoch", ()), strict=True))
-        speeds = defaultdict(list)
+        found = defaultdict(list)
         for chunk in self.steady_chunks:
-            speeds[epoch_of.get(chunk.step)].append(chunk.num_steps * self.config["batch_size"] / chunk.seconds)
+            if chunk.step in epoch_of:
+                found[int(epoch_of[chunk.step])].append(chunk)
+        return found
+
+    @property
+    def round_speeds(self) -> dict[str, float]:
+        """Images/s of the median steady chunk of an epoch, by the round in which it had its turn."""
+        seconds_per_image = {
+            epoch: statistics.median(chunk.seconds / (chunk.num_steps * self.config["batch_size"]) for chunk in chunks)
+            for epoch, chunks in self.steady_chunks_by_epoch.items()
+        }
         return {
-            epoch["round_began_at"]: statistics.median(speeds[epoch["epoch"]])
+            epoch["round_began_at"]: 1 / seconds_per_image[epoch["epoch"]]
             for epoch in self.timing.get("epochs", ())
-            if epoch.get("round_began_at") and epoch["epoch"] in speeds
+            if epoch.get("round_began_at")
+            and SHORTEST_SECONDS_PER_IMAGE < seconds_per_image.get(epoch["epoch"], 0) < LONGEST_SECONDS_PER_IMAGE
         }
 
 

@@ -1,6 +1,5 @@
 """How quiet the machine was while both trained: what their speeds are worth, and a sentence that says why."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +46,9 @@ def _record(run: RecordedRun) -> dict[str, Any]:
         "num_cores": run.environment["num_cpus"],
         "own_cores": _mean_cores(chunks, "cpu_seconds"),
         "others_cores": cores_used_by_others(chunks),
-        "others_cores_by_epoch": {str(epoch): cores_used_by_others(own) for epoch, own in _by_epoch(run).items()},
+        "others_cores_by_epoch": {
+            str(epoch): cores_used_by_others(own) for epoch, own in run.steady_chunks_by_epoch.items()
+        },
         "stolen_cores": _mean_cores(chunks, "stolen_seconds"),
     }
 
@@ -56,16 +57,6 @@ def _mean_cores(chunks: Sequence[Chunk], name: str) -> float | None:
     spent = [getattr(chunk, name) for chunk in chunks]
     seconds = sum(chunk.seconds for chunk in chunks)
     return sum(spent) / seconds if seconds and None not in spent else None
-
-
-def _by_epoch(run: RecordedRun) -> dict[int, list[Chunk]]:
-    """The steady chunks of each epoch; those of a run whose losses are lost are in none."""
-    epoch_of = dict(zip(run.losses.get("step", ()), run.losses.get("epoch", ()), strict=True))
-    found = defaultdict(list)
-    for chunk in run.steady_chunks:
-        if chunk.step in epoch_of:
-            found[int(epoch_of[chunk.step])].append(chunk)
-    return found
 
 
 def _share(record: dict[str, Any]) -> float:
@@ -91,7 +82,7 @@ def _usage(run: RecordedRun, record: dict[str, Any]) -> str:
     by_epoch = record["others_cores_by_epoch"]
     busy = [int(epoch) for epoch, used in by_epoch.items() if used is not None and used >= least]
     if others >= least and 0 < len(busy) < len(by_epoch):
-        chunks = _by_epoch(run)
+        chunks = run.steady_chunks_by_epoch
         others = cores_used_by_others([chunk for epoch in busy for chunk in chunks[epoch]])
         when = f"during {_short(run)}'s epoch{'s' if len(busy) > 1 else ''} {_spans(busy)}"
     stolen = record["stolen_cores"] or 0

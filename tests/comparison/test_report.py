@@ -242,6 +242,19 @@ def test_the_ratio_of_runs_in_turns_is_the_median_within_rounds_whatever_slowed_
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_rounds_that_took_no_time_at_all_are_no_pairs(tmp_path: Path) -> None:
+    write_comparison(tmp_path)
+    in_rounds(tmp_path, "torch", [1.0, 1e-300, 1.0], ["10:00", "10:05", "10:10"])
+    in_rounds(tmp_path, "jax", [2.0, 2.0, 1e-300], ["10:00", "10:05", "10:10"])
+    for framework in ("torch", "jax"):  # whose own speeds no record could hold either
+        path = tmp_path / framework / "timing.json"
+        speed = {"median": 1.0, "low": 1.0, "high": 1.0}
+        write_json(path, json.loads(path.read_text()) | {"steady_images_per_second": speed})
+    results, _, _ = reported(tmp_path)
+    assert results["paired_images_per_second"] == [pytest.approx([1280, 640])]
+
+
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("torch_rounds", "jax_rounds", "num_pairs", "words"),
     [
