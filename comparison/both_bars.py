@@ -116,11 +116,16 @@ class BothBars:
         self.turn_ends(framework)
         self.bars[framework].has_ended = True
 
+    @property
+    def whole_time(self) -> str:
+        """Of the comparison so far, both halves and all their waiting."""
+        return str(timedelta(seconds=int(time.monotonic() - self._began)))
+
     def clock(self) -> str:
         """Time so far, and what is left of both trainings once both speeds are known."""
         now = time.monotonic()
         left = [bar.seconds_left(now) for bar in self.bars.values()]
-        elapsed = f"elapsed {timedelta(seconds=int(now - self._began))}"
+        elapsed = f"elapsed {self.whole_time}"
         known = [seconds for seconds in left if seconds is not None]
         if len(known) < len(left):
             return elapsed

@@ -33,6 +33,8 @@ def run_both(options: RunOptions, folder: Path, *, turns: bool, console: Console
         if turns and len(commands) > 1:
             with BothBars(commands, console) as bars:
                 codes = TurnTaking(children, options.num_threads, bars).run(commands)
+                if not any(codes.values()):
+                    bars.say(f"Both were trained and scored in {bars.whole_time}")
         else:
             codes = _run_in_order(commands, children, options.num_threads)
         if children.signal_number:

@@ -75,6 +75,7 @@ def test_compare_trains_both_and_writes_the_report(comparison):
     assert result.returncode == 0, result.stderr
     assert "PyTorch: epoch 1/1" in result.stdout
     assert "JAX / Flax NNX: epoch 1/1" in result.stdout
+    assert "Both were trained and scored in 0:" in result.stdout
     for name in ("report.html", "report.md", "comparison.json"):
         assert (folder / name).stat().st_size > 1000
     results = json.loads((folder / "comparison.json").read_text())
