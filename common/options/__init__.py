@@ -119,7 +119,7 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Opt
     except SystemExit as stop:
         if not stop.code:
             raise  # --help was printed
-        raise UserError(f"{in_plain_words(messages.getvalue())} (see {program} --help)") from None
+        raise UserError(f"{in_plain_words(messages.getvalue(), arguments)} (see {program} --help)") from None
     if isinstance(options, ConfigOptions):
         name = canonical_name(options.config.dataset)
         return replace(options, config=replace(options.config, dataset=name))

@@ -1,6 +1,7 @@
 """What is wrong with a command's flags, in plain words: tyro draws a box of titles, messages, help texts and rules."""
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 RULE = re.compile(r"^\s*[─-]{10,}$")
@@ -9,11 +10,11 @@ UNKNOWN, HINT, HINT_OF = "Unrecognized options:", "Perhaps you meant:", "Argumen
 KINDS = {"invalid literal for int": "pass a whole number", "could not convert string to float": "pass a number"}
 
 
-def in_plain_words(box: str) -> str:
+def in_plain_words(box: str, arguments: Sequence[str]) -> str:
     """One line that names the mistake and says what to do; of a kind that is not known here, tyro's own message."""
     sections = _sections(box)
     message = " ".join(line.strip() for line in sections[0]) if sections else ""
-    known = _missing_or_unknown(sections) or _wrong_choice(message) or _wrong_value(message)
+    known = _missing_or_unknown(sections, arguments) or _wrong_choice(message) or _wrong_value(message)
     return known or re.sub(r"^Error parsing (config|\w*Options): ", "", message).rstrip(".")
 
 
@@ -29,7 +30,7 @@ def _sections(box: str) -> list[list[str]]:
     return [section for section in sections if section]
 
 
-def _missing_or_unknown(sections: list[list[str]]) -> str:
+def _missing_or_unknown(sections: list[list[str]], arguments: Sequence[str]) -> str:
     missing = [name for section in sections if section[0].startswith("Missing from") for name in _names(section)]
     words = [word for section in sections if section[0].startswith(UNKNOWN) for word in _words(section)]
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
@@ -41,7 +42,8 @@ def _missing_or_unknown(sections: list[list[str]]) -> str:
         meant = (like or [name.split()[0] for name in hinted])[:1]
         said.append(f"{flags[0]} is unknown: {f'did you mean {meant[0]}?' if meant else 'leave it out'}")
     elif words:
-        said.append(f"{words[0]} is one word too many: leave it out, or put words that belong together in quotes")
+        whole = next((word for word in arguments if word.startswith(words[0])), words[0])  # a box breaks a long one
+        said.append(f"{whole} is one word too many: leave it out, or put words that belong together in quotes")
     if missing:
         is_missing, it = ("is missing", "it") if len(missing) == 1 else ("are missing", "them")
         said.append(f"{' and '.join(missing)} {is_missing}: add {it}")

@@ -538,7 +538,7 @@ def bad_folder(tmp_path_factory) -> Path:
 
 BACK = ["--to=safetensors", "--like=run"]
 BAD = {
-    "nothing": ([], "Missing from"),
+    "nothing": ([], "PATH and --to {pytorch-state-dict,orbax,safetensors} are missing"),
     "no target": (["run"], "--to"),
     "an unknown target": (["run", "--to=onnx"], "--to"),
     "no --like": (["model.pt", "--to=safetensors"], "--to safetensors and --like CHECKPOINT_OR_RUN go together"),

@@ -323,8 +323,8 @@ def bad_files(folder: Path) -> dict[str, Path]:
 
 
 BAD = {
-    "one side": ([], "Missing"),
-    "three sides": (["whole", "whole"], "Unrecognized"),
+    "one side": ([], "B is missing"),
+    "three sides": (["whole", "whole"], "is one word too many"),
     "an unknown flag": (["whole", "--latent=3"], "--latents"),
     "a missing path": (["missing"], "missing does not exist"),
     "an empty folder": (["empty"], "empty holds no checkpoints"),
