@@ -2,8 +2,10 @@
 
 import io
 import os
+import re
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,6 +97,11 @@ def shell_word(text: object) -> str:
 
 def _escaped(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
+def stored_path(text: str) -> Path:
+    """The path that `storable` spelt out: with the bytes that are no UTF-8."""
+    return Path(re.sub(r"\\udc([89a-f][0-9a-f])", lambda found: chr(0xDC00 + int(found[1], 16)), text))
 
 
 def storable(content: Any) -> Any:

@@ -96,7 +96,7 @@ def check_both(options: RunOptions, children: Children) -> dict[str, str]:
     """The device of each framework, or UserError where one is missing; neither reads data nor writes a file."""
     checks = [
         children.start(
-            [*child_command(framework, options, Path("unused")), "--dry-run"],
+            [sys.executable, "-m", f"{framework}_impl", "device", *child_flags(options)],
             options.num_threads,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -89,6 +89,7 @@ TWIN_COMMANDS = {
     "arithmetic": Command("common.commands.arithmetic", "ArithmeticOptions", "digits added in the latent space"),
     "features": Command("common.commands.filters", "FeaturesOptions", "what the discriminator's filters respond to"),
     "animate": Command("common.commands.animate", "AnimateOptions", "a run's sample grids as a GIF"),
+    "device": Command("common.commands.device", "CheckOptions", "where it would train, for compare.py"),
     "measure": Command("common.commands.measure_step", "MeasureOptions", "one step timed, for compare.py bench"),
 }
 

@@ -139,8 +139,8 @@ def prepare_dataset(dataset: Dataset, *, image_size: int, train_size: int) -> Da
     count = train_size or len(dataset.train_images)
     if count > len(dataset.train_images):
         raise UserError(
-            f"train_size is {count}, but {dataset.name} has {len(dataset.train_images)} training images: "
-            f"pass a smaller --train-size, or 0 for all"
+            f"--train-size is {count}, given or by the preset, but there are only {len(dataset.train_images)} training "
+            "images: pass a smaller one, or 0 for all"
         )
     return replace(
         dataset,

@@ -11,21 +11,24 @@ from common.errors import UserError
 from common.evaluation import kernel_distance
 from common.evaluation.evaluate import Evaluation, measured
 from common.evaluation.feature_network import default_threads
+from common.evaluation.floors import Floor
 from common.evaluation.memorisation import NearestTraining, closest_to_training, nearest_training
 from common.evaluation.metrics import SEED, Scores
-from common.evaluation.own_data import NUM_SPLITS, OwnData
+from common.evaluation.own_data import MIN_TEST_IMAGES, NUM_SPLITS, OwnData
 from common.evaluation.pixel_components import OF_PIXELS, FeatureSpace
+from common.evaluation.plausibility import MAX_SHARE, Alarm, percent
 from common.evaluation.reference import K
 from common.evaluation.samples import some_of
 
+MAX_DUPLICATES, MAX_REPEATED = 10, 0.1  # times as many as of real images, and more
 WHY_NO_DIGITS = (
     "The data are not the digits of MNIST, so there is no MNIST score and there are no classes: "
     "both need a network that knows digits only"
 )
 PIXELS_ONLY = (
     "These metrics see pixels only: colours, brightness and coarse shapes, not whether a picture shows what it should",
-    "In pixels, grey or blurred samples are near many pictures. Precision, Memorised and C_T then look like copies: "
-    "see the nearest training images",
+    "In pixels, grey or blurred samples are near many pictures. Precision, Memorised and C_T can then be those of "
+    "copies: look at the pictures before you believe them",
 )
 NETWORK_ONLY = (
     "These metrics see what the network of --features tells apart, and nothing else. Scores by pixels, or by another "
@@ -46,6 +49,7 @@ def evaluate_own(
     `quick` is the Fréchet distance and KID of at most 2,000 samples. UserError says what is wrong with the samples.
     """
     scored: list[Scores] = []
+    alarms: list[Alarm] = []
     pairs: list[dict[str, float]] = []
     with threadpool_limits(threads or default_threads()):
         data = OwnData.of(dataset, space, quick=quick)
@@ -60,16 +64,35 @@ def evaluate_own(
                 screens = data.memorisation_scores(features, nearest, own_distances, held_out=everything)
                 scores = scores._replace(values=scores.values | screens)
                 pairs = pairs or _pairs(nearest, own_distances, num_samples=len(images))
+                alarms = alarms or alarms_about(images, dataset, scores, data.floors(quick=False))
             scored.append(scores)
         floors = data.floors(quick=quick)
     metrics = {name: measured([each.values[name] for each in scored], floors.get(name)) for name in scored[0].values}
     if (error := scored[0].standard_errors.get("kid")) is not None:
         metrics["kid"]["standard_error"] = error
     return Evaluation(
-        protocol=_protocol(data, dataset, num_draws=len(scored), quick=quick),
+        protocol=_protocol(data, dataset, num_draws=len(scored), quick=quick)
+        | {"warnings": [alarm._asdict() for alarm in alarms]},
         metrics=metrics,
         nearest_neighbours=pairs,
     )
+
+
+def alarms_about(images: np.ndarray, dataset: Dataset, scores: Scores, floors: Mapping[str, Floor]) -> list[Alarm]:
+    """Collapse and copies, each with its share and that of real images."""
+    known = {image.tobytes() for image in dataset.train_images}
+    own = {image.tobytes() for image in dataset.test_images}
+    copied = float(np.mean([image.tobytes() in known for image in images]))
+    copied_floor = len(own & known) / len(own) if own else 0.0
+    repeated, repeated_floor = scores.values["duplicate_fraction"], floors["duplicate_fraction"].mean
+    found = []
+    if copied > copied_floor + MAX_SHARE:
+        sentence = f"{percent(copied)} of the samples are training images (held-out images: {percent(copied_floor)})"
+        found.append(Alarm("copies", f"{sentence}, pixel for pixel: the model repeats its data", copied, copied_floor))
+    if repeated > max(MAX_DUPLICATES * repeated_floor, repeated_floor + MAX_REPEATED):
+        sentence = f"{percent(repeated)} of the samples nearly repeat another (real images: {percent(repeated_floor)})"
+        found.append(Alarm("repeated", f"{sentence}: the model makes few pictures", repeated, repeated_floor))
+    return found
 
 
 def how_compared(protocol: Mapping[str, Any]) -> list[str]:
@@ -107,6 +130,10 @@ def _pairs(nearest: NearestTraining, own_distances: np.ndarray, *, num_samples: 
 def _protocol(data: OwnData, dataset: Dataset, *, num_draws: int, quick: bool) -> dict[str, Any]:
     num = data.num_images
     screens = "" if quick else "; held-out images for Memorised and the copying statistic"
+    if not quick and len(data.held_out) < MIN_TEST_IMAGES:
+        screens = (
+            f"; none for Memorised and C_T, as {len(data.held_out)} held-out images are fewer than {MIN_TEST_IMAGES}"
+        )
     return {
         "num_generated": num,
         "num_real": num,
@@ -127,5 +154,4 @@ def _protocol(data: OwnData, dataset: Dataset, *, num_draws: int, quick: bool) -
         },
         "quick": quick,
         "comparable": False,
-        "warnings": [],
     }

@@ -75,7 +75,7 @@ class RunOptions(DeviceOptions):
     """Score images by the features of this network in place of their pixels. MNIST has a network of its own.
     Its input is images, float32 from 0 to 1 or uint8 (docs/decisions/0024). Peak memory includes it."""
     dry_run: bool = False
-    """Check the flags, the framework and the device, and stop before any data is read or written."""
+    """Check the flags, the data, the folder, the framework and the device, and stop before anything is written."""
     output: Path | None = None
     """Folder of the comparison, new or empty; runs/PRESET-seedN-TIME if not given."""
     resume: Path | None = None

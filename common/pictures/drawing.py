@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from common.pictures.captions import text_size, wrap
 from common.pictures.compose import enlarged_each
@@ -34,9 +34,8 @@ def enlarge(images: np.ndarray) -> np.ndarray:
 
 def lines_of(text: str, *, width: float, size: float = TEXT_POINTS) -> list[str]:
     """The text in as many lines as it takes, none wider than so many printed pixels."""
-    font = FontProperties(weight="normal")
-    pixels = size * DPI / 72
-    return wrap(text, lambda line: TextPath((0, 0), line, size=pixels, prop=font).get_extents().x1 <= width)
+    font = FontProperties(weight="normal", size=size * DPI / 72)
+    return wrap(text, lambda line: text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] <= width)
 
 
 def add_caption(figure: Figure, words: str) -> None:

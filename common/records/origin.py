@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.config import TrainConfig, differing_fields, to_dict
+from common.console import stored_path
 from common.errors import UserError
 from common.records.checkpoint import load_checkpoint, refuse_orbax
 from common.records.folder import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, is_blank, read_json
@@ -102,13 +103,13 @@ def recorded_in_environment(place: Path | None, field: str) -> dict[str, Any] | 
 def recorded_data_dir(place: Path | None) -> Path | None:
     """Where the data of a run were when it was trained; None for the bundled MNIST, and of a run that did not say."""
     record = recorded_in_environment(place, "dataset")
-    return Path(record["data_dir"]) if record and record["data_dir"] else None
+    return stored_path(record["data_dir"]) if record and record["data_dir"] else None
 
 
 def recorded_features(place: Path | None) -> Path | None:
     """Where the network of `--features` was when a run began; None of a run that is scored without."""
     record = recorded_in_environment(place, "features")
-    return Path(record["file"]) if record else None
+    return stored_path(record["file"]) if record else None
 
 
 def check_same_data(dataset: Dataset, place: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common.config import TrainConfig
 from common.contract import Framework
 from common.data.datasets import Dataset, load_dataset, prepare_dataset
 from common.errors import UserError
@@ -12,7 +13,7 @@ from common.evaluation import load_feature_network
 from common.evaluation.own_network import OwnNetwork, load_own_network
 from common.networks.build import build_architecture
 from common.networks.layers import Architecture
-from common.options import RunOptions
+from common.options import DeviceOptions, RunOptions
 from common.records.folder import FRAMEWORK_NAMES, RunFolder
 from common.records.origin import Origin, check_same_config, check_same_data, check_same_features, find_origin
 from common.training.log import PhaseTimes
@@ -47,6 +48,10 @@ class Plan:
     steps_per_epoch: int  # whole batches in one pass over the training images
     folder: RunFolder | None  # the locked folder of a run that goes on in place; any other gets a new one
     damaged_checkpoints: list[str]  # a sentence on each that was passed over
+
+    def would_train(self, config: TrainConfig) -> str:
+        """The last words of a dry run."""
+        return what_would_be_trained(self.dataset, config)
 
     @property
     def found(self) -> list[str]:
@@ -134,8 +139,15 @@ def is_scored(dataset: Dataset) -> bool:
     return dataset.is_mnist
 
 
+def what_would_be_trained(dataset: Dataset, config: TrainConfig) -> str:
+    """The last words of a dry run."""
+    num_images = len(dataset.train_images)
+    num_steps = config.epochs * (num_images // config.batch_size)
+    return f"{num_images:,} training images of {dataset.name}, {num_steps:,} steps: checked, and nothing was written"
+
+
 def prepare_machine(
-    framework: str, load_framework: Callable[[], Framework], options: RunOptions, times: PhaseTimes
+    framework: str, load_framework: Callable[[], Framework], options: DeviceOptions, times: PhaseTimes
 ) -> Machine:
     """Import the framework, give it its threads, and choose the device."""
     try:

@@ -50,16 +50,16 @@ def run_training(
     origin = find_resumed(framework, options)
     build_architecture(options.config)
     with contextlib.ExitStack() as locks:
-        if options.dry_run:  # the data is left to who asked for it
-            machine = prepare_machine(framework, load_framework, options, times)
-            console.print(machine.device_name, soft_wrap=True)
-            return 0
         if origin is None:
             check_new(options.folder / framework)
         plan = make_plan(framework, options, origin, times, locks)
         for sentence in plan.damaged_checkpoints:
             console.print(f"{sentence}; going on from the one before it", soft_wrap=True)
         machine = prepare_machine(framework, load_framework, options, times)
+        if options.dry_run:
+            console.print(f"{FRAMEWORK_NAMES[framework]}: {machine.device_name}", soft_wrap=True)
+            console.print(plan.would_train(options.config), soft_wrap=True)
+            return 0
         folder = plan.folder
         if folder is None:
             folder = RunFolder.create(options.folder / framework)
@@ -195,6 +195,9 @@ class Run:
             self.console.print(f"{self.name}: not scored: {error}", soft_wrap=True)
             return
         self.folder.write_json(METRICS_FILE, evaluation.to_json())
+        distance = evaluation.metrics["frechet_distance"]
+        found = f"Fréchet distance {distance['value']:.3g}, of real images {distance['floor'] or 0:.3g}"
+        self.console.print(f"{self.name}: {found}; everything is in {printable(str(self.folder.path))}", soft_wrap=True)
 
     def close_interrupted(self) -> None:
         """Record that the run was told to stop, and say what goes on with it."""

@@ -49,7 +49,7 @@ def match_network(group: Group, ours: Group, part: str) -> tuple[dict[Name, Any]
     types = Counter((_dtype(theirs[old].value), _dtype(wanted[new].value)) for old, new in pairs.items())
     for (old, new), count in types.items():
         if old != new:
-            how = "rounded" if old == "float64" else "widened"
+            how = "rounded" if old == "float64" else "widened" if new in FLOATS else "turned back"
             notes.append(f"{part}: {count} tensors were {how} from {old} to {new}.")
     found = {name: tensors.get(name, leaf.value) for name, leaf in wanted.items()}
     return dict(zip(ours, found.values(), strict=True)), notes
@@ -128,12 +128,12 @@ def _without_counters(group: Group) -> Group:
 
 
 def _cast(theirs: Leaf, ours: Leaf) -> Any:
-    """Their tensor as one of our type, which is exact but from float64 to float32."""
+    """Their tensor as one of our type: exact but from float64 to float32, and of a counter that was rounded before."""
     value, example = theirs.value, ours.value
     if not isinstance(value, type(example)):
         raise WeightsError(f"{theirs} is no tensor")
     kinds = [_dtype(tensor) for tensor in (value, example)]
-    if shape_of(value) != shape_of(example) or (kinds[0] != kinds[1] and not {*kinds} <= FLOATS):
+    if shape_of(value) != shape_of(example) or not _is_castable(kinds, ours):
         raise WeightsError(
             f"{theirs} is {kinds[0]} {shape_of(value)}, but the networks of --like need {kinds[1]} {shape_of(example)}"
         )
@@ -141,6 +141,11 @@ def _cast(theirs: Leaf, ours: Leaf) -> Any:
         return value
     with np.errstate(over="ignore"):  # an infinity is named afterwards
         return value.astype(example.dtype) if isinstance(value, np.ndarray) else value.to(example.dtype)
+
+
+def _is_castable(kinds: list[str], ours: Leaf) -> bool:
+    """Whoever calls `half()` on all tensors of a file casts its counters too."""
+    return kinds[0] == kinds[1] or {*kinds} <= FLOATS or (ours.spelt.endswith(COUNTER) and kinds[0] in FLOATS)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:

@@ -11,10 +11,10 @@ from common.console import make_console
 from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions
 from common.records.environment import own_command
-from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE
+from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, check_writable
 from comparison.commands.report import show_report
 from comparison.processes import Children
-from comparison.run_both import FRAMEWORKS, check_both, run_both
+from comparison.run_both import FRAMEWORKS, check_both, run_both, unfinished_halves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,19 @@ def main(options: CompareOptions) -> int:
         if options.output is not None or not options.resume.is_dir():
             raise UserError("--resume takes the folder of a comparison, like runs/NAME, and goes on in it: no --output")
         folder = options.resume
-    if options.dry_run:
-        with Children() as children:
-            for framework, device in check_both(options, children).items():
-                console.print(f"{FRAMEWORK_NAMES[framework]}: {device}")
-        return 0
 
-    from common.training.prepare import load_training_data
+    from common.training.prepare import load_training_data, what_would_be_trained
     from comparison.parity.find_certificate import certify_runs
 
     dataset = load_training_data(options)
+    if options.dry_run:
+        unfinished_halves(options, folder)
+        check_writable(folder)
+        with Children() as children:
+            for framework, device in check_both(options, children).items():
+                console.print(f"{FRAMEWORK_NAMES[framework]}: {device}")
+        console.print(what_would_be_trained(dataset, options.config), soft_wrap=True)
+        return 0
     try:
         code = run_both(options, folder, turns=options.turns == "on", console=console)
     except RunFailedError:

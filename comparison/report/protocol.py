@@ -44,7 +44,9 @@ def not_comparable(frameworks: Mapping[str, Any]) -> str:
     found = protocols(frameworks)
     sentences = [different_features(frameworks)]
     refused = [protocol for protocol in found if not protocol.get("comparable", True)]
-    if any(protocol.get("warnings") for protocol in refused):
+    if any(protocol.get("features") for protocol in refused):
+        sentences.append("Hold these scores only against runs on the same images, scored by the same features.")
+    elif any(protocol.get("warnings") for protocol in refused):
         sentences.append("Scores not comparable: an alarm says that these are not digits like MNIST's.")
     elif refused:
         sentences.append("Scores not comparable: these are not the standard sets. Compare only within this page.")

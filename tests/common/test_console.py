@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.commands.train import RunOptions
-from common.console import LastingFile, make_console, shell_word
+from common.console import LastingFile, make_console, shell_word, storable, stored_path
 from common.errors import UserError
 from common.evaluation.__main__ import Arguments
 from common.options import parse
@@ -65,6 +65,12 @@ def test_a_terminal_that_is_gone_takes_everything():
     with io.TextIOWrapper(io.BufferedWriter(LastingFile(theirs))) as stream:
         print("x" * 100_000, file=stream, flush=True)
     os.close(theirs)
+
+
+def test_a_path_of_any_bytes_is_found_again_from_what_is_stored():
+    path = os.fsdecode(b"/data/d\xe9 [b] x\\n")
+    assert storable(path).isprintable()
+    assert str(stored_path(storable(path))) == path
 
 
 def test_a_word_for_the_shell_is_one_line_that_it_reads_as_it_was():

@@ -103,7 +103,7 @@ def test_train_size_keeps_the_first_images_and_zero_keeps_all(mnist):
     np.testing.assert_array_equal(few.train_images, mnist.train_images[:100])
     assert len(few.train_labels) == 100
     assert len(prepare_dataset(mnist, image_size=28, train_size=0).train_images) == 60_000
-    with pytest.raises(UserError, match="train_size is 60001"):
+    with pytest.raises(UserError, match="--train-size is 60001"):
         prepare_dataset(mnist, image_size=28, train_size=60_001)
 
 

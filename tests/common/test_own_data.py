@@ -52,6 +52,20 @@ def test_noise_is_far_from_the_floor():
     assert metrics["recall"]["value"] == 0
 
 
+def alarms(images: np.ndarray) -> dict[str, tuple[float, float]]:
+    return {
+        alarm["name"]: (alarm["value"], alarm["floor"]) for alarm in evaluate_own([images], data()).protocol["warnings"]
+    }
+
+
+def test_an_alarm_tells_of_copies_and_of_repeats_with_their_share_and_none_of_other_images_of_the_kind():
+    other = pictures(80, seed=5)
+    assert alarms(other) == {}
+    assert alarms(np.repeat(other[:8], 10, axis=0))["repeated"] == (1, pytest.approx(0, abs=0.05))
+    copied = np.concatenate([data().train_images[:20], other[:60]])
+    assert alarms(copied) == {"copies": (0.25, 0)}
+
+
 def test_copies_and_repeats_are_seen_and_the_pairs_named():
     training = data().train_images
     evaluation = evaluate_own([np.concatenate([training[:40]] * 2)], data())

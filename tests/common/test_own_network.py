@@ -384,7 +384,10 @@ def test_samples_of_other_data_are_scored_by_pixels_or_by_a_network_as_in_a_run(
         (["--features=cats.onnx"], "--features is for other data than MNIST: name them with --dataset"),
         (["--dataset=folder"], "--dataset folder needs --data-dir"),
         (["--dataset=npz", "--data-dir=data.npz", "--resized"], "are for digits of MNIST: leave them out"),
-        (["--dataset=npz", "--data-dir=data.npz", "--train-size=200"], "train_size is 200, but npz has 120"),
+        (
+            ["--dataset=npz", "--data-dir=data.npz", "--train-size=200"],
+            "but there are only 120 training images",
+        ),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(flags, reason, evaluate, tmp_path, monkeypatch):

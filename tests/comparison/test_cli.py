@@ -203,6 +203,13 @@ def test_bad_input_is_one_line_that_says_what_to_do_and_exit_code_2(command, cas
     assert not (tmp_path / "new").exists()
 
 
+def test_a_dry_run_of_one_framework_looks_at_the_data_before_it_is_imported(tmp_path, capsys):
+    words = [*TINY, "--dry-run", "--dataset=folder", "--data-dir=/no/such/folder", f"--output={tmp_path / 'new'}"]
+    assert standalone("jax", no_framework, words) == 2
+    assert "is not a folder" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_console_without_box_drawing_gets_the_same_line():
     plain, boxed = (
         run("compare.py", "--epoch=3", environment={"PYTHONIOENCODING": encoding}).stderr
@@ -276,15 +283,16 @@ def test_every_command_s_module_has_its_options_and_a_main():
         assert callable(module.main), command
 
 
-def test_a_dry_run_from_a_folder_with_other_sources_checks_both_frameworks_and_neither_reads_data_nor_writes(tmp_path):
+def test_a_dry_run_from_a_folder_with_other_sources_checks_both_frameworks_and_the_data_and_writes_nothing(tmp_path):
     for package in ("common", "torch_impl", "jax_impl"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise ImportError('of another project')")
     folder = tmp_path / "new"
-    flags = [*TINY, "--data-dir=/no/such/folder", "--dry-run", "--device=cpu", f"--output={folder}"]
+    flags = [*TINY, "--dry-run", "--device=cpu", f"--output={folder}"]
     result = run(str(ROOT / "compare.py"), *flags, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == ["PyTorch: cpu", "JAX / Flax NNX: cpu"]
+    summary = "1,024 training images of mnist, 640 steps: checked, and nothing was written"
+    assert result.stdout.splitlines() == ["PyTorch: cpu", "JAX / Flax NNX: cpu", summary]
     assert not folder.exists()
 
 
