@@ -59,8 +59,10 @@ def stranger(tmp_path_factory) -> Stranger:
     return Stranger(home, home / "current", output)
 
 
-def test_a_comparison_is_certified_and_prints_its_ratio(stranger):
-    assert re.search(r"PyTorch trains [\d.]+ times as many images per second", stranger.output)
+def test_a_comparison_is_certified_and_prints_its_ratio_or_that_the_machine_was_busy(stranger):
+    ratio = re.search(r"PyTorch trains [\d.]+ times as many images per second", stranger.output)
+    is_disturbed = "No speed ratio is printed because the speeds are disturbed" in stranger.output
+    assert bool(ratio) != is_disturbed, stranger.output
     assert json.loads((stranger.comparison / "comparison.json").read_text())["parity"]["holds"] is True
 
 
