@@ -20,7 +20,7 @@ test: check
 	$(PYTEST) --ignore=tests/common
 
 test-long: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+	$(PYTEST) -m slow
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("comparison"),
     pytest.mark.skipif(not IS_SUPPORTED, reason="the kernel forbids sockets by seccomp, on Linux alone"),
 ]
 SMALL = ["--preset=smoke", "--train-size=1024", "--batch-size=16", "--quick-scoring", "--draws=1"]

@@ -14,7 +14,7 @@ import pytest
 from tests.counting import DATA_FLAGS
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("killed")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 QUICKLY = ["--threads=1", "--quick-scoring", "--draws=1"]
 FLAGS = ["--preset=smoke", "--train-size=512", "--batch-size=16", "--epochs=3", *QUICKLY]  # 3 x 32 steps
 FILES = ("step_*.safetensors", "losses.csv", "epoch_*.png", "progress.npz", "epochs.csv", "status.json")

@@ -12,7 +12,7 @@ from common.training.averaging import GeneratorAverage
 from common.training.scoring import sample, score
 from tests.trainers import FRAMEWORKS, build, small_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("scoring")]  # a full score of two frameworks
+pytestmark = pytest.mark.slow  # a full score of two frameworks
 
 
 @pytest.fixture(scope="module")
