@@ -2,11 +2,9 @@
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -86,19 +84,6 @@ class Bench:
             if ended.code != 0:
                 raise RunFailedError(f"{name} could not be measured: {ended.last_words}")
             return json.loads(result.read_text(encoding="utf-8"))
-
-
-@contextmanager
-def neighbours(count: int) -> Iterator[None]:
-    """So many programs that compute without end, each in a session of its own, as those of a desktop are."""
-    command = [sys.executable, "-c", "while True: pass"]
-    programs = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for program in programs:
-            program.kill()
-            program.wait()
 
 
 def repeat(

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from common.commands.measure_step import MeasureOptions
 from common.config import to_dict
@@ -16,25 +16,14 @@ from common.networks.layers import Architecture, ConvTranspose
 from common.records.folder import FRAMEWORK_NAMES
 from comparison.bench import verdicts
 from comparison.bench.flops import flops_per_step
+from comparison.bench.neighbours import beside_neighbours
 from comparison.bench.options import Arm, BenchOptions, Subject
-from comparison.bench.schedule import Bench, neighbours, repeat
+from comparison.bench.schedule import Bench, repeat
 from comparison.parity.certificate import Certificate, identity_of
 from comparison.parity.find_certificate import Say, certify
 from comparison.processes import Children, config_flags
 
 RUNS = Path("runs")  # whose folder `certificates` keeps them
-
-
-class Beside(NamedTuple):
-    """An arm, and how many busy programs run meanwhile."""
-
-    arm: Arm
-    num_neighbours: int
-
-    @property
-    def name(self) -> str:
-        """For the line that tells of a repetition."""
-        return f"{self.arm.name} beside {self.num_neighbours}"
 
 
 def measure(
@@ -194,27 +183,6 @@ def at_batch_size(batch_size: int, arms: Sequence[Arm], bench: Bench) -> list[di
     return [
         {"batch_size": batch_size, "arm": arm.name, **verdicts.speed_of(records, batch_size=batch_size)}
         for arm, records in zip(tuned, repetitions, strict=True)
-    ]
-
-
-def beside_neighbours(arms: Sequence[Arm], bench: Bench) -> list[dict[str, Any]]:
-    """The tuned forms beside none, one, ... busy programs, each relative to the same repetition of it beside none."""
-    tuned = [arm for arm in arms if arm.name in FRAMEWORK_NAMES]
-    items = [Beside(arm, count) for arm in tuned for count in range(bench.options.neighbours + 1)]
-    bench.say(f"Beside up to {bench.options.neighbours} busy programs")
-
-    def measure(item: Beside) -> dict[str, Any]:
-        with neighbours(item.num_neighbours):
-            return bench.step(item.arm, bench.options.config)
-
-    found = dict(zip(items, repeat(items, bench.options.repetitions, measure, bench.say), strict=True))
-    return [
-        {
-            "num_neighbours": item.num_neighbours,
-            "arm": item.arm.name,
-            **verdicts.slowdown(records, alone=found[Beside(item.arm, 0)]),
-        }
-        for item, records in found.items()
     ]
 
 

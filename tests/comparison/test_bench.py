@@ -17,8 +17,9 @@ from common.errors import UserError
 from common.records.schema import BenchPhases
 from comparison.bench import verdicts
 from comparison.bench.flops import flops_per_step, forward_flops
+from comparison.bench.neighbours import neighbours
 from comparison.bench.options import FORMS, parse_arms, parse_batch_sizes
-from comparison.bench.schedule import neighbours, repeat, turns
+from comparison.bench.schedule import repeat, turns
 from comparison.bench.statistics import Interval, break_even_step, is_itself, ratio
 from comparison.commands.dispatch import run_command
 from comparison.report.bench_tables import arm_rows, ratio_rows
