@@ -1,6 +1,5 @@
 """What a person sees while a run goes on: a live bar on a terminal, one line an epoch elsewhere."""
 
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -40,12 +39,7 @@ class ConsoleProgress:
         self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def chunk_done(self, *, epoch: int, step: int, images_per_second: float, metrics: StepMetrics) -> None:
