@@ -14,7 +14,7 @@ def load_framework() -> "Framework":
     from common.contract import Framework
     from torch_impl.tuned.waiting import WAITING
 
-    with WAITING.brief():
+    with WAITING.brief():  # PyTorch's threads wait for each other awake, XLA's asleep (decision 27)
         from torch_impl import device, trainer
 
     return Framework(
