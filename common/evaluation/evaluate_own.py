@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from common.data.datasets import Dataset
 from common.errors import UserError
 from common.evaluation import kernel_distance
+from common.evaluation.alarms import MAX_DUPLICATES
 from common.evaluation.evaluate import Evaluation, measured
 from common.evaluation.feature_network import default_threads
 from common.evaluation.floors import Floor
@@ -20,7 +21,7 @@ from common.evaluation.plausibility import MAX_SHARE, Alarm, percent
 from common.evaluation.reference import K
 from common.evaluation.samples import some_of
 
-MAX_DUPLICATES, MAX_REPEATED = 10, 0.1  # times as many as of real images, and more
+MAX_REPEATED = 0.1  # more than of real images: of so few, a handful are already many times as many
 WHY_NO_DIGITS = (
     "The data are not the digits of MNIST, so there is no MNIST score and there are no classes: "
     "both need a network that knows digits only"
@@ -64,7 +65,8 @@ def evaluate_own(
                 screens = data.memorisation_scores(features, nearest, own_distances, held_out=everything)
                 scores = scores._replace(values=scores.values | screens)
                 pairs = pairs or _pairs(nearest, own_distances, num_samples=len(images))
-                alarms = alarms or alarms_about(images, dataset, scores, data.floors(quick=False))
+                if not scored:
+                    alarms = own_alarms(images, dataset, scores, data.floors(quick=False))
             scored.append(scores)
         floors = data.floors(quick=quick)
     metrics = {name: measured([each.values[name] for each in scored], floors.get(name)) for name in scored[0].values}
@@ -78,7 +80,7 @@ def evaluate_own(
     )
 
 
-def alarms_about(images: np.ndarray, dataset: Dataset, scores: Scores, floors: Mapping[str, Floor]) -> list[Alarm]:
+def own_alarms(images: np.ndarray, dataset: Dataset, scores: Scores, floors: Mapping[str, Floor]) -> list[Alarm]:
     """Collapse and copies, each with its share and that of real images."""
     known = {image.tobytes() for image in dataset.train_images}
     own = {image.tobytes() for image in dataset.test_images}

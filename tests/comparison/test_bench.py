@@ -3,7 +3,10 @@
 import json
 import os
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -11,18 +14,19 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import comparison.bench.neighbours
 import comparison.bench.options
 from common.config import TrainConfig, to_dict
 from common.errors import UserError
 from common.records.schema import BenchPhases
 from comparison.bench import verdicts
 from comparison.bench.flops import flops_per_step, forward_flops
-from comparison.bench.neighbours import neighbours
+from comparison.bench.neighbours import beside_neighbours, neighbours
 from comparison.bench.options import FORMS, parse_arms, parse_batch_sizes
 from comparison.bench.schedule import repeat, turns
 from comparison.bench.statistics import Interval, break_even_step, is_itself, ratio
 from comparison.commands.dispatch import run_command
-from comparison.report.bench_tables import arm_rows, ratio_rows
+from comparison.report.bench_tables import arm_rows, neighbour_rows, ratio_rows
 from comparison.report.bench_words import headlines, notices, write_report
 from comparison.report.write import write_report as write_comparison_report
 from comparison.train_by_epoch import first_chunk_extra, train_epochwise
@@ -196,6 +200,33 @@ def test_a_neighbour_computes_without_end_until_it_is_no_longer_wanted():
         while sum(program.cpu_times()[:2]) < before + 0.05:
             time.sleep(0.01)
     assert not program.is_running()
+
+
+def test_each_form_is_timed_beside_every_number_of_neighbours_and_the_table_has_a_row_for_each(monkeypatch):
+    beside: list[int] = []
+
+    @contextmanager
+    def counted(count: int) -> Iterator[None]:
+        beside.append(count)
+        yield
+
+    monkeypatch.setattr(comparison.bench.neighbours, "neighbours", counted)
+    arms = parse_arms("torch,jax,torch-idiomatic", precision="float32")
+    bench = SimpleNamespace(
+        options=SimpleNamespace(neighbours=2, repetitions=3, config=small_config()),
+        step=lambda arm, config: record(0.1 * (1 + beside[-1])),
+        say=lambda text: None,
+    )
+    found = beside_neighbours(arms, cast(Any, bench))
+    assert sorted(beside) == [count for count in range(3) for _ in range(6)]
+    assert [(each["arm"], each["num_neighbours"]) for each in found] == [
+        (a, n) for a in ("torch", "jax") for n in range(3)
+    ]
+    assert [each["slowdown"]["median"] for each in found] == pytest.approx([1, 2, 3] * 2)
+    titles = {arm.name: {"title": arm.title} for arm in arms}
+    rows = neighbour_rows({"neighbours": found, "arms": titles})
+    assert rows[2] == ("1", "PyTorch, tuned", "200 (200 to 200)", "2.00 (2.00 to 2.00)")
+    assert neighbour_rows({"arms": titles}) == rows[:1], "of a benchmark of before there were any"
 
 
 def test_what_neighbours_cost_is_relative_to_the_same_repetition_alone():

@@ -21,6 +21,7 @@ from common.records.recorded_run import RecordedRun, read_run
 from comparison.report import quality
 from comparison.report.figures import _epoch_quality_figure
 from comparison.report.image_panels import EMPTY, GAP, SCALE, classes_figure, neighbours_figure
+from comparison.report.protocol import not_comparable
 from comparison.report.quality import TIMES_FLOOR, calibration_table, measured, quality_groups, relation_to_floor
 from comparison.report.write import print_summary, write_report
 from tests import synthetic_runs
@@ -201,6 +202,17 @@ def test_an_alarm_is_said_beside_both_tables_and_no_digit_set_is_not_called_comp
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_an_alarm_of_both_runs_is_told_once_and_those_of_older_runs_each():
+    told = [("repeated", "48 % repeat"), ("warning", "an old one"), ("repeated", "52 % repeat"), ("warning", "another")]
+    warnings = [{"name": name, "sentence": sentence} for name, sentence in told]
+    halves = {
+        name: {"quality_protocol": {"network_sha256": "0", "warnings": warnings[first : first + 2]}}
+        for name, first in (("torch", 0), ("jax", 2))
+    }
+    said = not_comparable(halves)
+    assert said == "Alarm: 48 % repeat. Alarm: an old one. Alarm: another."
+
+
 def test_two_runs_scored_by_different_protocols_are_not_comparable(tmp_path: Path) -> None:
     write_comparison(tmp_path, epochs=1)
     change_metrics(tmp_path, "jax", protocol={**PROTOCOL, "batch_norm": "train"})

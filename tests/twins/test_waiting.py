@@ -4,12 +4,11 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from torch_impl.tuned import waiting
-from torch_impl.tuned.waiting import MAX_SHARE_DELAYED, SPIN_COUNT, Waiting, delay_nanoseconds
+from torch_impl.tuned.waiting import MAX_SHARE_DELAYED, SPIN_COUNT, Waiting
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system decides")
 
@@ -93,5 +92,3 @@ print(delay_nanoseconds() - before)
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         neighbour.kill()
     assert int(result.stdout) > 0.05e9
-    assert delay_nanoseconds() >= 0
-    assert Path(waiting.STATISTICS).exists()
