@@ -64,8 +64,12 @@ def protocols(frameworks: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _alarms(protocols: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The sentence of each alarm once, whichever run set it off."""
-    return list(dict.fromkeys(alarm["sentence"] for protocol in protocols for alarm in protocol.get("warnings", ())))
+    """The sentence of each alarm once, with the first run's numbers where both runs set it off."""
+    found: dict[str, str] = {}
+    for alarm in (alarm for protocol in protocols for alarm in protocol.get("warnings", ())):
+        # Those of older runs have no name of their own.
+        found.setdefault(alarm["sentence"] if alarm["name"] == "warning" else alarm["name"], alarm["sentence"])
+    return list(found.values())
 
 
 def _sets(first: Mapping[str, Any]) -> str:
