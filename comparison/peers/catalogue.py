@@ -35,7 +35,7 @@ ARMS = {
         "pytorch_examples",
     ),
     "flax": Arm(
-        "Flax's documentation",
+        "Flax's documented form",
         "jax",
         "dcgan32",
         "torch",

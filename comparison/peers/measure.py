@@ -43,7 +43,7 @@ class Worker:
 
 def measure(children: Children, say: Callable[[str], None]) -> dict[str, Any]:
     """The seconds of each arm's blocks, and where they were measured; minutes."""
-    num_threads = default_num_threads()
+    num_threads, environment = default_num_threads(), describe_environment()
     with ExitStack() as stack:
         workers = {}
         for name in ARMS:
@@ -63,5 +63,5 @@ def measure(children: Children, say: Callable[[str], None]) -> dict[str, Any]:
         "num_threads": num_threads,
         "block_seconds_per_step": blocks,
         "sources": hash_of_sources("comparison/peers", "common", "torch_impl", "jax_impl"),
-        "environment": describe_environment(),
+        "environment": environment,
     }

@@ -24,7 +24,7 @@ from comparison.report.figures import COLOURS, STYLE
 from comparison.text import markdown, number, processor
 
 RECORD, PAGE, FIGURE = RESULTS / "peers.json", RESULTS / "speed.md", "speed/peers.png"
-CAPTION = "How long a step takes of ours in PyTorch, with the same networks where a peer has no others"
+CAPTION = "A step's time as a multiple of ours in PyTorch"
 SHOWN_PACKAGES = ("torch", "torchvision", "jax", "flax", "optax")
 
 
@@ -115,7 +115,9 @@ def draw(result: Mapping[str, Any]) -> bytes:
         axes.invert_yaxis()
         axes.margins(x=0.1)
         axes.grid(axis="y", visible=False)
-        add_caption(figure, f"{CAPTION}. Full colour: ours; pale: peers. Batches of {result['batch_size']}.")
+        add_caption(
+            figure, f"{CAPTION}, by networks. Full colour: ours; pale: peers. Batches of {result['batch_size']}."
+        )
         return figure_png(figure)
 
 
