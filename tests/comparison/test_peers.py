@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,7 @@ def test_a_process_says_when_it_is_built_and_then_the_seconds_of_each_block(monk
 
 
 def test_each_arm_is_measured_once_a_round_and_the_first_rounds_do_not_count(monkeypatch):
+    children: Any = SimpleNamespace(check=lambda: None)
     asked = []
 
     class Worker:
@@ -79,7 +81,7 @@ def test_each_arm_is_measured_once_a_round_and_the_first_rounds_do_not_count(mon
             return float(num_steps * len(asked))
 
     monkeypatch.setattr(measure, "Worker", Worker)
-    found = measure.measure(SimpleNamespace(check=lambda: None), lambda words: None)["block_seconds_per_step"]
+    found = measure.measure(children, lambda words: None)["block_seconds_per_step"]
     num_warm_up = len(ARMS) * (1 + measure.NUM_WARM_UP_ROUNDS)
     assert {name: len(blocks) for name, blocks in found.items()} == dict.fromkeys(ARMS, measure.NUM_ROUNDS)
     assert sorted(itertools.chain(*found.values())) == list(range(num_warm_up + 1, len(asked) + 1))
