@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-# Summed over several axes, XLA multiplies a transposed copy of the left tiles; over one, the tiles where they lie. Its
-# copy writes a place in every row in turn, and rows of 4 KB and more drive each other out of the cache
-# (docs/decisions/0029). bfloat16 copies anyhow, to round.
-MIN_ROWS_TO_FLATTEN = 1024
+# Summed over several axes, XLA multiplies a transposed copy of the left tiles; over one, the tiles where they lie. The
+# copy writes to every row in turn, and costs more a number the longer the rows are (docs/decisions/0029). In bfloat16
+# there is a copy anyhow, which rounds.
+MIN_ROWS_TO_FLATTEN = 2048
 
 
 def fits(size: int, kernel_size: int, stride: int, padding: int) -> bool:

@@ -28,7 +28,7 @@ BY_MATMUL = {"one channel": (16, 1), "three channels": (8, 3), "odd map": (7, 16
 BY_WINOGRAD = {"one tile": (2, 16), "four channels": (8, 4), "small map": (4, 16), "wide map": (8, 16)}
 FORMS = BY_MATMUL | BY_WINOGRAD
 # Of 16x16 images, which have 16 tiles each: the kernel gradient sums over fewer rows than MIN_ROWS_TO_FLATTEN, or not.
-SHORT_BATCH, LONG_BATCH = 63, 64
+SHORT_BATCH, LONG_BATCH = 127, 128
 
 
 def form(stride, padding, dtype):
