@@ -135,6 +135,7 @@ def num_products_without_a_copy(batch, dtype):
     """Of a compiled kernel gradient, products that sum over the rows of their left tiles; others transpose a copy."""
     arrays = [array.astype(np.float32) for array in operands(3, (batch, 16, 16, 4), (batch, 8, 8, 3))]
     compiled = winograd.kernel_gradient.lower(*arrays, dtype).compile().as_text()
+    assert compiled is not None
     return len(re.findall(r" dot\(.*lhs_contracting_dims=\{0\}", compiled))
 
 
