@@ -15,7 +15,7 @@ from rich.text import Text
 
 from common.records.folder import FRAMEWORK_NAMES
 from common.stages import drawn_on
-from common.stages.stage import BAR_WIDTH, NARROW
+from common.stages.bar import BAR_WIDTH, NARROW
 
 
 @dataclass

@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar
 from rich.console import Console, RenderableType
 
 from common.console import make_console
+from common.stages.bar import Stage
 from common.stages.displays import Nowhere, OnConsole
-from common.stages.stage import Stage
 from common.stages.telling import TELLS_VARIABLE, ToParent
 
 Item = TypeVar("Item")

@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from common.console import draws_bars
-from common.stages.stage import Stage
+from common.stages.bar import Stage
 
 REFRESHES_PER_SECOND = 4
 MIN_SECONDS = 2.0  # of a stage that is worth a line in a log

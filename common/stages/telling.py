@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
+from common.stages.bar import Stage
 from common.stages.displays import Nowhere
-from common.stages.stage import Stage
 
 TELLS_VARIABLE = "DCGAN_TWINS_TELLS"  # set for a process whose parent shows its stages
 MARK = "\x1e"  # ASCII's record separator, as before the texts of a JSON sequence
