@@ -19,7 +19,6 @@ from common.evaluation.reference import K, Reference
 from common.stages import stage
 
 SEED = 0  # of subsets: the same for every model
-SHARES = (5, 4, 1)  # of the time that a draw takes: its own metrics, the nearest training digits, the screens
 
 
 class Draw(NamedTuple):
@@ -56,7 +55,7 @@ def quick_scores(draw: Draw, reference: Reference) -> Scores:
 
 def all_scores(draw: Draw, reference: Reference) -> Scores:
     """Every metric that samples alone have."""
-    with stage("all metrics of a draw", len(SHARES), weights=SHARES) as parts:
+    with stage("all metrics of a draw", 3) as parts:
         full = full_scores(draw, reference)
         parts.advance()
         nearest = nearest_training(draw.features, reference.training_digits.features)

@@ -27,14 +27,10 @@ RUNGS: tuple[Rung, ...] = (
     trajectories.noise_floor,
 )
 
-# How long a rung takes beside the others, which take 1.
-SHARES: dict[str, float] = {}
-
 
 def climb(pair: Pair, *, stop_at_first_failure: bool = False) -> Iterator[Measurement]:
     """Every measurement of every rung, float64 before float32; a rung that cannot be measured does not hold."""
-    shares = [SHARES.get(rung.__name__, 1) for rung in RUNGS]
-    with stage("climbing the ladder", len(RUNGS), weights=shares) as parts:
+    with stage("climbing the ladder", len(RUNGS)) as parts:
         for number, rung in enumerate(RUNGS):
             for precision in PRECISIONS:
                 parts.begin(f"rung {number}, {rung.__name__.replace('_', ' ')}, {precision}")
