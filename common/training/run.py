@@ -29,6 +29,7 @@ from common.records.folder import (
     write_atomically,
 )
 from common.records.series import LOSSES_HEADER
+from common.stages import shown_on
 from common.training.draw import draw
 from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
@@ -46,6 +47,13 @@ def run_training(
 
     Whatever can be wrong with the flags raises UserError before anything is written.
     """
+    with shown_on(console, prefix=f"{FRAMEWORK_NAMES[framework]}: "):
+        return _run_training(framework, load_framework, options, console, turns)
+
+
+def _run_training(
+    framework: str, load_framework: Callable[[], Framework], options: RunOptions, console: Console, turns: Alone
+) -> int:
     times = PhaseTimes()
     origin = find_resumed(framework, options)
     build_architecture(options.config)
@@ -178,7 +186,6 @@ class Run:
 
     def score(self, trained: Trained, samples: Samples) -> None:
         """Score the samples: digits by all that knows digits, other images by their pixels, or a network of theirs."""
-        self.console.print(f"{self.name}: scoring the samples")
         # Those of an earlier scoring are not this one's, whatever comes of it.
         (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
         try:
