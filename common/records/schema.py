@@ -302,7 +302,7 @@ class Rung(Record):
 class FirstSteps(Record):
     """What the ladder saw of the first steps of training, in the precision that the configuration trains in."""
 
-    tolerances: list[Positive]  # by step: relative for values beyond 1, absolute below
+    tolerances: Annotated[list[Positive], Field(min_length=1)]  # by step: relative beyond 1, absolute below
     metrics: dict[str, dict[str, list[Amount]]]  # by framework and column of losses.csv
     weights_sha256: dict[str, Text]  # by framework, of all state after the last of these steps
 

@@ -20,11 +20,11 @@ NUM_STEPS = 10
 SMALLEST_TOLERANCE = 1e-5
 
 
-def first_steps(pair: Pair) -> dict[str, Any]:
+def first_steps(pair: Pair) -> dict[str, Any] | None:
     """Losses, scores and a digest of all state of both frameworks, and what rounding excuses, step by step.
 
     That is twice the worst of three, up to each step: what a last bit of the weights, moved, does to either framework,
-    what its other memory format does to PyTorch, and the gap between the two.
+    what its other memory format does to PyTorch, and the gap between the two. None where no step has a number.
     """
     precision = pair.config.precision
     found = {probe.name: pair.trajectory(probe, precision).at(NUM_STEPS) for probe in pair.probes}
@@ -37,6 +37,8 @@ def first_steps(pair: Pair) -> dict[str, Any]:
     # Later ones are of another epoch, whose order of images the ladder does not follow; a NaN ends a run anyway.
     num_steps = min(NUM_STEPS, len(pair.train_images) // pair.config.batch_size)
     num_steps = min(num_steps, int(np.isfinite(noise).sum()))
+    if num_steps == 0:
+        return None
     return {
         "tolerances": np.maximum(NOISE_FACTOR * noise[:num_steps], SMALLEST_TOLERANCE).tolist(),
         "metrics": {
@@ -55,6 +57,8 @@ def why_other_steps(first_steps: Mapping[str, Any], runs: Runs) -> str | None:
         proved = _rows(first_steps["metrics"].get(name, {}))
         if where := _first_beyond(recorded[name], proved, tolerances):
             return f"{run.name} did not train as the ladder did: {where}"
+    if len(recorded) < 2:
+        return None
     where = _first_beyond(*recorded.values(), tolerances)
     return f"the two runs part too early: {where}" if where else None
 
@@ -75,8 +79,9 @@ def _first_beyond(measured: np.ndarray, reference: np.ndarray, tolerances: np.nd
 
 
 def _rows(columns: Mapping[str, Any]) -> np.ndarray:
-    """The columns of losses.csv that a step measures, as rows (4, step)."""
-    return np.array([columns.get(name, ()) for name in StepMetrics._fields], np.float64)
+    """The columns of losses.csv that a step measures, as rows (4, step), as far as all of them go."""
+    rows = [columns.get(name, ()) for name in StepMetrics._fields]
+    return np.array([row[: min(map(len, rows))] for row in rows], np.float64)
 
 
 def _errors(measured: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.contract import StepMetrics
 from common.records.recorded_run import RecordedRun
+from common.safe_read import one_line
 from comparison.parity.identity import IDENTITY, facts_of, which
 
 UNKNOWN_TO_SOME_SYSTEMS = ("cpu_model",)
@@ -39,7 +40,7 @@ def _other_past(run: RecordedRun) -> str | None:
     begins = [process.get("resumed_at_step", 0) for process in processes]
     for process, begin in zip(processes, begins, strict=True):
         if begin and not process.get("resumed_in_place"):
-            origin = process.get("resumed_from")
+            origin = one_line(process.get("resumed_from"))
             return f"{run.name} went on at step {begin:,} from another run, {origin}: train it from the start"
     if begins[0]:
         return f"nothing is on record of how {run.name} trained its first {begins[0]:,} steps: train it from the start"
@@ -58,9 +59,9 @@ def _other_steps(run: RecordedRun) -> str | None:
         return None
     per_epoch = run.environment["dataset"]["num_train"] // run.config["batch_size"]
     num_steps = per_epoch * run.config["epochs"]
-    steps = np.arange(num_steps)
     if run.num_steps != num_steps:
         return f"{run.name} finished, but losses.csv has {run.num_steps:,} of its {num_steps:,} steps"
+    steps = np.arange(num_steps)
     if (run.losses["step"] != steps + 1).any() or (run.losses["epoch"] != steps // per_epoch + 1).any():
         return f"the losses.csv of {run.name} does not have its steps in order, epoch by epoch"
     for name in StepMetrics._fields:

@@ -17,9 +17,10 @@ from common.networks import layers as specs
 from comparison.commands.dispatch import run_command
 from comparison.commands.parity import detection_matrix, line
 from comparison.parity import ladder, rounding_noise
-from comparison.parity.certificate import certificate, identity_hash
+from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect
 from comparison.parity.divergence import accumulation, errors, first_divergence, max_relative, relative_l2, sequence
+from comparison.parity.identity import identity_hash
 from comparison.parity.pair import Measurement, Pair, Snapshot
 from comparison.parity.planted_bugs import MODULES, PLANTED_BUGS
 from comparison.parity.probes.jax_probe import JaxProbe
