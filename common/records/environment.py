@@ -25,7 +25,7 @@ DISTRIBUTION = "dcgan-twins"
 # What of the environment only one framework reads, and what decides a speed but no number; every other is the user's
 # own business.
 OWN_VARIABLES = {"torch": ("TORCH", "PYTORCH_", "ATEN_"), "jax": ("JAX_", "FLAX_", "XLA_", "PJRT_")}
-SHARED_VARIABLES = ("OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_", "CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32")
+SHARED_VARIABLES = ("OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_", "CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF")
 SPEED_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_")
 ENVIRONMENT_PREFIXES = (*OWN_VARIABLES["torch"], *OWN_VARIABLES["jax"], *SHARED_VARIABLES, *SPEED_VARIABLES)
 # Caches, when a kernel is loaded (PyTorch sets that itself), how a thread waits, and the number of threads, which a
@@ -131,7 +131,7 @@ def package_hashes() -> dict[str, str]:
         if COMPUTING_PACKAGES.fullmatch(name):
             # What an installer adds (its own name, scripts, compiled bytecode) is in .dist-info, outside, or unhashed.
             lines = (distribution.read_text("RECORD") or "").splitlines()
-            files = sorted(l for l in lines if ",sha256=" in l and ".dist-info/" not in l and not l.startswith("../"))
+            files = sorted(line for line in lines if ",sha256=" in line and not re.match(r"\.\./|.*\.dist-info/", line))
             if files:
                 found[name] = hashlib.sha256("\n".join(files).encode()).hexdigest()
     return dict(sorted(found.items()))

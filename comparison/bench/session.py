@@ -12,7 +12,7 @@ from common.commands.measure_step import MeasureOptions
 from common.config import to_dict
 from common.errors import RunFailedError, UserError
 from common.networks.build import count_parameters
-from common.networks.layers import Architecture, ConvTranspose
+from common.networks.layers import ConvTranspose
 from common.records.folder import FRAMEWORK_NAMES
 from comparison.bench import verdicts
 from comparison.bench.flops import flops_per_step
@@ -138,7 +138,8 @@ def find_or_make_certificate(
 ) -> Certificate:
     """Of both frameworks' tuned forms, also when one alone is measured: the other is taken to run on the same device.
 
-    `roofs` say where each of those that are measured ran. Rungs 8 and 9 of the ladder climb with the idiomatic forms too, in float64.
+    `roofs` say where each of those that are measured ran. Rungs 8 and 9 of the ladder climb with the idiomatic forms
+    too, in float64.
     """
     if not options.certify:
         return Certificate(False, "not certified: --no-certify")

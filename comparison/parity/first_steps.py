@@ -75,7 +75,8 @@ def _first_beyond(measured: np.ndarray, reference: np.ndarray, tolerances: np.nd
     step = int(beyond.any(axis=0).argmax())
     column = int(np.nan_to_num(errors[:, step], nan=np.inf).argmax())
     name = StepMetrics._fields[column].replace("_", " ")
-    return f"the {name} of step {step + 1} is {errors[column, step]:.1e} off, and rounding explains {tolerances[step]:.1e}"
+    off, explained = errors[column, step], tolerances[step]
+    return f"the {name} of step {step + 1} is {off:.1e} off, and rounding explains {explained:.1e}"
 
 
 def _rows(columns: Mapping[str, Any]) -> np.ndarray:

@@ -14,8 +14,8 @@ from common.records import environment
 from common.records.environment import TRAINING_SOURCES, source_hash
 from comparison.commands.run import CompareOptions
 from comparison.parity import find_certificate
-from comparison.parity.identity import LADDER_SOURCES, identity_hash, identity_of, ladder_hash
 from comparison.parity.find_certificate import certify_runs, parity_command
+from comparison.parity.identity import LADDER_SOURCES, identity_hash, identity_of, ladder_hash
 from comparison.processes import Children, child_flags
 from tests.synthetic_runs import write_comparison, write_json
 
@@ -199,9 +199,7 @@ HERE = environment.describe_environment()
 def hash_now() -> str:
     config = OPTIONS.config
     networks = build_architecture(config)
-    found = identity_of(
-        config, networks, environment=HERE, num_threads=1, data_sha256="0", devices={}, device_flags={}
-    )
+    found = identity_of(config, networks, environment=HERE, num_threads=1, data_sha256="0", devices={}, device_flags={})
     return identity_hash(found)
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 from rich.console import Console
 
 import comparison.report.figures
+from common.contract import StepMetrics
 from common.errors import UserError
 from common.pictures.animation import animate, find_model, find_progress
-from common.contract import StepMetrics
 from common.records.recorded_run import read_run
 from comparison.parity.identity import OWN, SUBSETS, facts_of, ladder_hash
 from comparison.report.image_panels import tile

@@ -1,6 +1,9 @@
-"""A certificate speaks of the very runs that were proved: each honest mistake gets no ratio, and the sentence it needs."""
+"""A certificate speaks of the very runs that were proved: each honest mistake gets no ratio, and its sentence."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.records.recorded_run import read_run
+from common.data.datasets import fit_images
+from common.networks.build import build_architecture
+from common.options import parse
+from common.records.recorded_run import RecordedRun, read_run
+from comparison.commands.run import CompareOptions
 from comparison.parity.certificate import parity_of
+from comparison.parity.first_steps import SMALLEST_TOLERANCE, first_steps, why_other_steps
+from comparison.parity.pair import Pair
+from comparison.parity.probes.jax_probe import JaxProbe
+from comparison.parity.probes.torch_probe import TorchProbe
+from comparison.parity.whole_runs import why_not_whole
 from comparison.report.write import write_report
 from tests.comparison.test_report import write_certificate
 from tests.synthetic_runs import real_digits, write_comparison, write_json, write_losses
 
+ROOT = Path(__file__).parents[2]
 STEPS_PER_EPOCH = 40
 
 
@@ -185,9 +198,49 @@ def test_a_run_that_goes_on_from_another_run_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "name"), [("package_hashes", "package hashes"), ("dataset", "data sha256"), ("device_flags", "device flags")]
+    ("field", "name"),
+    [("package_hashes", "package hashes"), ("dataset", "data sha256"), ("device_flags", "device flags")],
 )
 def test_an_older_record_gets_no_ratio_and_says_what_it_lacks(field: str, name: str, folder: Path) -> None:
     path = folder / "torch" / "environment.json"
     write_json(path, {key: value for key, value in environment(folder, "torch").items() if key != field})
     assert why_not(folder) == f"the record of PyTorch lacks its {name}, as an older version wrote it: train it again"
+
+
+SMOKE = ["--preset=smoke", "--train-size=320", "--epochs=1", "--threads=1"]  # ten steps
+# The learning rates of one twin, doubled by what Python imports before anything else.
+SABOTAGE = """
+import torch_impl.trainer as trainer
+create = trainer.create_optimizer
+trainer.create_optimizer = lambda network, form, config, rate: create(network, form, config, 2 * rate)
+"""
+
+
+def trained(folder: Path, places: list[Path]) -> dict[str, RecordedRun]:
+    """Ten real steps of PyTorch, of a process that finds its modules in `places` first."""
+    path = os.pathsep.join(map(str, [*places, ROOT]))
+    command = [sys.executable, "-m", "tests.saboteur", "torch", "none", *SMOKE, "--skip-epoch-quality"]
+    command += [f"--output={folder}"]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": path}, cwd=ROOT)
+    run = read_run(folder / "torch", "torch")
+    assert run is not None
+    return {"torch": run}
+
+
+def test_a_run_takes_the_ladder_s_first_steps_unless_something_patched_it(digits: np.ndarray, tmp_path: Path) -> None:
+    config = parse(CompareOptions, SMOKE, program="").config
+    images = fit_images(digits[: config.train_size], config.image_size)
+    pair = Pair(TorchProbe(), JaxProbe(), config, build_architecture(config), images, num_steps=10)
+    seen = first_steps(pair)
+    assert seen is not None
+    assert seen["tolerances"][0] == SMALLEST_TOLERANCE
+    assert len(seen["tolerances"]) == 10
+    assert seen == first_steps(pair)
+    clean = trained(tmp_path / "clean", [])
+    assert why_not_whole(clean["torch"]) is None
+    assert why_other_steps(seen, clean) is None
+    (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
+    patched = trained(tmp_path / "patched", [tmp_path])
+    assert why_not_whole(patched["torch"]) is None, "its records show nothing"
+    found = why_other_steps(seen, patched) or ""
+    assert found.startswith("PyTorch did not train as the ladder did: the generator loss of step 1 is")
