@@ -144,14 +144,15 @@ def find_or_make_certificate(
     if not options.certify:
         return Certificate(False, "not certified: --no-certify")
     tuned = replace(options.config, variant="tuned", precision="float32")
-    devices = {framework: found["device"] for framework, found in roofs.items()}
+    devices: dict[str, str] = {framework: found["device"] for framework, found in roofs.items()}
+    elsewhere = next(iter(devices.values()))
     identity = identity_of(
         tuned,
         subject.architecture,
         environment=next(iter(roofs.values()))["environment"],
         num_threads=options.num_threads,
         data_sha256=subject.data_sha256,
-        devices=dict.fromkeys(FRAMEWORK_NAMES, next(iter(devices.values()))) | devices,
+        devices=dict.fromkeys(FRAMEWORK_NAMES, elsewhere) | devices,
         device_flags={framework: found["device_flags"] for framework, found in roofs.items()},
     )
     flags = [*config_flags(tuned), *options.device_flags]

@@ -59,7 +59,8 @@ def why_other_steps(first_steps: Mapping[str, Any], runs: Runs) -> str | None:
             return f"{run.name} did not train as the ladder did: {where}"
     if len(recorded) < 2:
         return None
-    where = _first_beyond(*recorded.values(), tolerances)
+    first, second = recorded.values()
+    where = _first_beyond(first, second, tolerances)
     return f"the two runs part too early: {where}" if where else None
 
 
