@@ -88,6 +88,7 @@ def _rows(columns: Mapping[str, Any]) -> np.ndarray:
 
 def _errors(measured: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Relative beyond 1, absolute below: of a score near 0 no digit counts."""
+    measured, reference = measured.astype(np.float64), reference.astype(np.float64)
     return np.abs(measured - reference) / np.maximum(1, np.abs(reference))
 
 

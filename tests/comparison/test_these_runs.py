@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,12 +31,18 @@ ROOT = Path(__file__).parents[2]
 STEPS_PER_EPOCH = 40
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certified comparison of 120 steps, whose ratio may be printed."""
-    folder = write_comparison(tmp_path / "run", steps_per_epoch=STEPS_PER_EPOCH)
+    folder = write_comparison(tmp_path_factory.mktemp("runs") / "run", steps_per_epoch=STEPS_PER_EPOCH)
     write_certificate(folder)
     return folder
+
+
+@pytest.fixture
+def folder(certified: Path, tmp_path: Path) -> Path:
+    """A copy of it to spoil."""
+    return shutil.copytree(certified, tmp_path / "run")
 
 
 def why_not(folder: Path) -> str | None:
