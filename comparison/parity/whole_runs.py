@@ -29,7 +29,7 @@ def _missing_fact(run: RecordedRun) -> str | None:
     for process in _processes(run):
         for name, fact in facts_of(process, run.framework).items():
             if fact is None and name not in UNKNOWN_TO_SOME_SYSTEMS:
-                name = name.replace("_", " ")
+                name = name.replace("sha256", "hash").replace("_", " ")
                 return f"the record of {run.name} lacks its {name}, as an older version wrote it: train it again"
     return None
 

@@ -206,7 +206,7 @@ def test_a_run_that_goes_on_from_another_run_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "name"),
-    [("package_hashes", "package hashes"), ("dataset", "data sha256"), ("device_flags", "device flags")],
+    [("package_hashes", "package hashes"), ("dataset", "data hash"), ("device_flags", "device flags")],
 )
 def test_an_older_record_gets_no_ratio_and_says_what_it_lacks(field: str, name: str, folder: Path) -> None:
     path = folder / "torch" / "environment.json"
