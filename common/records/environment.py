@@ -29,9 +29,11 @@ OWN_VARIABLES = {"torch": ("TORCH", "PYTORCH_", "ATEN_"), "jax": ("JAX_", "FLAX_
 SHARED_VARIABLES = ("OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_", "CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF")
 SPEED_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_")
 ENVIRONMENT_PREFIXES = (*OWN_VARIABLES["torch"], *OWN_VARIABLES["jax"], *SHARED_VARIABLES, *SPEED_VARIABLES)
-# Caches, when a kernel is loaded (PyTorch sets that itself), how a thread waits, and the number of threads, which a
-# record has under its own name, decide no number.
-NEUTRAL_VARIABLE = re.compile(r"CACHE|_NUM_THREADS$|_WAIT_POLICY$|^CUDA_MODULE_LOADING$")
+# Caches, what PyTorch (when a kernel is loaded) and scikit-learn (KMP_) set themselves at their import, how a thread
+# waits, and the number of threads, which a record has under its own name, decide no number.
+NEUTRAL_VARIABLE = re.compile(
+    r"CACHE|_NUM_THREADS$|_WAIT_POLICY$|^CUDA_MODULE_LOADING$|^KMP_(DUPLICATE_LIB_OK|INIT_AT_FORK)$"
+)
 # Distributions whose files compute: another build of one may round otherwise under the same version.
 COMPUTING_PACKAGES = re.compile(r"flax|jax.*|ml-dtypes|mkl|intel-openmp|numpy|nvidia-.+|optax|torch|triton.*")
 CPU_FLAG_PREFIXES = ("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16", "f16c")
