@@ -34,7 +34,7 @@ from common.training.draw import draw
 from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
-from common.training.prepare import Machine, Plan, data_records, find_resumed, make_plan, prepare_machine
+from common.training.prepare import Machine, Plan, find_resumed, make_plan, plan_records, prepare_machine
 from common.training.scoring import Samples, Trained, sample, score
 from common.training.stop_request import StopRequest
 from common.training.turns import FINISH, Alone
@@ -239,10 +239,8 @@ class Run:
                 "device_flags": self.machine.device_flags,
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.plan.architecture),
-                "resumed_from": str(self.plan.origin.path) if self.plan.origin else None,
-                "resumed_at_step": self.plan.start.step,
                 "source_hash": source_hash(self.framework),
-                **data_records(self.plan, self.options),
+                **plan_records(self.plan, self.options),
                 **describe_environment(),
             },
         )

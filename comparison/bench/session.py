@@ -12,7 +12,7 @@ from common.commands.measure_step import MeasureOptions
 from common.config import to_dict
 from common.errors import RunFailedError, UserError
 from common.networks.build import count_parameters
-from common.networks.layers import Architecture, ConvTranspose
+from common.networks.layers import ConvTranspose
 from common.records.folder import FRAMEWORK_NAMES
 from common.stages import in_stage
 from comparison.bench import verdicts
@@ -20,8 +20,9 @@ from comparison.bench.flops import flops_per_step
 from comparison.bench.neighbours import beside_neighbours
 from comparison.bench.options import Arm, BenchOptions, Subject
 from comparison.bench.schedule import Bench, repeat
-from comparison.parity.certificate import Certificate, identity_of
+from comparison.parity.certificate import Certificate
 from comparison.parity.find_certificate import Say, certify
+from comparison.parity.identity import identity_of
 from comparison.processes import Children, config_flags
 
 RUNS = Path("runs")  # whose folder `certificates` keeps them
@@ -42,7 +43,7 @@ def measure(
     roofs = {framework: bench.roof(framework) for framework in _in_roof_stage(frameworks)}
     environment = roofs[frameworks[0]]["environment"]
     devices = {framework: found["device"] for framework, found in roofs.items()}
-    certificate = find_or_make_certificate(options, architecture, environment, devices, children, say)
+    certificate = find_or_make_certificate(options, subject, roofs, children, say)
     arms, failed = startable(arms, bench)
 
     say(f"Control: {arms[0].name} against itself")
@@ -135,25 +136,29 @@ def measure_beside(arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench
 
 def find_or_make_certificate(
     options: BenchOptions,
-    architecture: Architecture,
-    environment: Mapping[str, Any],
-    devices: Mapping[str, str],
+    subject: Subject,
+    roofs: Mapping[str, Mapping[str, Any]],
     children: Children,
     say: Say,
 ) -> Certificate:
     """Of both frameworks' tuned forms, also when one alone is measured: the other is taken to run on the same device.
 
-    Rungs 8 and 9 of the ladder climb with the idiomatic forms too, in float64.
+    `roofs` say where each of those that are measured ran. Rungs 8 and 9 of the ladder climb with the idiomatic forms
+    too, in float64.
     """
     if not options.certify:
         return Certificate(False, "not certified: --no-certify")
     tuned = replace(options.config, variant="tuned", precision="float32")
+    devices: dict[str, str] = {framework: found["device"] for framework, found in roofs.items()}
+    elsewhere = next(iter(devices.values()))
     identity = identity_of(
         tuned,
-        architecture,
-        packages=environment["packages"],
+        subject.architecture,
+        environment=next(iter(roofs.values()))["environment"],
         num_threads=options.num_threads,
-        devices=dict.fromkeys(FRAMEWORK_NAMES, next(iter(devices.values()))) | dict(devices),
+        data_sha256=subject.data_sha256,
+        devices=dict.fromkeys(FRAMEWORK_NAMES, elsewhere) | devices,
+        device_flags={framework: found["device_flags"] for framework, found in roofs.items()},
     )
     flags = [*config_flags(tuned), *options.device_flags]
     stores = [RUNS, *filter(None, [options.output])]
