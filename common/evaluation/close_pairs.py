@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-NUM_ROWS, NUM_COLUMNS = 256, 2_048  # of the bounds held at a time: they stay in a core's cache
+NUM_ROWS, NUM_COLUMNS = 512, 2_048  # of the bounds held at a time: they stay in a core's cache
 NUM_GROUPS = 64  # of columns: the least bounds of each are those of as many different points
 NUM_EXACT = 8_192  # pairs that are computed again at a time
 
@@ -23,11 +23,12 @@ class Nearest(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pairs of a point and another, by index (P,), and their squared distances (P,)."""
+    """Pairs of a point and another, by index (P,), and in whose ball the two lie (P,): nearer than its radius."""
 
     points: np.ndarray
     others: np.ndarray
-    squared: np.ndarray
+    in_ball_of_point: np.ndarray
+    in_ball_of_other: np.ndarray
 
 
 def nearest(points: np.ndarray, others: np.ndarray | None = None, *, k: int) -> Nearest:
@@ -38,25 +39,34 @@ def nearest(points: np.ndarray, others: np.ndarray | None = None, *, k: int) -> 
 
 
 def pairs_within(points: np.ndarray, others: np.ndarray, radii: np.ndarray, other_radii: np.ndarray) -> Iterator[Pairs]:
-    """The pairs that may be nearer than the squared radius (N,) of the point or (M,) of the other; no nearer one lacks.
+    """All pairs of points (N, D) and others (M, D) that lie in the ball of either, in parts, for there can be many.
 
-    They come in parts, for there can be many.
+    Squared radii (N,) and (M,). Pairs may come along that lie in neither.
     """
     screen = _Screen(points, others)
-    limits = (radii / screen.scale).astype(np.float32)
-    other_limits = np.zeros(len(screen.right), np.float32)
-    other_limits[: len(others)] = other_radii / screen.scale
+    limits, other_limits = ((each / screen.scale).astype(np.float32) for each in (radii, other_radii))
+    padded = np.concatenate([other_limits, np.zeros(len(screen.right) - len(others), np.float32)])
     for rows in screen.blocks:
         for start, bounds in screen.tiles(rows):
-            within = bounds <= limits[rows, None]
-            within |= bounds <= other_limits[start : start + NUM_COLUMNS]
-            yield from screen.exactly(*_places(within, rows.start, start))
+            near = bounds <= limits[rows, None]
+            near |= bounds <= padded[start : start + NUM_COLUMNS]
+            first, second = _places(near, rows.start, start)
+            least = bounds[first - rows.start, second - start]
+            most = least + 2 * screen.margins[first]
+            # Where balls are large, these are nearly all pairs.
+            inside, inside_other = most < limits[first], most < other_limits[second]
+            may_be, may_be_other = least <= limits[first], least <= other_limits[second]
+            unsure = np.flatnonzero((may_be & ~inside) | (may_be_other & ~inside_other))
+            squared = screen.exactly(first[unsure], second[unsure])
+            inside[unsure] = squared < radii[first[unsure]]
+            inside_other[unsure] = squared < other_radii[second[unsure]]
+            yield Pairs(first, second, inside, inside_other)
 
 
 def _nearest_of_rows(screen: "_Screen", rows: slice, *, k: int, skip_itself: bool) -> Nearest:
     num = rows.stop - rows.start
     least = np.full((num, NUM_GROUPS), np.inf, np.float32)
-    limits, found = np.empty(0), []
+    limits, found = least[:, 0], []
     for start, bounds in screen.tiles(rows):
         if skip_itself:
             itself = np.arange(max(rows.start, start), min(rows.stop, start + bounds.shape[1]))
@@ -68,10 +78,10 @@ def _nearest_of_rows(screen: "_Screen", rows: slice, *, k: int, skip_itself: boo
         found.append((near, others, bounds[near, others - start]))
     near, others, bounds = (np.concatenate(parts) for parts in zip(*found, strict=True))
     still_near = bounds <= limits[near]  # the limit has fallen from tile to tile
-    pairs = list(screen.exactly(near[still_near] + rows.start, others[still_near]))
-    near, others, squared = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    near, others = near[still_near], others[still_near]
+    squared = screen.exactly(near + rows.start, others)
     order = np.lexsort((others, squared, near))
-    firsts = np.searchsorted(near[order], np.arange(rows.start, rows.stop))
+    firsts = np.searchsorted(near[order], np.arange(num))
     chosen = order[firsts[:, None] + np.arange(k)]
     return Nearest(others[chosen], squared[chosen])
 
@@ -115,12 +125,14 @@ class _Screen:
                 buffer = np.empty((len(buffer), len(right)), np.float32)
             yield start, np.matmul(self.left[rows], right.T, out=buffer)
 
-    def exactly(self, points: np.ndarray, others: np.ndarray) -> Iterator[Pairs]:
-        """The distances of these pairs, in parts."""
+    def exactly(self, points: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The squared distances (P,) of pairs, by index, in float64."""
+        squared = np.empty(len(points))
         for start in range(0, len(points), NUM_EXACT):
             some = slice(start, start + NUM_EXACT)
             differences = self.points[points[some]] - self.others[others[some]]
-            yield Pairs(points[some], others[some], np.einsum("pd,pd->p", differences, differences))
+            np.einsum("pd,pd->p", differences, differences, out=squared[some])
+        return squared
 
 
 def _columns(*parts: np.ndarray) -> np.ndarray:

@@ -21,44 +21,37 @@ class KernelDistance(NamedTuple):
 
 def kernel_distance(real: np.ndarray, generated: np.ndarray, *, seed: int) -> KernelDistance:
     """Mean squared MMD of features (N, D) with the cubic kernel; it may be negative. Fewer than 1,000 are all used."""
-    real, generated = real.astype(np.float64), generated.astype(np.float64)
-    draw = stream(seed, "evaluation/kernel_subsets")
-    num_points = min(len(real), len(generated))
-    size = min(SUBSET_SIZE, num_points)
-    chosen = [
-        [draw.choice(len(points), size, replace=False) for points in (real, generated)] for _ in range(NUM_SUBSETS)
-    ]
-    num_blocks = num_points // size
-    orders = [draw.permutation(len(points))[: num_blocks * size] for points in (real, generated)]
-    of_real, of_generated = (order.reshape(num_blocks, size) for order in orders)
-    chosen += [list(pair) for pair in zip(of_real, of_generated, strict=True)]
-    if num_points <= MAX_SHARED:
-        values = squared_mmds(real, generated, *map(np.stack, zip(*chosen, strict=True)))
-    else:
-        values = np.array([squared_mmd(real[of_real], generated[of_generated]) for of_real, of_generated in chosen])
-    blocks = values[NUM_SUBSETS:]
-    error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
-    return KernelDistance(float(np.mean(values[:NUM_SUBSETS])), error)
+    return RealKernel(real, num_generated=len(generated), seed=seed).distance_to(generated)
 
 
-def squared_mmd(real: np.ndarray, generated: np.ndarray) -> float:
-    """Of equally many features."""
-    everything = np.arange(len(real))[None]
-    return float(squared_mmds(real, generated, everything, everything)[0])
+class RealKernel:
+    """Real features (N, D), which of them and of the generated ones each subset takes, and what the real ones give."""
 
+    def __init__(self, real: np.ndarray, *, num_generated: int, seed: int) -> None:
+        self.real = real.astype(np.float64)
+        draw = stream(seed, "evaluation/kernel_subsets")
+        nums = len(real), num_generated
+        size = min(SUBSET_SIZE, *nums)
+        chosen = [[draw.choice(num, size, replace=False) for num in nums] for _ in range(NUM_SUBSETS)]
+        num_blocks = min(nums) // size
+        blocks = [draw.permutation(num)[: num_blocks * size].reshape(num_blocks, size) for num in nums]
+        self.of_real, self.of_generated = (
+            np.concatenate([np.stack(subsets), block])
+            for subsets, block in zip(zip(*chosen, strict=True), blocks, strict=True)
+        )
+        self.within_real = sums_within(self.real, self.of_real)
 
-def squared_mmds(real: np.ndarray, generated: np.ndarray, of_real: np.ndarray, of_generated: np.ndarray) -> np.ndarray:
-    """Unbiased squared MMD (Gretton et al. 2012, equation 4) of each pair of subsets, indices (M, n) of the features.
-
-    The kernel is (x.y / D + 1)^3. Each of its values is computed once, however many subsets share it.
-    """
-    num = of_real.shape[1]
-    own, other = _membership(of_real, len(real)), _membership(of_generated, len(generated))
-    within = [
-        _sums(points, points, members, members) - members @ ((points * points).mean(axis=1) + 1) ** 3
-        for points, members in ((real, own), (generated, other))
-    ]
-    return sum(within) / (num * (num - 1)) - 2 * _sums(real, generated, own, other) / num**2
+    def distance_to(self, generated: np.ndarray) -> KernelDistance:
+        """Of as many generated features (M, D) as were told of."""
+        generated = generated.astype(np.float64)
+        within = self.within_real + sums_within(generated, self.of_generated)
+        num = self.of_real.shape[1]
+        values = within / (num * (num - 1)) - 2 * sums_between(
+            self.real, generated, self.of_real, self.of_generated
+        ) / num**2
+        blocks = values[NUM_SUBSETS:]
+        error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
+        return KernelDistance(float(np.mean(values[:NUM_SUBSETS])), error)
 
 
 def _membership(indices: np.ndarray, num_points: int) -> np.ndarray:

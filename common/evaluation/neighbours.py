@@ -48,10 +48,9 @@ def neighbour_metrics(real: Neighbourhood, generated: Neighbourhood) -> Neighbou
     num_real_balls_around = np.zeros(num_generated, np.int64)  # for each generated point
     is_covered, is_recalled = np.zeros((2, num_real), bool)
     for pairs in pairs_within(real.points, generated.points, real.radii, generated.radii):
-        is_in_real_ball = pairs.squared < real.radii[pairs.points]
-        num_real_balls_around += np.bincount(pairs.others[is_in_real_ball], minlength=num_generated)
-        is_covered[pairs.points[is_in_real_ball]] = True
-        is_recalled[pairs.points[pairs.squared < generated.radii[pairs.others]]] = True
+        num_real_balls_around += np.bincount(pairs.others[pairs.in_ball_of_point], minlength=num_generated)
+        is_covered[pairs.points[pairs.in_ball_of_point]] = True
+        is_recalled[pairs.points[pairs.in_ball_of_other]] = True
     return NeighbourMetrics(
         precision=float(np.mean(num_real_balls_around > 0)),
         recall=float(np.mean(is_recalled)),
