@@ -39,19 +39,60 @@ class RealKernel:
             np.concatenate([np.stack(subsets), block])
             for subsets, block in zip(zip(*chosen, strict=True), blocks, strict=True)
         )
+        self.size = size
         self.within_real = sums_within(self.real, self.of_real)
 
     def distance_to(self, generated: np.ndarray) -> KernelDistance:
         """Of as many generated features (M, D) as were told of."""
         generated = generated.astype(np.float64)
-        within = self.within_real + sums_within(generated, self.of_generated)
-        num = self.of_real.shape[1]
-        values = within / (num * (num - 1)) - 2 * sums_between(
-            self.real, generated, self.of_real, self.of_generated
-        ) / num**2
+        within = self.within_real, sums_within(generated, self.of_generated)
+        values = _squared_mmds(*within, sums_between(self.real, generated, self.of_real, self.of_generated), self.size)
         blocks = values[NUM_SUBSETS:]
         error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
         return KernelDistance(float(np.mean(values[:NUM_SUBSETS])), error)
+
+
+def squared_mmd(real: np.ndarray, generated: np.ndarray) -> float:
+    """Of equally many features."""
+    everything = np.arange(len(real))[None]
+    return float(squared_mmds(real, generated, everything, everything)[0])
+
+
+def squared_mmds(real: np.ndarray, generated: np.ndarray, of_real: np.ndarray, of_generated: np.ndarray) -> np.ndarray:
+    """Unbiased squared MMD (Gretton et al. 2012, equation 4) of each pair of subsets, indices (M, n) of the features.
+
+    The kernel is (x.y / D + 1)^3.
+    """
+    within = sums_within(real, of_real), sums_within(generated, of_generated)
+    return _squared_mmds(*within, sums_between(real, generated, of_real, of_generated), of_real.shape[1])
+
+
+def _squared_mmds(real: np.ndarray, generated: np.ndarray, between: np.ndarray, size: int) -> np.ndarray:
+    return (real + generated) / (size * (size - 1)) - 2 * between / size**2
+
+
+def sums_within(points: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The kernel summed (M,) over the pairs of different points of each subset (M, n)."""
+    of_themselves = ((points * points).mean(axis=1) + 1) ** 3
+    return sums_between(points, points, indices, indices) - of_themselves[indices].sum(axis=1)
+
+
+def sums_between(first: np.ndarray, second: np.ndarray, indices: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The kernel summed (M,) over the pairs of a subset (M, n) of the first and the same one of the second.
+
+    Each value of the kernel is computed once where subsets share most of them.
+    """
+    first = first / first.shape[1]
+    if max(len(first), len(second)) <= MAX_SHARED and len(indices) > 1:
+        return _shared_sums(first, second, _membership(indices, len(first)), _membership(others, len(second)))
+    linear, square = np.empty((2, indices.shape[1], others.shape[1]))
+    sums = np.empty(len(indices))
+    for subset, (rows, columns) in enumerate(zip(indices, others, strict=True)):
+        np.matmul(first[rows], second[columns].T, out=linear)
+        linear += 1
+        np.multiply(linear, linear, out=square)
+        sums[subset] = np.vdot(square, linear)
+    return sums
 
 
 def _membership(indices: np.ndarray, num_points: int) -> np.ndarray:
@@ -61,12 +102,11 @@ def _membership(indices: np.ndarray, num_points: int) -> np.ndarray:
     return members
 
 
-def _sums(first: np.ndarray, second: np.ndarray, members: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The kernel summed (M,) over the pairs of each subset of the first and the same one of the second."""
+def _shared_sums(first: np.ndarray, second: np.ndarray, members: np.ndarray, others: np.ndarray) -> np.ndarray:
     sums = np.zeros(len(members))
     for start in range(0, len(first), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        linear = (first[rows] / first.shape[1]) @ second.T
+        linear = first[rows] @ second.T
         linear += 1
         cube = linear * linear  # ten times as fast as ** 3
         cube *= linear

@@ -8,12 +8,14 @@ from common.data.datasets import Dataset
 from common.data.randomness import stream
 from common.evaluation.feature_network import FeatureNetwork
 from common.evaluation.frechet import Gaussian
+from common.evaluation.kernel_distance import RealKernel
 from common.evaluation.memorisation import NearestTraining, nearest_training
 from common.evaluation.neighbours import Neighbourhood
 from common.evaluation.samples import DIGIT_SIZE, round_trip
 from common.evaluation.training_digits import TrainingDigits, load_training_digits
 
 BATCH_SIZE = 5_000
+SEED = 0  # of subsets: the same for every model
 K = 5  # nearest neighbours, as in the prdc paper
 
 
@@ -57,6 +59,11 @@ class Reference:
         """Digits at the size of the samples and back."""
         parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]  # they can be large
         return np.concatenate([round_trip(part, self.image_size, resized=self.resized) for part in parts])
+
+    @cached_property
+    def kernel(self) -> RealKernel:
+        """What the kernel distance of as many samples needs of the real digits."""
+        return RealKernel(self.features, num_generated=self.num_images, seed=SEED)
 
     @cached_property
     def gaussian(self) -> Gaussian:
