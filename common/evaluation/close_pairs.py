@@ -87,10 +87,11 @@ def _nearest_of_rows(screen: "_Screen", rows: slice, *, k: int, skip_itself: boo
 
 
 class _Screen:
-    """Lower bounds of the squared distances of all pairs, in tiles; they are in units of `scale`.
+    """Lower bounds of the squared distances of all pairs, in tiles, in units of `scale`.
 
-    Above a bound by more than twice the margin (N,) of its row no distance is. A sum of n products in float32 is off by at most
-    n + 1 roundings of the sum of their sizes (Higham 2002, equation 3.5), here (|x| + |y|)^2. The margin is over twice that.
+    No distance exceeds its bound by more than twice the margin (N,) of its row. A sum of n products in float32 is off
+    by at most n + 1 roundings of the sum of their sizes (Higham 2002, equation 3.5), here (|x| + |y|)^2. The margin is
+    more than twice that.
     """
 
     def __init__(self, points: np.ndarray, others: np.ndarray) -> None:
@@ -117,7 +118,7 @@ class _Screen:
         return [slice(start, min(start + NUM_ROWS, len(self.left))) for start in range(0, len(self.left), NUM_ROWS)]
 
     def tiles(self, rows: slice) -> Iterator[tuple[int, np.ndarray]]:
-        """The first of the others, and the bounds of these rows to it and those that follow: overwritten by the next."""
+        """The place of its first column, and the bounds of these rows: the next tile overwrites them."""
         buffer = np.empty((rows.stop - rows.start, NUM_COLUMNS), np.float32)
         for start in range(0, len(self.right), NUM_COLUMNS):
             right = self.right[start : start + NUM_COLUMNS]

@@ -1,8 +1,9 @@
 """What the discriminator has learnt: a linear classifier on its convolutional features."""
 
 import functools
+import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from common.data.datasets import Dataset
+from common.evaluation.training_digits import load_array
 
 GRID_SIZE = 4
 BATCH_SIZE = 500
@@ -19,29 +21,42 @@ PENALTIES = (1.0, 10.0, 100.0)
 Activations = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
-def linear_accuracies(networks: Mapping[str, Activations], dataset: Dataset, *, threads: int) -> dict[str, Any]:
+def linear_accuracies(
+    networks: Mapping[str, Activations], dataset: Dataset, *, threads: int, recurring: Collection[str] = ()
+) -> dict[str, Any]:
     """Test accuracy of a linear SVM on the features of each network, and on raw pixels, by number of labels.
 
     Radford et al. 2016, section 5.1: the activations of all convolutional layers, max-pooled to 4 x 4, as one vector.
-    A network gives activations float32 (N, C, H, W) of uint8 images (N, S, S).
+    A network gives activations float32 (N, C, H, W) of uint8 images (N, S, S). What is found of pixels and of the
+    recurring networks is kept for the next run with the same features.
     """
     num = min(NUM_LABELS[-1], len(dataset.train_images))
     num_labels = [count for count in NUM_LABELS if count <= num]
 
-    def accuracies(features_of: Callable[[np.ndarray], np.ndarray]) -> list[float]:
+    def accuracies(features_of: Callable[[np.ndarray], np.ndarray], *, recurs: bool) -> list[float]:
         train, test = features_of(dataset.train_images[:num]), features_of(dataset.test_images)
         # Penalties mean the same for every kind of feature. Those of a dead network are all 0.
         scale = np.linalg.norm(train, axis=1).mean() or 1.0
         train /= scale
         test /= scale
-        return [
-            linear_accuracy(train[:count], dataset.train_labels[:count], test, dataset.test_labels)
-            for count in num_labels
-        ]
+
+        def compute() -> np.ndarray:
+            labels, test_labels = dataset.train_labels, dataset.test_labels
+            return np.array([linear_accuracy(train[:n], labels[:n], test, test_labels) for n in num_labels])
+
+        if not recurs:
+            return compute().tolist()
+        digest = hashlib.sha256()
+        for array in (train, dataset.train_labels[:num], test, dataset.test_labels):
+            digest.update(array.data)
+        return load_array("linear_accuracies.npy", digest.hexdigest(), compute=compute).tolist()
 
     with threadpool_limits(threads):
-        pixels = accuracies(lambda images: images.reshape(len(images), -1).astype(np.float32))
-        found = {name: accuracies(lambda images, of=of: _features(images, of)) for name, of in networks.items()}
+        pixels = accuracies(lambda images: images.reshape(len(images), -1).astype(np.float32), recurs=True)
+        found = {
+            name: accuracies(lambda images, of=of: _features(images, of), recurs=name in recurring)
+            for name, of in networks.items()
+        }
     return {"labels": num_labels, "accuracy": {**found, "pixels": pixels}}
 
 
@@ -83,7 +98,8 @@ def _fit(products: np.ndarray, labels: np.ndarray, penalty: float) -> SVC:
 def _predict(classifier: SVC, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Of three classes or more, as libsvm does: one vote a pair of classes, of several winners the first.
 
-    Each pair's weights are put together from its support vectors first: libsvm would need the products with all of these.
+    Each pair's weights are put together from its support vectors first. libsvm would need the products with all of
+    these.
     """
     classes = classifier.classes_
     assert len(classes) > 2  # of two, scikit-learn turns the signs around

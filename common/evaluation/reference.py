@@ -1,5 +1,6 @@
 """The real digits that samples are compared with, and what is computed of them once for every draw."""
 
+import hashlib
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +13,7 @@ from common.evaluation.kernel_distance import RealKernel
 from common.evaluation.memorisation import NearestTraining, nearest_training
 from common.evaluation.neighbours import Neighbourhood
 from common.evaluation.samples import DIGIT_SIZE, round_trip
-from common.evaluation.training_digits import TrainingDigits, load_training_digits
+from common.evaluation.training_digits import TrainingDigits, load_array, load_training_digits
 
 BATCH_SIZE = 5_000
 SEED = 0  # of subsets: the same for every model
@@ -89,7 +90,12 @@ class Reference:
     @cached_property
     def test_nearest(self) -> NearestTraining:
         """The training digit nearest to each test digit."""
-        return nearest_training(self.test_features, self.training_digits.features)
+        features, training = self.test_features, self.training_digits.features
+        key = hashlib.sha256(features.tobytes() + training.tobytes()).hexdigest()
+        found = load_array(
+            "test_nearest.npy", key, compute=lambda: np.stack(nearest_training(features, training)).astype(np.float64)
+        )
+        return NearestTraining(found[0].astype(np.int64), found[1])
 
     @cached_property
     def pixel_gaussian(self) -> Gaussian:
