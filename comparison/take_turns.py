@@ -2,7 +2,7 @@
 
 Each half is a process that waits in a read until it is its turn, so that one alone computes at any moment, and what
 else the machine does meets both. Rounds go A B, B A, A B. A half that ends early lets the other go on by itself. After
-the last round each has one turn more, for its samples and scores.
+the last round they draw and score their samples at the same time.
 """
 
 import contextlib
@@ -89,8 +89,13 @@ class TurnTaking:
                 self._give_turn(half, began_at)
 
     def _finish(self) -> None:
-        for half in self._waiting_for(FINISH):
-            self._give_turn(half, datetime.now(UTC).isoformat())
+        """All at once: no speed is taken from it, and a core for each serves better than all cores for one."""
+        finishing = [] if self._children.signal_number else self._waiting_for(FINISH)
+        for half in finishing:
+            half.hand_turn(datetime.now(UTC).isoformat())
+            self._bars.turn_begins(half.framework)
+        for half in finishing:
+            self._until_given_back(half)
 
     def _waiting_for(self, wanted: str) -> list[Half]:
         return [half for half in self.halves if half.code is None and half.wants == wanted]

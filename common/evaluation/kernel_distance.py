@@ -21,24 +21,35 @@ class KernelDistance(NamedTuple):
 
 def kernel_distance(real: np.ndarray, generated: np.ndarray, *, seed: int) -> KernelDistance:
     """Mean squared MMD of features (N, D) with the cubic kernel; it may be negative. Fewer than 1,000 are all used."""
-    real, generated = real.astype(np.float64), generated.astype(np.float64)
-    draw = stream(seed, "evaluation/kernel_subsets")
-    num_points = min(len(real), len(generated))
-    size = min(SUBSET_SIZE, num_points)
-    chosen = [
-        [draw.choice(len(points), size, replace=False) for points in (real, generated)] for _ in range(NUM_SUBSETS)
-    ]
-    num_blocks = num_points // size
-    orders = [draw.permutation(len(points))[: num_blocks * size] for points in (real, generated)]
-    of_real, of_generated = (order.reshape(num_blocks, size) for order in orders)
-    chosen += [list(pair) for pair in zip(of_real, of_generated, strict=True)]
-    if num_points <= MAX_SHARED:
-        values = squared_mmds(real, generated, *map(np.stack, zip(*chosen, strict=True)))
-    else:
-        values = np.array([squared_mmd(real[of_real], generated[of_generated]) for of_real, of_generated in chosen])
-    blocks = values[NUM_SUBSETS:]
-    error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
-    return KernelDistance(float(np.mean(values[:NUM_SUBSETS])), error)
+    return RealKernel(real, num_generated=len(generated), seed=seed).distance_to(generated)
+
+
+class RealKernel:
+    """Real features (N, D), which of them and of the generated ones each subset takes, and what the real ones give."""
+
+    def __init__(self, real: np.ndarray, *, num_generated: int, seed: int) -> None:
+        self.real = real.astype(np.float64)
+        draw = stream(seed, "evaluation/kernel_subsets")
+        nums = len(real), num_generated
+        size = min(SUBSET_SIZE, *nums)
+        chosen = [[draw.choice(num, size, replace=False) for num in nums] for _ in range(NUM_SUBSETS)]
+        num_blocks = min(nums) // size
+        blocks = [draw.permutation(num)[: num_blocks * size].reshape(num_blocks, size) for num in nums]
+        self.of_real, self.of_generated = (
+            np.concatenate([np.stack(subsets), block])
+            for subsets, block in zip(zip(*chosen, strict=True), blocks, strict=True)
+        )
+        self.size = size
+        self.within_real = sums_within(self.real, self.of_real)
+
+    def distance_to(self, generated: np.ndarray) -> KernelDistance:
+        """Of as many generated features (M, D) as were told of."""
+        generated = generated.astype(np.float64)
+        within = self.within_real, sums_within(generated, self.of_generated)
+        values = _squared_mmds(*within, sums_between(self.real, generated, self.of_real, self.of_generated), self.size)
+        blocks = values[NUM_SUBSETS:]
+        error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
+        return KernelDistance(float(np.mean(values[:NUM_SUBSETS])), error)
 
 
 def squared_mmd(real: np.ndarray, generated: np.ndarray) -> float:
@@ -50,15 +61,38 @@ def squared_mmd(real: np.ndarray, generated: np.ndarray) -> float:
 def squared_mmds(real: np.ndarray, generated: np.ndarray, of_real: np.ndarray, of_generated: np.ndarray) -> np.ndarray:
     """Unbiased squared MMD (Gretton et al. 2012, equation 4) of each pair of subsets, indices (M, n) of the features.
 
-    The kernel is (x.y / D + 1)^3. Each of its values is computed once, however many subsets share it.
+    The kernel is (x.y / D + 1)^3.
     """
-    num = of_real.shape[1]
-    own, other = _membership(of_real, len(real)), _membership(of_generated, len(generated))
-    within = [
-        _sums(points, points, members, members) - members @ ((points * points).mean(axis=1) + 1) ** 3
-        for points, members in ((real, own), (generated, other))
-    ]
-    return sum(within) / (num * (num - 1)) - 2 * _sums(real, generated, own, other) / num**2
+    within = sums_within(real, of_real), sums_within(generated, of_generated)
+    return _squared_mmds(*within, sums_between(real, generated, of_real, of_generated), of_real.shape[1])
+
+
+def _squared_mmds(real: np.ndarray, generated: np.ndarray, between: np.ndarray, size: int) -> np.ndarray:
+    return (real + generated) / (size * (size - 1)) - 2 * between / size**2
+
+
+def sums_within(points: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The kernel summed (M,) over the pairs of different points of each subset (M, n)."""
+    of_themselves = ((points * points).mean(axis=1) + 1) ** 3
+    return sums_between(points, points, indices, indices) - of_themselves[indices].sum(axis=1)
+
+
+def sums_between(first: np.ndarray, second: np.ndarray, indices: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The kernel summed (M,) over the pairs of a subset (M, n) of the first and the same one of the second.
+
+    Each value of the kernel is computed once where subsets share most of them.
+    """
+    first = first / first.shape[1]
+    if max(len(first), len(second)) <= MAX_SHARED and len(indices) > 1:
+        return _shared_sums(first, second, _membership(indices, len(first)), _membership(others, len(second)))
+    linear, square = np.empty((2, indices.shape[1], others.shape[1]))
+    sums = np.empty(len(indices))
+    for subset, (rows, columns) in enumerate(zip(indices, others, strict=True)):
+        np.matmul(first[rows], second[columns].T, out=linear)
+        linear += 1
+        np.multiply(linear, linear, out=square)
+        sums[subset] = np.vdot(square, linear)
+    return sums
 
 
 def _membership(indices: np.ndarray, num_points: int) -> np.ndarray:
@@ -68,12 +102,11 @@ def _membership(indices: np.ndarray, num_points: int) -> np.ndarray:
     return members
 
 
-def _sums(first: np.ndarray, second: np.ndarray, members: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The kernel summed (M,) over the pairs of each subset of the first and the same one of the second."""
+def _shared_sums(first: np.ndarray, second: np.ndarray, members: np.ndarray, others: np.ndarray) -> np.ndarray:
     sums = np.zeros(len(members))
     for start in range(0, len(first), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        linear = (first[rows] / first.shape[1]) @ second.T
+        linear = first[rows] @ second.T
         linear += 1
         cube = linear * linear  # ten times as fast as ** 3
         cube *= linear

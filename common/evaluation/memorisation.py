@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import mannwhitneyu
-from sklearn.metrics import pairwise_distances_argmin, pairwise_distances_argmin_min
+from sklearn.metrics import pairwise_distances_argmin
+
+from common.evaluation.close_pairs import nearest
 
 DUPLICATE_QUANTILE = 0.01
 NEAR_COPY = 0.5
@@ -21,8 +23,8 @@ class NearestTraining(NamedTuple):
 
 def nearest_training(features: np.ndarray, training_features: np.ndarray) -> NearestTraining:
     """Euclidean, in float64."""
-    found = pairwise_distances_argmin_min(features.astype(np.float64), training_features.astype(np.float64))
-    return NearestTraining(*found)
+    indices, squared = nearest(features, training_features, k=1)
+    return NearestTraining(indices[:, 0], np.sqrt(squared[:, 0]))
 
 
 def memorised_fraction(nearest: NearestTraining, training_distances: np.ndarray) -> float:

@@ -6,7 +6,6 @@ import numpy as np
 
 from common.evaluation.classes import class_histogram, class_metrics, mean_confidence, mnist_score
 from common.evaluation.frechet import Gaussian, frechet_distance, frechet_distance_infinite
-from common.evaluation.kernel_distance import kernel_distance
 from common.evaluation.memorisation import (
     NearestTraining,
     copying_statistic,
@@ -15,10 +14,8 @@ from common.evaluation.memorisation import (
     nearest_training,
 )
 from common.evaluation.neighbours import Neighbourhood, neighbour_metrics
-from common.evaluation.reference import K, Reference
+from common.evaluation.reference import SEED, K, Reference
 from common.stages import stage
-
-SEED = 0  # of subsets: the same for every model
 
 
 class Draw(NamedTuple):
@@ -44,7 +41,7 @@ def make_draw(digits: np.ndarray, reference: Reference) -> Draw:
 
 def quick_scores(draw: Draw, reference: Reference) -> Scores:
     """What needs neither neighbours nor the training digits."""
-    kernel = kernel_distance(reference.features, draw.features, seed=SEED)
+    kernel = reference.kernel.distance_to(draw.features)
     values = {
         "frechet_distance": frechet_distance(reference.gaussian, Gaussian.of(draw.features)),
         "kid": kernel.value,

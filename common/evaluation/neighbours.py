@@ -1,18 +1,16 @@
 """Metrics from nearest-neighbour balls: precision, recall, density, coverage."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_chunked
 
-CHUNK_MEBIBYTES = 64  # of distances held at a time
+from common.evaluation.close_pairs import nearest, pairs_within
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Points (N, D) in float64, and the squared distances (N, k) of each to its k nearest others, nearest first."""
+    """Points (N, D), and the squared distances (N, k) of each to its k nearest others, nearest first."""
 
     points: np.ndarray
     nearest: np.ndarray
@@ -20,9 +18,7 @@ class Neighbourhood:
     @classmethod
     def of(cls, points: np.ndarray, *, k: int) -> "Neighbourhood":
         """Finds the neighbours; a point is not its own, but an equal one is."""
-        points = points.astype(np.float64)
-        nearest = [np.sort(np.partition(chunk, k, axis=1)[:, : k + 1], axis=1) for chunk in _squared_distances(points)]
-        return cls(points, np.concatenate(nearest)[:, 1:])  # the first is the point itself, at 0
+        return cls(points, nearest(points, k=k).squared)
 
     @property
     def radii(self) -> np.ndarray:
@@ -50,24 +46,14 @@ def neighbour_metrics(real: Neighbourhood, generated: Neighbourhood) -> Neighbou
     if num_real != num_generated:
         raise ValueError(f"needs as many generated as real features, got {num_generated} and {num_real}")
     num_real_balls_around = np.zeros(num_generated, np.int64)  # for each generated point
-    is_covered = np.empty(num_real, bool)
-    is_recalled = np.empty(num_real, bool)
-    start = 0
-    # The arithmetic is that of the radii, so that a tie stays a tie.
-    for distances in _squared_distances(real.points, generated.points):
-        rows = slice(start, start + len(distances))
-        in_real_ball = distances < real.radii[rows, None]
-        num_real_balls_around += in_real_ball.sum(axis=0)
-        is_covered[rows] = in_real_ball.any(axis=1)
-        is_recalled[rows] = (distances < generated.radii).any(axis=1)
-        start = rows.stop
+    is_covered, is_recalled = np.zeros((2, num_real), bool)
+    for pairs in pairs_within(real.points, generated.points, real.radii, generated.radii):
+        num_real_balls_around += np.bincount(pairs.others[pairs.in_ball_of_point], minlength=num_generated)
+        is_covered[pairs.points[pairs.in_ball_of_point]] = True
+        is_recalled[pairs.points[pairs.in_ball_of_other]] = True
     return NeighbourMetrics(
         precision=float(np.mean(num_real_balls_around > 0)),
         recall=float(np.mean(is_recalled)),
         density=float(np.mean(num_real_balls_around) / real.nearest.shape[1]),
         coverage=float(np.mean(is_covered)),
     )
-
-
-def _squared_distances(points: np.ndarray, others: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    return pairwise_distances_chunked(points, others, working_memory=CHUNK_MEBIBYTES, squared=True)

@@ -1,5 +1,6 @@
 """The real digits that samples are compared with, and what is computed of them once for every draw."""
 
+import hashlib
 from functools import cached_property
 
 import numpy as np
@@ -8,12 +9,14 @@ from common.data.datasets import Dataset
 from common.data.randomness import stream
 from common.evaluation.feature_network import FeatureNetwork
 from common.evaluation.frechet import Gaussian
+from common.evaluation.kernel_distance import RealKernel
 from common.evaluation.memorisation import NearestTraining, nearest_training
 from common.evaluation.neighbours import Neighbourhood
 from common.evaluation.samples import DIGIT_SIZE, round_trip
-from common.evaluation.training_digits import TrainingDigits, load_training_digits
+from common.evaluation.training_digits import TrainingDigits, load_array, load_training_digits
 
 BATCH_SIZE = 5_000
+SEED = 0  # of subsets: the same for every model
 K = 5  # nearest neighbours, as in the prdc paper
 
 
@@ -59,6 +62,11 @@ class Reference:
         return np.concatenate([round_trip(part, self.image_size, resized=self.resized) for part in parts])
 
     @cached_property
+    def kernel(self) -> RealKernel:
+        """What the kernel distance of as many samples needs of the real digits."""
+        return RealKernel(self.features, num_generated=self.num_images, seed=SEED)
+
+    @cached_property
     def gaussian(self) -> Gaussian:
         """The Gaussian fitted to the real digits' features."""
         return Gaussian.of(self.features)
@@ -82,7 +90,12 @@ class Reference:
     @cached_property
     def test_nearest(self) -> NearestTraining:
         """The training digit nearest to each test digit."""
-        return nearest_training(self.test_features, self.training_digits.features)
+        features, training = self.test_features, self.training_digits.features
+        key = hashlib.sha256(features.tobytes() + training.tobytes()).hexdigest()
+        found = load_array(
+            "test_nearest.npy", key, compute=lambda: np.stack(nearest_training(features, training)).astype(np.float64)
+        )
+        return NearestTraining(found[0].astype(np.int64), found[1])
 
     @cached_property
     def pixel_gaussian(self) -> Gaussian:

@@ -34,13 +34,19 @@ def load_or_compute(
     return cached(name, network.sha256, compute=compute, decode=decode)
 
 
-def cached(name: str, key: str, *, compute: Callable[[], bytes], decode: Callable[[bytes], Value]) -> Value:
-    """The file `name` that belongs to `key`, a SHA-256 of all it depends on but code; else computed, and cached."""
+def cached(
+    name: str, key: str, *, compute: Callable[[], bytes], decode: Callable[[bytes], Value], is_long: bool = True
+) -> Value:
+    """The file `name` that belongs to `key`, a SHA-256 of all it depends on but code; else computed, and cached.
+
+    What takes seconds alone is not long: nothing is said of it.
+    """
     path = (cache_dir() or Path(os.devnull)) / "evaluation" / f"{key[:12]}-{_code_hash()[:12]}" / name
     try:
         return decode(path.read_bytes())
     except (OSError, ValueError, KeyError):  # not there, or damaged: it is only a cache
-        LOGGER.warning("computing %s, once: this can take minutes", name)
+        if is_long:
+            LOGGER.warning("computing %s, once: this can take minutes", name)
         content = compute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

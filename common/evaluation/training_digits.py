@@ -1,6 +1,8 @@
 """What the evaluator knows of the training digits: features, how far apart they are, clusters, principal components."""
 
+import hashlib
 import io
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from common.evaluation.feature_network import FeatureNetwork
-from common.evaluation.stored import load_or_compute
+from common.evaluation.stored import cached, load_or_compute
 
 NUM_CELLS = 3  # Meehan et al. 2020, section 6: k = 3 on MNIST
 NUM_COMPONENTS = 64
@@ -42,7 +44,7 @@ def statistics_name(image_size: int) -> str:
 
 def load_training_digits(images: np.ndarray, network: FeatureNetwork, *, image_size: int) -> TrainingDigits:
     """Of the training images, uint8 (60000, 28, 28), that went through `image_size`."""
-    features = network.extract(images).features
+    features = load_features(images, network)
     statistics = load_or_compute(
         statistics_name(image_size),
         network,
@@ -50,6 +52,31 @@ def load_training_digits(images: np.ndarray, network: FeatureNetwork, *, image_s
         decode=decode,
     )
     return TrainingDigits(features, statistics)
+
+
+def load_features(images: np.ndarray, network: FeatureNetwork) -> np.ndarray:
+    """Features (N, D) of uint8 images that many runs need: kept for this network and these very images."""
+    digest = hashlib.sha256(network.sha256.encode() + images.tobytes()).hexdigest()
+    return load_array("features.npy", digest, compute=lambda: network.extract(images).features)
+
+
+def load_array(name: str, key: str, *, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array that takes seconds to compute, from the cache if `key` has been computed before."""
+
+    def encode_array() -> bytes:
+        buffer = io.BytesIO()
+        np.save(buffer, compute(), allow_pickle=False)
+        return buffer.getvalue()
+
+    return cached(name, key, compute=encode_array, decode=decode_array, is_long=False)
+
+
+def decode_array(content: bytes) -> np.ndarray:
+    """The array of a .npy file; ValueError for other bytes."""
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except (OSError, EOFError) as error:
+        raise ValueError(str(error)) from None
 
 
 def compute_statistics(images: np.ndarray, features: np.ndarray) -> Statistics:

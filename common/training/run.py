@@ -3,7 +3,7 @@
 import contextlib
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
@@ -192,7 +192,7 @@ class Run:
             with self.times.measure("scoring_seconds"):
                 evaluation = score(
                     *trained,
-                    self.options,
+                    replace(self.options, threads=max(self.options.num_threads // self.turns.num_finishing, 1)),
                     self.plan.dataset,
                     samples,
                     network=self.plan.network,

@@ -22,6 +22,8 @@ from common.training.averaging import GeneratorAverage
 from common.training.generate import generate_images
 from common.training.prepare import is_scored
 
+UNTRAINED = "untrained discriminator"
+
 
 class Trained(NamedTuple):
     """What training leaves in memory: the trainer, and the average its samples are drawn from."""
@@ -77,7 +79,9 @@ def score(
     if is_digits and not quick and len(dataset.train_images) >= NUM_LABELS[0]:
         networks = {
             "discriminator": trainer.discriminator_activations,
-            "untrained discriminator": create_untrained().discriminator_activations,
+            UNTRAINED: create_untrained().discriminator_activations,
         }
-        evaluation.discriminator_features.update(linear_accuracies(networks, dataset, threads=threads))
+        evaluation.discriminator_features.update(
+            linear_accuracies(networks, dataset, threads=threads, recurring=[UNTRAINED])
+        )
     return evaluation

@@ -27,6 +27,7 @@ class Alone:
     """A run that has the machine to itself: it is always its turn."""
 
     waiting_seconds = 0.0
+    num_finishing = 1  # halves that draw and score their samples at the same time
 
     def take(self, wanted_for: Literal["epoch", "finish"], stop: StopRequest) -> str | None:
         """Nothing to wait for, and no round that could have begun."""
@@ -45,6 +46,8 @@ class Alone:
 
 class Turns(Alone):
     """Gives the turn back and waits for the next; how long that took is in no other time of a run."""
+
+    num_finishing = 2
 
     def __init__(self, stdin: int = 0) -> None:
         self.waiting_seconds = self.waiting_cpu_seconds = 0.0

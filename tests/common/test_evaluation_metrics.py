@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import prdc
@@ -10,6 +11,7 @@ import scipy.linalg
 
 from common.data.datasets import Dataset
 from common.data.latents import slerp
+from common.evaluation import discriminator_features
 from common.evaluation import kernel_distance as kernel_distance_module
 from common.evaluation.classes import class_examples, class_histogram, class_metrics, mnist_score
 from common.evaluation.discriminator_features import linear_accuracies, linear_accuracy, pooled
@@ -248,6 +250,45 @@ def test_a_linear_classifier_separates_what_can_be_separated(rng: np.random.Gene
     assert linear_accuracy(features[:200], labels[:200], features[200:], labels[200:]) == 1
     shuffled = rng.permutation(labels)
     assert linear_accuracy(features[:200], shuffled[:200], features[200:], shuffled[200:]) < 0.6
+
+
+def test_votes_of_pairs_of_classes_are_those_of_libsvm(rng: np.random.Generator):
+    labels = np.arange(300) % 5
+    features = (np.eye(5, 40)[labels] + rng.standard_normal((300, 40))).astype(np.float32)
+    train, test = features[:200], features[200:]
+    products = discriminator_features._products(train)
+    np.testing.assert_allclose(products, train @ train.T, atol=1e-5)
+    np.testing.assert_array_equal(products, products.T)
+    classifier = discriminator_features._fit(products, labels[:200], 1.0)
+    expected = classifier.predict((test @ train.T).astype(np.float64))
+    assert (expected != labels[200:]).any()  # some are hard
+    np.testing.assert_array_equal(discriminator_features._predict(classifier, train, test), expected)
+
+
+def test_what_recurs_is_kept_until_a_feature_or_a_label_changes(mnist_1100: Dataset, tmp_path, monkeypatch):
+    fits = []
+
+    def accuracy(*arrays: np.ndarray) -> float:
+        fits.append(arrays)
+        return 0.5
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(discriminator_features, "linear_accuracy", accuracy)
+
+    def num_fits(dataset: Dataset, *, shift: float = 0.0, recurring: tuple[str, ...] = ("other",)) -> int:
+        fits.clear()
+
+        def maps(images: np.ndarray) -> list[np.ndarray]:
+            return [images[:, None, :4, 8:12].astype(np.float32) + 1 + shift * (images[:, None, :4, 8:12] > 0)]
+
+        linear_accuracies({"other": maps}, dataset, threads=1, recurring=recurring)
+        return len(fits)
+
+    assert num_fits(mnist_1100) == 2  # of the pixels, and of the other
+    assert num_fits(mnist_1100) == 0
+    assert num_fits(mnist_1100, recurring=()) == 1
+    assert num_fits(mnist_1100, shift=1.0) == 1
+    assert num_fits(replace(mnist_1100, train_labels=mnist_1100.train_labels[::-1].copy())) == 2
 
 
 def test_features_are_judged_by_number_of_labels_beside_raw_pixels(mnist_1100: Dataset):
