@@ -24,6 +24,7 @@ RUNGS: tuple[Rung, ...] = (
     training.samples,
     trajectories.trajectory,
     trajectories.noise_floor,
+    trajectories.late,
 )
 
 

@@ -153,7 +153,7 @@ KEEPS = (
     "comparison/bench/session.py",
     "comparison/commands/parity.py",
     "comparison/parity/certificate.py",
-    "comparison/parity/planted_bugs.py",
+    "comparison/parity/planted/late.py",
 )
 VOIDS = (
     "common/config.py",

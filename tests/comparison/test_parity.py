@@ -21,7 +21,8 @@ from comparison.parity.certificate import certificate, identity_hash
 from comparison.parity.detection import Detection, Detections, detect
 from comparison.parity.divergence import accumulation, errors, first_divergence, max_relative, relative_l2, sequence
 from comparison.parity.pair import Measurement, Pair, Snapshot
-from comparison.parity.planted_bugs import MODULES, PLANTED_BUGS
+from comparison.parity.planted import PLANTED_BUGS
+from comparison.parity.planted.bug import MODULES
 from comparison.parity.probes.jax_probe import JaxProbe
 from comparison.parity.probes.torch_probe import TorchProbe
 from comparison.parity.rungs import inputs, pieces, training, trajectories

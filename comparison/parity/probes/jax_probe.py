@@ -12,7 +12,7 @@ from jax import Array
 from common.config import TrainConfig
 from common.contract import Weights
 from common.safe_read import cache_dir
-from comparison.parity.probes.probe import LayerCase, Probe
+from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
 from jax_impl import device, layers, losses, trainer
 from jax_impl import weights as layout
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
@@ -139,6 +139,20 @@ class JaxProbe(Probe):
                 for path, leaf in jax.tree_util.tree_leaves_with_path(nnx.state(getattr(trainer, part))):
                     if jnp.issubdtype(leaf.dtype, jnp.floating):
                         found[f"{part}{jax.tree_util.keystr(path)}"] = str(leaf.dtype)
+        return found
+
+    def hidden_state(self, trainer: Any) -> dict[str, Any]:
+        found = numbers_of("trainer", trainer)
+        for name in ("generator", "discriminator"):
+            network, optimizer = getattr(trainer, name), getattr(trainer, f"{name}_optimizer")
+            for path, module in nnx.iter_modules(network):
+                found |= numbers_of(".".join(map(str, (name, *path))), module)
+            for path, variable in nnx.to_flat_state(nnx.state(network)):
+                if not isinstance(variable, nnx.Param | nnx.BatchStat):
+                    found[".".join(map(str, (name, *path)))] = np.asarray(variable[...]).tobytes()
+            for path, variable in nnx.to_flat_state(nnx.state(optimizer)):
+                if path[0] != "step" and path[:2] != ("opt_state", 0):
+                    found[".".join(map(str, (name, "adam", *path)))] = np.asarray(variable[...]).tobytes()
         return found
 
     def _of_losses(

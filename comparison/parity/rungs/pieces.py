@@ -12,7 +12,7 @@ from common.data.randomness import stream
 from common.networks import layers as specs
 from comparison.parity.divergence import errors, max_relative
 from comparison.parity.pair import Measurement, Pair
-from comparison.parity.probes.probe import LayerCase
+from comparison.parity.probes.probe import LayerCase, Probe
 from comparison.parity.rounding_noise import activations, against_noise, disturbed_activations, disturbed_gradients
 
 # How many shapes each layer kind is tried on; every one costs JAX a compilation.
@@ -50,12 +50,17 @@ def layers(pair: Pair, precision: str) -> Iterator[Measurement]:
         for index in range(num_shapes):
             case = drawn_layer(kind, draw, usual=index < num_shapes // 2)
             for train in (True, False) if kind is specs.BatchNorm else (True,):
-                reference, measured = (probe.layer(pair.at(precision), case, train=train) for probe in pair.probes)
+                reference, measured = (_layer(pair, probe, precision, case, (kind, index, train)) for probe in pair.probes)
                 found = errors(measured, reference, max_relative)
                 name = max(found, key=found.__getitem__)
                 if not found[name] <= worst:
                     worst, where = found[name], f"{name} of {case.spec} on {case.inputs.shape}, train={train}"
         yield Measurement(3, kind.__name__, precision, worst, LAYER_TOLERANCES[precision], where)
+
+
+def _layer(pair: Pair, probe: Probe, precision: str, case: LayerCase, key: tuple[type, int, bool]) -> Weights:
+    config = pair.at(precision)
+    return pair.result(probe, precision, ("layer", *key), lambda: probe.layer(config, case, train=key[-1]))
 
 
 def drawn_layer(kind: type, draw: np.random.Generator, *, usual: bool) -> LayerCase:

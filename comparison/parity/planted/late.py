@@ -1,0 +1,220 @@
+"""Bugs that show late, at some sizes or in float32 alone; and those that the ladder is known to miss."""
+
+from comparison.parity.planted.bug import PlantedBug, bug
+
+LATE: tuple[PlantedBug, ...] = (
+    bug(
+        "running statistics frozen after 64 batches",
+        "torch/layers",
+        ("return nn.BatchNorm2d(", "return FreezingBatchNorm("),
+        (
+            "class Linear(nn.Linear):\n",
+            "class FreezingBatchNorm(nn.BatchNorm2d):\n"
+            "    def forward(self, input: Tensor) -> Tensor:\n"
+            "        self.momentum = 0.0 if self.num_batches_tracked > 64 else self.momentum\n"
+            "        return super().forward(input)\n\n\n"
+            "class Linear(nn.Linear):\n",
+        ),
+    ),
+    bug(
+        "rate halved from update 1,000 on",
+        "jax/optimizer",
+        ("return mean / (jnp", "return jnp.where(count > 1000, 0.5, 1.0).astype(mean.dtype) * mean / (jnp"),
+    ),
+    bug(
+        "rate halved by a schedule that counts for itself",
+        "jax/trainer",
+        ("from jax_impl.optimizer import adam", "import optax\nfrom jax_impl.optimizer import adam"),
+        ("adam(learning_rate,", "adam(optax.piecewise_constant_schedule(learning_rate, {1000: 0.5}),"),
+    ),
+    bug(
+        "rate that decays a little at every step",
+        "torch/tuned/steps",
+        ("    optimizer.step()\n", '    optimizer.step()\n    optimizer.param_groups[0]["lr"] *= 1 - 1e-15\n'),
+    ),
+    bug(
+        "bias correction's count stops at 256",
+        "jax/optimizer",
+        ("bias_correction(beta2, count)\n", "bias_correction(beta2, jnp.minimum(count, 256))\n"),
+    ),
+    bug(
+        "bias correction's count stops at 2,048",
+        "jax/optimizer",
+        ("bias_correction(beta2, count)\n", "bias_correction(beta2, jnp.minimum(count, 2048))\n"),
+    ),
+    bug(
+        "bias correction's count is an int16",
+        "jax/optimizer",
+        ("bias_correction(beta2, count)\n", "bias_correction(beta2, count.astype(jnp.int16).astype(jnp.int32))\n"),
+    ),
+    bug(
+        "Adam's first moment dropped every 1,000 updates",
+        "jax/optimizer",
+        (
+            "mean_correction, square_correction =",
+            "means = jax.tree.map(lambda mean: jnp.where(count % 1000 == 0, 0, mean), means)\n"
+            "        mean_correction, square_correction =",
+        ),
+    ),
+    bug(
+        "labels flipped at every 128th update",
+        "torch/steps",
+        (
+            "    fake_images = generator(latents[0])\n",
+            '    flips = next(iter(discriminator_optimizer.state.values()))["step"] % 128 == 127\n'
+            "    fake_images = generator(latents[0])\n",
+        ),
+        ("=config.real_target,", "=config.fake_target if flips else config.real_target,"),
+        ("=config.fake_target,", "=config.real_target if flips else config.fake_target,"),
+    ),
+    bug(
+        "the generator's loss capped at 5",
+        "torch/losses",
+        ("(discriminator(fake_images), target)", "(discriminator(fake_images), target).clamp(max=5)"),
+    ),
+    bug(
+        "scores never below 1e-4",
+        "jax/steps",
+        ("fake_score=jax.nn.sigmoid(discriminator_loss.fake_logits)", "fake_score=scores"),
+        (
+            "    return StepTensors(\n",
+            "    scores = jax.nn.sigmoid(discriminator_loss.fake_logits).clip(1e-4)\n    return StepTensors(\n",
+        ),
+    ),
+    bug(
+        "gradients clipped to a norm of 100",
+        "torch/tuned/steps",
+        (
+            "    optimizer.step()\n",
+            "    nn.utils.clip_grad_norm_(network.parameters(), 100.0)\n    optimizer.step()\n",
+        ),
+    ),
+    bug(
+        "kernels clipped to 0.15",
+        "torch/tuned/steps",
+        (
+            "    optimizer.step()\n",
+            "    optimizer.step()\n    for parameter in network.parameters():\n"
+            "        parameter.data.clamp_(-0.15, 0.15) if parameter.ndim > 1 else None\n",
+        ),
+    ),
+    bug(
+        "images never nearer than 1e-4 to black and white",
+        "jax/layers",
+        ("return jnp.tanh", "return lambda values: jnp.tanh(values).clip(-0.9999, 0.9999)"),
+    ),
+    bug(
+        "a variance no smaller than 1e-6",
+        "jax/tuned/normalization",
+        ("jnp.square(centred).mean((0, 1, 2))", "jnp.square(centred).mean((0, 1, 2)).clip(1e-6)"),
+    ),
+    bug(
+        "a kernel's gradient from the first 24 images",
+        "jax/tuned/convolution",
+        ("winograd.kernel_gradient(images, maps, dtype)", "winograd.kernel_gradient(images[:24], maps[:24], dtype)"),
+    ),
+    bug(
+        "samples from a copy made at the first call",
+        "jax/trainer",
+        ("self._jit_generate(self.generator, latents", "self._jit_generate(sampler, latents"),
+        (
+            "            latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)\n            batches",
+            "            latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)\n"
+            '            sampler = vars(self).setdefault("_sampler", nnx.clone(self.generator))\n            batches',
+        ),
+    ),
+    bug(
+        "BatchNorm's mean in bfloat16, in float32",
+        "jax/tuned/normalization",
+        (
+            "mean = wide.mean((0, 1, 2))",
+            "mean = wide.mean((0, 1, 2), dtype=jnp.bfloat16 if wide.dtype == jnp.float32 else None)"
+            ".astype(wide.dtype)",
+        ),
+    ),
+    bug(
+        "running variance kept in bfloat16, in float32",
+        "jax/tuned/layers",
+        (
+            "unbiased = variance * (count / (count - 1))",
+            "unbiased = variance * (count / (count - 1))\n"
+            "        if variance.dtype == jnp.float32:\n"
+            "            unbiased = unbiased.astype(jnp.bfloat16).astype(jnp.float32)",
+        ),
+        ("import jax\n", "import jax\nimport jax.numpy as jnp\n"),
+    ),
+    bug(
+        "Adam's second moment in bfloat16, in float32",
+        "jax/optimizer",
+        (
+            "mean_correction, square_correction =",
+            "squares = jax.tree.map(\n"
+            "            lambda each: each.astype(jnp.bfloat16).astype(each.dtype) if each.dtype == jnp.float32 else each,"
+            "\n            squares,\n        )\n        mean_correction, square_correction =",
+        ),
+    ),
+    bug(
+        "Adam's second moment in bfloat16, in float32 from update 1,000 on",
+        "jax/optimizer",
+        (
+            "mean_correction, square_correction =",
+            "coarse = jnp.bfloat16 if jax.tree.leaves(squares)[0].dtype == jnp.float32 else jnp.float64\n"
+            "        squares = jax.tree.map(\n"
+            "            lambda each: jnp.where(count > 1000, each.astype(coarse).astype(each.dtype), each), squares\n"
+            "        )\n        mean_correction, square_correction =",
+        ),
+    ),
+    bug(
+        "learning rate 0.1 % too high, in float32",
+        "jax/trainer",
+        ("adam(learning_rate,", 'adam((1 if config.precision == "float64" else 1.001) * learning_rate,'),
+    ),
+    bug(
+        "gradients of the generator 1e-6 too large, in float32",
+        "jax/steps",
+        (
+            "backpropagate(image_gradients)",
+            "backpropagate(image_gradients * (1 + 1e-6 * (image_gradients.dtype == jax.numpy.float32)))",
+        ),
+        missed_because="float32's own rounding is as large; float64 does not compute it",
+    ),
+    bug(
+        "logits clipped to 150",
+        "jax/losses",
+        ("jnp.promote_types(logits.dtype, jnp.float32))\n", "jnp.promote_types(logits.dtype, jnp.float32)).clip(-150, 150)\n"),
+        missed_because="no state scores an image that surely",
+    ),
+    bug(
+        "losses of the first 128 images alone",
+        "torch/losses",
+        ("logits, torch.full_like(logits, target))", "logits[:128], torch.full_like(logits[:128], target))"),
+        missed_because="the batches it is planted in are smaller; a run's own ladder climbs at its own batch size",
+    ),
+    bug(
+        "latents clipped to 5",
+        "torch/trainer",
+        ("dtype=self.dtype)\n        return zip(", "dtype=self.dtype).clamp(-5, 5)\n        return zip("),
+        missed_because="no latent of the steps climbed is beyond 5; of a run's, one in two million is",
+    ),
+    bug(
+        "rate doubled between updates 3,000 and 4,000",
+        "jax/optimizer",
+        (
+            "return mean / (jnp",
+            "return jnp.where(count // 1000 == 3, 2.0, 1.0).astype(mean.dtype) * mean / (jnp",
+        ),
+        missed_because="the ladder counts to 300, and around 10,000, 10,240 and 100,000 updates",
+    ),
+    bug(
+        "every 5,000th chunk trained on twice, counted in a global",
+        "jax/trainer",
+        (
+            "            steps = self._run_steps(self._steps_of(real_images, latents))\n",
+            "            steps = self._run_steps(self._steps_of(real_images, latents))\n"
+            '            globals()["NUM_CHUNKS"] = globals().get("NUM_CHUNKS", 0) + 1\n'
+            '            if globals()["NUM_CHUNKS"] % 5000 == 0:\n'
+            "                steps = self._run_steps(self._steps_of(real_images, latents))\n",
+        ),
+        missed_because="nothing that a trainer holds tells of it, and a climb has fewer chunks",
+    ),
+)
