@@ -72,6 +72,7 @@ class Pair:
     architecture: Architecture
     train_images: np.ndarray
     num_steps: int
+    checkpoint: Weights | None = None  # of a run, in float64
     _trainers: dict[tuple[str, str, str], Any] = field(default_factory=dict, repr=False)
     _trajectories: dict[tuple[Any, ...], "Trajectory"] = field(default_factory=dict, repr=False)
     _results: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
@@ -92,18 +93,12 @@ class Pair:
 
     def forgetting(self, framework: str, **changes: Any) -> "Pair":
         """The same, with nothing kept of one framework, whose source has changed, or of either in another config."""
-        if changes:
-            return Pair(
-                self.torch,
-                self.jax,
-                replace(self.config, **changes),
-                self.architecture,
-                self.train_images,
-                self.num_steps,
-            )
-        kept = ({key: kept for key, kept in of.items() if key[0] != framework} for of in (self._trainers, self._results))
-        trainers, results = kept
-        return replace(self, _trainers=trainers, _trajectories={}, _results=results)
+        kept = [
+            {key: made for key, made in of.items() if key[0] != framework and not changes}
+            for of in (self._trainers, self._results)
+        ]
+        config = replace(self.config, **changes)
+        return replace(self, config=config, _trainers=kept[0], _trajectories={}, _results=kept[1])
 
     def remembering(self, other: "Pair", framework: str) -> None:
         """Keep what another pair has made of one framework."""

@@ -79,10 +79,7 @@ def matrix(bugs: Mapping[str, Any]) -> str:
     rows, edits = [("bug", "planted in", *map(str, rungs), "measured")], []
     for found in bugs["detections"]:
         marks = ("x" if found["rung"] == rung else "" for rung in rungs)
-        measured = "no number" if found["measured"] is None else f"{found['measured']:.1e}"
-        measured += f" of {tolerance(found['tolerance'])}" if found["measured"] is not None else ""
-        measured = f"missed: {found['missed_because']}" if found["rung"] is None else measured
-        rows.append((found["bug"], found["file"], *marks, measured))
+        rows.append((found["bug"], found["file"], *marks, _outcome(found)))
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"
         edits.append(f"- {found['bug']}: {'; '.join(map(_edit, found['edits']))}{config if found['config'] else ''}")
     return (
@@ -91,6 +88,12 @@ def matrix(bugs: Mapping[str, Any]) -> str:
         "the test of the matrix fails if it is caught after all.\n\n"
         f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
     )
+
+
+def _outcome(found: Mapping[str, Any]) -> str:
+    if found["rung"] is None:
+        return f"missed: {found['missed_because']}"
+    return "no number" if found["measured"] is None else f"{found['measured']:.1e} of {tolerance(found['tolerance'])}"
 
 
 def _edit(edit: Mapping[str, str]) -> str:

@@ -128,8 +128,7 @@ LATE: tuple[PlantedBug, ...] = (
         "jax/tuned/normalization",
         (
             "mean = wide.mean((0, 1, 2))",
-            "mean = wide.mean((0, 1, 2), dtype=jnp.bfloat16 if wide.dtype == jnp.float32 else None)"
-            ".astype(wide.dtype)",
+            "mean = wide.mean((0, 1, 2), dtype=jnp.bfloat16 if wide.dtype == jnp.float32 else None).astype(wide.dtype)",
         ),
     ),
     bug(
@@ -181,7 +180,10 @@ LATE: tuple[PlantedBug, ...] = (
     bug(
         "logits clipped to 150",
         "jax/losses",
-        ("jnp.promote_types(logits.dtype, jnp.float32))\n", "jnp.promote_types(logits.dtype, jnp.float32)).clip(-150, 150)\n"),
+        (
+            "jnp.promote_types(logits.dtype, jnp.float32))\n",
+            "jnp.promote_types(logits.dtype, jnp.float32)).clip(-150, 150)\n",
+        ),
         missed_because="no state scores an image that surely",
     ),
     bug(

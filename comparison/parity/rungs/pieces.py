@@ -50,7 +50,9 @@ def layers(pair: Pair, precision: str) -> Iterator[Measurement]:
         for index in range(num_shapes):
             case = drawn_layer(kind, draw, usual=index < num_shapes // 2)
             for train in (True, False) if kind is specs.BatchNorm else (True,):
-                reference, measured = (_layer(pair, probe, precision, case, (kind, index, train)) for probe in pair.probes)
+                reference, measured = (
+                    _layer(pair, probe, precision, case, (kind, index, train)) for probe in pair.probes
+                )
                 found = errors(measured, reference, max_relative)
                 name = max(found, key=found.__getitem__)
                 if not found[name] <= worst:

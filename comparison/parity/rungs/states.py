@@ -11,31 +11,35 @@ from common.networks.layers import Architecture, BatchNorm, Conv, ConvTranspose,
 from comparison.parity.divergence import errors
 from comparison.parity.pair import Pair, Snapshot
 
-# Around each of these counts lie multiples of what people count to: 1,000, 2,048 with every smaller power of two, and
-# 100,000, which is further than any preset trains.
-COUNTS = (9_998, 10_238, 99_998)
+# The next two steps count from and to a multiple of what people count to: 1,000, 2,048 with every smaller power of two,
+# and 100,000, which is further than any preset trains.
+COUNTS = (9_999, 10_239, 99_999)
 LARGE = 4.0
 SATURATED_LOGIT = 40.0
 
 
 class LateState(NamedTuple):
-    """A state that training reaches late or rarely, and how many steps to take from there."""
+    """A state that training reaches late or rarely."""
 
     name: str
     weights: Weights
-    num_steps: int
 
 
-def late_states(pair: Pair) -> Iterator[LateState]:
-    """Made of PyTorch's state after ten float64 steps, each with one thing that ten steps do not bring about."""
-    start = pair.trajectory(pair.torch, "float64").at(10).weights
+def late_states(pair: Pair, precision: str) -> Iterator[LateState]:
+    """Made of PyTorch's state after ten steps, each with one thing that ten steps do not bring about.
+
+    The last is the checkpoint that the ladder was given, if it was.
+    """
+    start = pair.trajectory(pair.torch, precision).at(10).weights
     for count in COUNTS:
         steps = {f"{network}.adam.step": np.array(count, np.int64) for network in NETWORKS}
-        yield LateState(f"step {count:,}", {**start, **steps}, 4)
+        yield LateState(f"step {count:,}", {**start, **steps})
     kernels = {name: LARGE * array for name, array in start.items() if _is_kernel(name, array)}
-    yield LateState("large weights", {**start, **kernels}, 2)
-    yield LateState("saturated scores", {**start, **_saturating(pair, start)}, 2)
-    yield LateState("dead channels", {**start, **_dead_channels(pair.architecture, start)}, 2)
+    yield LateState("large weights", {**start, **kernels})
+    yield LateState("saturated scores", {**start, **_saturating(pair, precision, start)})
+    yield LateState("dead channels", {**start, **_dead_channels(pair.architecture, start)})
+    if pair.checkpoint is not None:
+        yield LateState("the checkpoint", in_precision(pair.checkpoint, precision))
 
 
 def in_precision(weights: Weights, precision: str) -> Weights:
@@ -82,14 +86,14 @@ def _is_kernel(name: str, array: np.ndarray) -> bool:
     return name.endswith(".weight") and array.ndim > 1
 
 
-def _saturating(pair: Pair, start: Weights) -> Weights:
+def _saturating(pair: Pair, precision: str, start: Weights) -> Weights:
     """D's last kernel, so large that a real image is scored as surely fake or surely real."""
     images, _ = pair.data(10, 1)
-    trainer = pair.trainer(pair.torch, "float64", weights=start)
+    trainer = pair.trainer(pair.torch, precision, weights=start)
     shown = pair.torch.network_inputs(trainer, images[0])
     logits = pair.torch.activations(trainer, "discriminator", shown, train=True)[-1]
     last = f"discriminator.layers.{len(pair.architecture.discriminator) - 1}.weight"
-    return {last: start[last] * SATURATED_LOGIT / np.abs(logits).max()}
+    return {last: start[last] * (SATURATED_LOGIT / np.abs(logits).max()).astype(precision)}
 
 
 def _dead_channels(architecture: Architecture, start: Weights) -> Weights:

@@ -15,15 +15,18 @@ from comparison.parity.divergence import errors, relative_l2
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
 from comparison.parity.probes.probe import Probe
 from comparison.parity.rounding_noise import NOISE_FACTOR, NUM_REORDERINGS, Reordering, nudges
-from comparison.parity.rungs.states import errors_of_state, in_precision, late_states, parts_of
+from comparison.parity.rungs.states import errors_of_state, late_states, parts_of
 
 LEFT_ALONE, HANDED_OVER_EVERY = 10, 5
 # Up to a step: of all parameters as one vector, and of losses and scores. Further on losses may be small.
 TRAJECTORY_TOLERANCES = {10: 1e-11, 50: 1e-11, 100: 1e-11, 300: 1e-9}
 TENSOR_TOLERANCE = 1e-9  # of each tensor of the state by itself, however small
-NUM_NOISE_STEPS = 5
+NUM_NOISE_STEPS, NUM_LATE_STEPS = 5, 2
 # What float32 loses in sums that a last bit moved at the start does not disturb, running statistics say: eight last bits.
 LEAST_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+# Of the gap, how often one program's rounding may fit into it. PyTorch's BatchNorm is off by 4e-6 in float32, JAX's by
+# 7e-7 (docs/results/parity.md): held against JAX's rounding, a gap that is mostly PyTorch's is six times as large.
+NOISE_FACTORS = {"torch": NOISE_FACTOR, "jax": 6 * NOISE_FACTOR}
 
 
 def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -79,31 +82,27 @@ def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
     """The float32 gap after five steps from several states, in units of what rounding does to either program alone."""
     if precision != "float32":
         return
-    run = pair.trajectory(pair.torch, "float64")
+    run = pair.trajectory(pair.torch, precision)
     yield from _within_rounding(pair, 12, "steps 1-5", pair.initial_weights(precision), 0, NUM_NOISE_STEPS)
     for step in sorted({LEFT_ALONE, 50, pair.num_steps}):
         if LEFT_ALONE <= step <= pair.num_steps:
-            start, name = in_precision(run.at(step).weights, precision), f"steps {step + 1}-{step + NUM_NOISE_STEPS}"
+            start, name = run.at(step).weights, f"steps {step + 1}-{step + NUM_NOISE_STEPS}"
             yield from _within_rounding(pair, 12, name, start, step, NUM_NOISE_STEPS)
 
 
 def late(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """Some steps from states that training reaches late or rarely: all four arms in float64, JAX in float32."""
-    for state in late_states(pair):
+    """Steps from states that training reaches late or rarely: in float64 JAX's two and a first of the other variant."""
+    for state in late_states(pair, precision):
         if precision == "float32":
-            start = in_precision(state.weights, precision)
-            yield from _within_rounding(pair, 13, state.name, start, LEFT_ALONE, state.num_steps)
+            yield from _within_rounding(pair, 13, state.name, state.weights, LEFT_ALONE, NUM_LATE_STEPS)
             continue
-        end = LEFT_ALONE + state.num_steps
-        reference = Trajectory(pair, pair.torch, precision, state.weights, step=LEFT_ALONE).at(end)
-        for probe, variant in (
-            (pair.jax, pair.config.variant),
-            (pair.torch, pair.other_variant),
-            (pair.jax, pair.other_variant),
-        ):
+        reference = Trajectory(pair, pair.torch, precision, state.weights, step=LEFT_ALONE)
+        arms = [(probe, pair.other_variant, 1) for probe in pair.probes]
+        for probe, variant, num_steps in (*arms, (pair.jax, pair.config.variant, NUM_LATE_STEPS)):
             run = Trajectory(pair, probe, precision, state.weights, step=LEFT_ALONE, variant=variant)
+            found, expected = (each.at(LEFT_ALONE + num_steps) for each in (run, reference))
             name = f"{state.name}, {probe.name} {variant}"
-            yield from _compared(13, name, run.at(end), reference, TENSOR_TOLERANCE)
+            yield from _compared(13, name, found, expected, TENSOR_TOLERANCE)
 
 
 def _within_rounding(
@@ -115,13 +114,15 @@ def _within_rounding(
     a wide one, and is held against the other's.
     """
     end = first_step + num_steps
-    runs = {probe: parts_of(Trajectory(pair, probe, "float32", start, step=first_step).at(end)) for probe in pair.probes}
+    runs = {
+        probe: parts_of(Trajectory(pair, probe, "float32", start, step=first_step).at(end)) for probe in pair.probes
+    }
     gaps = errors(runs[pair.jax], runs[pair.torch])
     for probe in pair.probes:
-        rounding = dict.fromkeys(gaps, LEAST_ROUNDING)
+        rounding, allowed = dict.fromkeys(gaps, LEAST_ROUNDING), NOISE_FACTORS[probe.name]
         disturbed_runs = _disturbed_runs(pair, probe, start, first_step)
         # Each costs all steps again, and none explains a NaN.
-        while any(NOISE_FACTOR * rounding[part] < gap < math.inf for part, gap in gaps.items()):
+        while any(allowed * rounding[part] < gap < math.inf for part, gap in gaps.items()):
             disturbed = next(disturbed_runs, None)
             if disturbed is None:
                 break
@@ -131,7 +132,7 @@ def _within_rounding(
         shares = {part: gap / rounding[part] for part, gap in gaps.items()}
         worst = max(shares, key=shares.__getitem__)
         measured = f"{name}: {worst} {gaps[worst]:.1e} apart, {probe.name} from itself {rounding[worst]:.1e}"
-        yield Measurement(rung, measured, "float32", shares[worst], NOISE_FACTOR, worst)
+        yield Measurement(rung, measured, "float32", shares[worst], allowed, worst)
 
 
 def _disturbed_runs(pair: Pair, probe: Probe, start: Weights, first_step: int) -> Iterator[Trajectory]:
