@@ -1,7 +1,8 @@
 """`python compare.py parity`: climb the ladder, print every measurement, write the certificate.
 
-Both frameworks run in two processes, half of the rungs in each, and planted bugs in several: nothing here is timed, each is given its
-own arrays, and the one switch they could inherit from a neighbour, JAX's x64, is set before every use.
+Both frameworks run in each of two processes, half of the rungs in one, and planted bugs in several. Nothing here is
+timed, each is given its own arrays, and the one switch they could inherit from a neighbour, JAX's x64, is set before
+every use.
 """
 
 from contextlib import nullcontext

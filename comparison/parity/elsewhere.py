@@ -11,7 +11,6 @@ from comparison.parity.pair import PRECISIONS, Measurement, Pair
 from comparison.parity.rungs import pieces
 from comparison.parity.setup import make_pair
 
-
 # All float32 rungs, and in float64 those that need no compiled step: about half of the time.
 CLIMBED_ELSEWHERE = [
     (number, precision)

@@ -84,8 +84,8 @@ def matrix(bugs: Mapping[str, Any]) -> str:
         edits.append(f"- {found['bug']}: {'; '.join(map(_edit, found['edits']))}{config if found['config'] else ''}")
     return (
         f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches "
-        "each. Where there is no number, shapes no longer fit each other. Of one that is missed the reason is given, and "
-        "the test of the matrix fails if it is caught after all.\n\n"
+        "each. Where there is no number, shapes no longer fit each other. Of one that is missed the reason is "
+        "given, and the test of the matrix fails if it is caught after all.\n\n"
         f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
     )
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -226,6 +227,13 @@ def test_the_recorded_results_name_every_planted_bug_and_why_some_are_missed():
         for edit in bug.edits:
             before, after = (" ⏎ ".join(line.strip() for line in code.strip().splitlines()) for code in edit)
             assert (f"`{before}` becomes `{after}`" if after else f"`{before}` is removed") in page, bug.title
+
+
+def test_the_tests_that_the_page_names_beside_the_ladder_exist():
+    root = Path(__file__).parents[2]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (root / "docs/results/parity.md").read_text())
+    assert named
+    assert [name for file, name in named if f"def {name}(" not in (root / file).read_text()] == []
 
 
 def test_planted_bugs_are_on_both_sides_and_each_has_its_own_title():

@@ -2,6 +2,11 @@
 
 from comparison.parity.planted.bug import PlantedBug, bug
 
+COARSE_SQUARE = """
+            if square.dtype == jnp.float32:
+                square = jnp.where(True, square.astype(jnp.bfloat16).astype(square.dtype), square)
+"""
+
 LATE: tuple[PlantedBug, ...] = (
     bug(
         "running statistics frozen after 64 batches",
@@ -118,9 +123,9 @@ LATE: tuple[PlantedBug, ...] = (
         "jax/trainer",
         ("self._jit_generate(self.generator, latents", "self._jit_generate(sampler, latents"),
         (
-            "            latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)\n            batches",
-            "            latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)\n"
-            '            sampler = vars(self).setdefault("_sampler", nnx.clone(self.generator))\n            batches',
+            "            batches = [\n",
+            '            sampler = vars(self).setdefault("_sampler", nnx.clone(self.generator))\n'
+            "            batches = [\n",
         ),
     ),
     bug(
@@ -145,22 +150,14 @@ LATE: tuple[PlantedBug, ...] = (
     bug(
         "Adam's second moment in bfloat16, in float32",
         "jax/optimizer",
-        (
-            "mean_correction, square_correction =",
-            "squares = jax.tree.map(\n"
-            "            lambda each: each.astype(jnp.bfloat16).astype(each.dtype) if each.dtype == jnp.float32 else each,"
-            "\n            squares,\n        )\n        mean_correction, square_correction =",
-        ),
+        ("square_correction.astype(square.dtype)", "square_correction.astype(square.dtype)\n" + COARSE_SQUARE),
     ),
     bug(
         "Adam's second moment in bfloat16, in float32 from update 1,000 on",
         "jax/optimizer",
         (
-            "mean_correction, square_correction =",
-            "coarse = jnp.bfloat16 if jax.tree.leaves(squares)[0].dtype == jnp.float32 else jnp.float64\n"
-            "        squares = jax.tree.map(\n"
-            "            lambda each: jnp.where(count > 1000, each.astype(coarse).astype(each.dtype), each), squares\n"
-            "        )\n        mean_correction, square_correction =",
+            "square_correction.astype(square.dtype)",
+            "square_correction.astype(square.dtype)\n" + COARSE_SQUARE.replace("True", "count > 1000"),
         ),
     ),
     bug(
