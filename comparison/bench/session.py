@@ -138,7 +138,7 @@ def find_or_make_certificate(
 ) -> Certificate:
     """Of both frameworks' tuned forms, also when one alone is measured: the other is taken to run on the same device.
 
-    Rungs 8, 9, 11 and 13 of the ladder climb with the idiomatic forms too, in float64.
+    Rungs 8, 9 and 13 of the ladder climb with the idiomatic forms too, in float64.
     """
     if not options.certify:
         return Certificate(False, "not certified: --no-certify")

@@ -1,11 +1,9 @@
 """`python compare.py parity`: climb the ladder, print every measurement, write the certificate.
 
-Both frameworks run in each of two processes, half of the rungs in one, and planted bugs in several. Nothing here is
-timed, each is given its own arrays, and the one switch they could inherit from a neighbour, JAX's x64, is set before
-every use.
+Both frameworks run in one process, planted bugs in several: nothing here is timed, each is given its own arrays, and
+the one switch they could inherit from a neighbour, JAX's x64, is set before every use.
 """
 
-from contextlib import nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +16,6 @@ from common.options import check_result_file
 from common.records.folder import PARITY_FILE, write_json
 from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect_all
-from comparison.parity.elsewhere import half_elsewhere
 from comparison.parity.ladder import RUNGS, climb
 from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Measurement
@@ -43,13 +40,10 @@ def main(options: ParityOptions) -> int:
 def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, Any]]:
     pair = make_pair(options, num_threads=options.num_threads)
     measurements = []
-    # Two processes would not share an accelerator's memory: JAX takes most of it.
-    apart = pair.torch.device.type == "cpu"
-    with half_elsewhere(options, num_threads=options.num_threads) if apart else nullcontext() as elsewhere:
-        for measurement in climb(pair, elsewhere=elsewhere):
-            measurements.append(measurement)
-            style = "" if measurement.holds else "red"
-            console.print(Text(line(measurement), style=style), soft_wrap=True)
+    for measurement in climb(pair):
+        measurements.append(measurement)
+        style = "" if measurement.holds else "red"
+        console.print(Text(line(measurement), style=style), soft_wrap=True)
     found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"

@@ -1,15 +1,13 @@
 """The ladder: every rung, from equal names to equal trajectories, in float64 and float32."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 
 from common.errors import UserError
 from comparison.parity.pair import PRECISIONS, Measurement, Pair
 from comparison.parity.rungs import inputs, pieces, training, trajectories
 
 Rung = Callable[[Pair, str], Iterator[Measurement]]
-Elsewhere = Mapping[tuple[int, str], Future[list[Measurement]]]
 
 # In order: each rung stands on those below it.
 RUNGS: tuple[Rung, ...] = (
@@ -30,25 +28,17 @@ RUNGS: tuple[Rung, ...] = (
 )
 
 
-def climb(
-    pair: Pair, *, elsewhere: Elsewhere | None = None, stop_at_first_failure: bool = False
-) -> Iterator[Measurement]:
-    """Every measurement of every rung, float64 before float32; a rung that cannot be measured does not hold.
-
-    `elsewhere` are the rungs that another process climbs, each with its precision.
-    """
-    for number in range(len(RUNGS)):
+def climb(pair: Pair, *, stop_at_first_failure: bool = False) -> Iterator[Measurement]:
+    """Every measurement of every rung, float64 before float32; a rung that cannot be measured does not hold."""
+    for number, rung in enumerate(RUNGS):
         for precision in PRECISIONS:
-            future = (elsewhere or {}).get((number, precision))
-            for measurement in future.result() if future else measured(pair, number, precision):
+            for measurement in _measured(rung, number, pair, precision):
                 yield measurement
                 if stop_at_first_failure and not measurement.holds:
                     return
 
 
-def measured(pair: Pair, number: int, precision: str) -> Iterator[Measurement]:
-    """Of one rung in one precision."""
-    rung = RUNGS[number]
+def _measured(rung: Rung, number: int, pair: Pair, precision: str) -> Iterator[Measurement]:
     try:
         yield from rung(pair, precision)
     except UserError:

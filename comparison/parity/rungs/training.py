@@ -14,7 +14,6 @@ from comparison.parity.probes.probe import Probe
 from comparison.parity.rounding_noise import against_noise, disturbed_trajectories, reordered_trajectories
 from comparison.parity.rungs.inputs import differing_tensors
 from comparison.parity.rungs.states import errors_of_state, metrics_of_step
-from comparison.parity.rungs.trajectories import other_arms
 
 STEP_TOLERANCES = {("float64", 1): 1e-12, ("float64", 2): 1e-12, ("float32", 1): 1e-4, ("float32", 2): 1e-3}
 # What rounding may excuse in float64: a BatchNorm's bias starts at 0 and is, after a step, its gradient over that
@@ -33,7 +32,9 @@ def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
     reference = pair.trajectory(pair.torch, precision)
     arms = {f"jax {pair.config.variant}": pair.trajectory(pair.jax, precision)}
     if precision == "float64":
-        arms = other_arms(pair)
+        for probe in pair.probes:
+            other = pair.other_variant
+            arms[f"{probe.name} {other}"] = pair.trajectory(probe, precision, variant=other)
     for arm, trajectory in arms.items():
         for step in (1, 2):
             expected, found = reference.at(step), trajectory.at(step)

@@ -32,15 +32,14 @@ NOISE_FACTORS = {"torch": NOISE_FACTOR, "jax": 6 * NOISE_FACTOR}
 def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
     """All state and losses over many steps in float64, which no step may have changed.
 
-    All four arms are left alone for ten steps. From there on JAX takes over PyTorch's state every five steps, and must
-    take the same next five.
+    JAX is left alone for ten steps. From there on it takes over PyTorch's state every five, and must take the same next
+    five.
     """
     if precision != "float64":
         return  # rung 12 takes its place
     reference = pair.trajectory(pair.torch, precision)
-    for arm, run in other_arms(pair).items():
-        name, tolerance = f"{LEFT_ALONE} steps, left alone, {arm}", TRAJECTORY_TOLERANCES[LEFT_ALONE]
-        yield from _compared(11, name, run.at(LEFT_ALONE), reference.at(LEFT_ALONE), tolerance)
+    alone, tolerance = pair.trajectory(pair.jax, precision).at(LEFT_ALONE), TRAJECTORY_TOLERANCES[LEFT_ALONE]
+    yield from _compared(11, f"{LEFT_ALONE} steps, left alone", alone, reference.at(LEFT_ALONE), tolerance)
     for first_step, last_step in zip(TRAJECTORY_TOLERANCES, list(TRAJECTORY_TOLERANCES)[1:], strict=False):
         last_step = min(last_step, pair.num_steps)
         name = f"steps {first_step + 1}-{last_step}, handed over every {HANDED_OVER_EVERY}"
@@ -53,15 +52,6 @@ def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
             compared = list(_compared(11, name, found, expected, tolerance))
             worst = [max(both, key=_measured_value) for both in zip(worst or compared, compared, strict=True)]
         yield from worst
-
-
-def other_arms(pair: Pair) -> dict[str, Trajectory]:
-    """The float64 runs that must be PyTorch's own one: JAX's, and both frameworks' in the other variant."""
-    arms = {f"jax {pair.config.variant}": pair.trajectory(pair.jax, "float64")}
-    for probe in pair.probes:
-        variant = pair.other_variant
-        arms[f"{probe.name} {variant}"] = pair.trajectory(probe, "float64", variant=variant)
-    return arms
 
 
 def _measured_value(measurement: Measurement) -> float:
