@@ -15,7 +15,6 @@ from comparison.parity.planted import PLANTED_BUGS
 from comparison.parity.planted.bug import PlantedBug
 from comparison.parity.setup import make_pair
 
-
 # A bug is one with XLA's optimisation or without; another jaxlib may not know the flags, and an unknown one ends it.
 QUICK_COMPILATION = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"

@@ -22,7 +22,7 @@ STEP_EXCUSED_TO = {"float64": 1e-11, "float32": math.inf}
 STATISTICS_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
 # By step 10 training has begun to amplify a last bit in them; rung 11 compares them further, from state handed over.
 STATISTICS_EXCUSED_TO = {"float64": 1e-11, "float32": math.inf}
-NUM_GENERATED = 520  # more than one batch of `generate`, and no multiple of it
+NUM_GENERATED, NUM_IN_LAST_BATCH = 520, 20  # more than one batch of `generate`, and no multiple of it
 # Its images are float32 in either precision: of those made in float64, one last bit may be rounded otherwise.
 GENERATE_TOLERANCES = {"float64": float(np.finfo(np.float32).eps), "float32": 1e-5}
 
@@ -90,10 +90,10 @@ def _statistics_of_other_arms(pair: Pair) -> Iterator[Measurement]:
 
 def samples(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Images as `generate` makes them, before and after a step, without a trace; a float as it is, not a grey level."""
-    fixed = fixed_latents(pair.config.seed, num=16, latent_dim=pair.config.latent_dim)
     many = fixed_latents(pair.config.seed, num=NUM_GENERATED, latent_dim=pair.config.latent_dim)
+    few = many[:NUM_IN_LAST_BATCH]  # a shape that is compiled for the others too
     for probe in pair.probes:  # before anything else has generated
-        changed = _traces_of_generating(pair, probe, precision, fixed)
+        changed = _traces_of_generating(pair, probe, precision, few)
         yield Measurement(
             10, f"{probe.name}: a step after `generate`", precision, len(changed), 0, ", ".join(changed[:1])
         )
@@ -101,7 +101,7 @@ def samples(pair: Pair, precision: str) -> Iterator[Measurement]:
         exact = []
         for probe in pair.probes:
             trainer = pair.trainer(probe, precision, weights=pair.trajectory(probe, precision).at(10).weights)
-            column = fixed[:, :, None, None].astype(np.float64)
+            column = few[:, :, None, None].astype(np.float64)
             exact.append(probe.activations(trainer, "generator", column, train=False)[-1])
         yield Measurement(10, "images after 10 steps", precision, relative_l2(exact[1], exact[0]), 1e-10)
     for probe, other in (pair.probes, pair.probes[::-1]):
