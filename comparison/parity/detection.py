@@ -49,7 +49,7 @@ class Detections(NamedTuple):
 def detect(bug: PlantedBug, pair: Pair) -> Detection:
     """The first measurement that does not hold with the bug in place."""
     with bug.planted():
-        fresh = pair.forgetting(bug.framework, **bug.config)
+        fresh = pair.forgetting(bug.framework, but=bug.leaves_alone, **bug.config)
         failed = [each for each in climb(fresh, stop_at_first_failure=True) if not each.holds]
     if not bug.config:  # the other framework is as it was
         pair.remembering(fresh, "jax" if bug.framework == "torch" else "torch")

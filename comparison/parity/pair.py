@@ -1,7 +1,7 @@
 """What every rung is given: both frameworks, the configuration under test, and its data."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
@@ -91,10 +91,10 @@ class Pair:
         """The configuration in another precision, or another variant too."""
         return replace(self.config, precision=precision, variant=variant or self.config.variant)
 
-    def forgetting(self, framework: str, **changes: Any) -> "Pair":
-        """The same, with nothing kept of one framework, whose source has changed, or of either in another config."""
+    def forgetting(self, framework: str, *, but: Sequence[str] = (), **changes: Any) -> "Pair":
+        """The same with nothing kept of one framework `but` these results, or of either in another config."""
         kept = [
-            {key: made for key, made in of.items() if key[0] != framework and not changes}
+            {key: made for key, made in of.items() if not changes and (key[0] != framework or key[2] in but)}
             for of in (self._trainers, self._results)
         ]
         config = replace(self.config, **changes)

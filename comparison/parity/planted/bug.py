@@ -28,6 +28,16 @@ MODULES = {
 }
 
 
+# Who is taken apart imports nothing of these, so its pieces are the same whatever they say.
+LEFT_ALONE_BY = {
+    "losses": ("layer", "activations"),
+    "optimizer": ("layer", "activations", "gradients"),
+    "steps": ("layer", "activations", "gradients"),
+    "tuned/steps": ("layer", "activations", "gradients"),
+    "trainer": ("layer",),
+}
+
+
 @dataclass(frozen=True)
 class PlantedBug:
     """An edit of one file of one twin; `config` holds the fields without which it changes nothing.
@@ -46,6 +56,11 @@ class PlantedBug:
     def location(self) -> str:
         """The edited file."""
         return f"{self.framework}_impl/{self.module}.py"
+
+    @property
+    def leaves_alone(self) -> tuple[str, ...]:
+        """Results of `Pair.result` that the edited file has no part in."""
+        return LEFT_ALONE_BY.get(self.module, ())
 
     @contextmanager
     def planted(self) -> Iterator[None]:

@@ -2,11 +2,6 @@
 
 from comparison.parity.planted.bug import PlantedBug, bug
 
-COARSE_SQUARE = """
-            if square.dtype == jnp.float32:
-                square = jnp.where(True, square.astype(jnp.bfloat16).astype(square.dtype), square)
-"""
-
 LATE: tuple[PlantedBug, ...] = (
     bug(
         "running statistics frozen after 64 batches",
@@ -48,20 +43,6 @@ LATE: tuple[PlantedBug, ...] = (
         ("bias_correction(beta2, count)\n", "bias_correction(beta2, jnp.minimum(count, 2048))\n"),
     ),
     bug(
-        "bias correction's count is an int16",
-        "jax/optimizer",
-        ("bias_correction(beta2, count)\n", "bias_correction(beta2, count.astype(jnp.int16).astype(jnp.int32))\n"),
-    ),
-    bug(
-        "Adam's first moment dropped every 1,000 updates",
-        "jax/optimizer",
-        (
-            "mean_correction, square_correction =",
-            "means = jax.tree.map(lambda mean: jnp.where(count % 1000 == 0, 0, mean), means)\n"
-            "        mean_correction, square_correction =",
-        ),
-    ),
-    bug(
         "labels flipped at every 128th update",
         "torch/steps",
         (
@@ -78,23 +59,6 @@ LATE: tuple[PlantedBug, ...] = (
         ("(discriminator(fake_images), target)", "(discriminator(fake_images), target).clamp(max=5)"),
     ),
     bug(
-        "scores never below 1e-4",
-        "jax/steps",
-        ("fake_score=jax.nn.sigmoid(discriminator_loss.fake_logits)", "fake_score=scores"),
-        (
-            "    return StepTensors(\n",
-            "    scores = jax.nn.sigmoid(discriminator_loss.fake_logits).clip(1e-4)\n    return StepTensors(\n",
-        ),
-    ),
-    bug(
-        "gradients clipped to a norm of 100",
-        "torch/tuned/steps",
-        (
-            "    optimizer.step()\n",
-            "    nn.utils.clip_grad_norm_(network.parameters(), 100.0)\n    optimizer.step()\n",
-        ),
-    ),
-    bug(
         "kernels clipped to 0.15",
         "torch/tuned/steps",
         (
@@ -102,11 +66,6 @@ LATE: tuple[PlantedBug, ...] = (
             "    optimizer.step()\n    for parameter in network.parameters():\n"
             "        parameter.data.clamp_(-0.15, 0.15) if parameter.ndim > 1 else None\n",
         ),
-    ),
-    bug(
-        "images never nearer than 1e-4 to black and white",
-        "jax/layers",
-        ("return jnp.tanh", "return lambda values: jnp.tanh(values).clip(-0.9999, 0.9999)"),
     ),
     bug(
         "a variance no smaller than 1e-6",
@@ -148,16 +107,13 @@ LATE: tuple[PlantedBug, ...] = (
         ("import jax\n", "import jax\nimport jax.numpy as jnp\n"),
     ),
     bug(
-        "Adam's second moment in bfloat16, in float32",
-        "jax/optimizer",
-        ("square_correction.astype(square.dtype)", "square_correction.astype(square.dtype)\n" + COARSE_SQUARE),
-    ),
-    bug(
         "Adam's second moment in bfloat16, in float32 from update 1,000 on",
         "jax/optimizer",
         (
             "square_correction.astype(square.dtype)",
-            "square_correction.astype(square.dtype)\n" + COARSE_SQUARE.replace("True", "count > 1000"),
+            "square_correction.astype(square.dtype)\n            if square.dtype == jnp.float32:\n"
+            "                coarse = square.astype(jnp.bfloat16).astype(square.dtype)\n"
+            "                square = jnp.where(count > 1000, coarse, square)",
         ),
     ),
     bug(
@@ -175,15 +131,6 @@ LATE: tuple[PlantedBug, ...] = (
         missed_because="float32's own rounding is as large; float64 does not compute it",
     ),
     bug(
-        "logits clipped to 150",
-        "jax/losses",
-        (
-            "jnp.promote_types(logits.dtype, jnp.float32))\n",
-            "jnp.promote_types(logits.dtype, jnp.float32)).clip(-150, 150)\n",
-        ),
-        missed_because="no state scores an image that surely",
-    ),
-    bug(
         "losses of the first 128 images alone",
         "torch/losses",
         ("logits, torch.full_like(logits, target))", "logits[:128], torch.full_like(logits[:128], target))"),
@@ -194,15 +141,6 @@ LATE: tuple[PlantedBug, ...] = (
         "torch/trainer",
         ("dtype=self.dtype)\n        return zip(", "dtype=self.dtype).clamp(-5, 5)\n        return zip("),
         missed_because="no latent of the steps climbed is beyond 5; of a run's, one in two million is",
-    ),
-    bug(
-        "rate doubled between updates 3,000 and 4,000",
-        "jax/optimizer",
-        (
-            "return mean / (jnp",
-            "return jnp.where(count // 1000 == 3, 2.0, 1.0).astype(mean.dtype) * mean / (jnp",
-        ),
-        missed_because="the ladder counts to 300, and around 10,000, 10,240 and 100,000 updates",
     ),
     bug(
         "every 5,000th chunk trained on twice, counted in a global",

@@ -121,7 +121,14 @@ def forward(pair: Pair, precision: str) -> Iterator[Measurement]:
     ):
         for train in (True, False):
             torch_outputs, jax_outputs = (
-                activations(probe, pair.trainer(probe, precision), network, inputs, train=train)
+                pair.result(
+                    probe,
+                    precision,
+                    ("activations", network, train, inputs.tobytes()),
+                    lambda probe=probe, network=network, inputs=inputs, train=train: activations(
+                        probe, pair.trainer(probe, precision), network, inputs, train=train
+                    ),
+                )
                 for probe in pair.probes
             )
             yield against_noise(
@@ -154,7 +161,13 @@ def gradients(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Gradients of every parameter, D's and G's; in float64 also against finite differences, which know no autodiff."""
     images, latents = pair.data(0, 1)
     torch_gradients, jax_gradients = (
-        probe.gradients(pair.trainer(probe, precision), images[0], latents[0, 0]) for probe in pair.probes
+        pair.result(
+            probe,
+            precision,
+            ("gradients",),
+            lambda probe=probe: probe.gradients(pair.trainer(probe, precision), images[0], latents[0, 0]),
+        )
+        for probe in pair.probes
     )
     # Gradients are found from the last layer to the first.
     measured = dict(reversed(errors(jax_gradients, torch_gradients, max_relative).items()))
