@@ -29,7 +29,7 @@ from comparison.parity.planted import PLANTED_BUGS
 from comparison.parity.planted.bug import MODULES
 from comparison.parity.probes.jax_probe import JaxProbe
 from comparison.parity.probes.torch_probe import TorchProbe
-from comparison.parity.rungs import inputs, pieces, states, training, trajectories
+from comparison.parity.rungs import inputs, pieces, slopes, states, training, trajectories
 from tests.trainers import WIDTH, small_architecture, small_config
 
 # The fast rungs; `make test-long` climbs them all.
@@ -174,7 +174,7 @@ def test_rung_6_holds_gradients_against_finite_differences_which_know_no_autodif
                 name: slope * gradient for name, gradient in gradients(*arguments).items()
             },
         )
-    failed = failures(pieces.gradients, clean_pair)
+    failed = failures(pieces.gradients, replace(clean_pair, _results={}))
     assert [measurement.name for measurement in failed] == (
         [] if held else [f"{name} against central finite differences" for name in ("torch", "jax")]
     )
@@ -423,8 +423,9 @@ def test_finite_differences_notice_a_wrong_gradient_of_any_tensor(factor, holds,
         return {name: factor * array if name == smallest else array for name, array in found.items()}
 
     monkeypatch.setattr(TorchProbe, "gradients", wrong)
+    unmeasured = replace(clean_pair, _results={})
     measured = [
-        m for m in pieces.gradients(clean_pair, "float64") if m.name == "torch against central finite differences"
+        m for m in pieces.gradients(unmeasured, "float64") if m.name == "torch against central finite differences"
     ]
     assert [m.holds for m in measured] == [holds]
 
@@ -436,14 +437,14 @@ def test_a_kink_within_the_usual_steps_is_seen_past_by_the_shortest_one(
     """As in seed002: every usual step is 1e-3 off; the shortest counts only where rounding does not hide the slope."""
     finite_differences = pieces.finite_differences
 
-    def across_a_kink(pair: Pair, gradients: Any, step: float) -> list[pieces.Slope]:
+    def across_a_kink(pair: Pair, gradients: Any, step: float) -> list[slopes.Slope]:
         if step != pieces.SHORTEST_FINITE_DIFFERENCE_STEP:
             return [
                 slope._replace(difference=1.001 * slope.difference, smallest=0.0)
                 for slope in finite_differences(pair, gradients, 1e-8)
             ]
         return [
-            pieces.Slope(slope.name, slope.direction, exact, 2 * abs(exact) if hidden_by_rounding else 0.0)
+            slopes.Slope(slope.name, slope.direction, exact, 2 * abs(exact) if hidden_by_rounding else 0.0)
             for slope in finite_differences(pair, gradients, step)
             for exact in [float(np.sum(gradients[slope.name] * slope.direction))]
         ]
