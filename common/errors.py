@@ -7,6 +7,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from types import FrameType
+from typing import Self
 
 from common.console import outlive_readers, printable, what_was_lost
 
@@ -35,26 +37,55 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 def report_errors(program: str, command: Callable[[], int]) -> int:
     """0 if all went well, 2 for what the user can mend, 1 for a failed run, 129, 130 or 143 if told to stop."""
     outlive_readers()
-    try:
-        code = command()
-        if reason := what_was_lost():
-            print(f"{program}: not everything that was printed could be written ({reason})", file=sys.stderr)
-        return code
-    except UserError as error:
-        print(f"{program}: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except (RunFailedError, OSError) as error:
-        print(f"{program}: {printable(str(error))}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print(f"{program}: stopped", file=sys.stderr)
-        return exit_code(stop)
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = (str(error) or "no message").splitlines()[0]
-        print(
-            f"{program}: {type(error).__name__}: {reason} ({place.name}, line {place.lineno} of {place.filename}): "
-            "a defect of this program, please report it",
-            file=sys.stderr,
-        )
-        return 1
+    with _NotedInterrupt() as interrupt:
+        try:
+            code = command()
+            if reason := what_was_lost():
+                print(f"{program}: not everything that was printed could be written ({reason})", file=sys.stderr)
+            return code
+        except KeyboardInterrupt as stop:
+            print(f"{program}: stopped", file=sys.stderr)
+            return exit_code(stop)
+        except Exception as error:
+            if interrupt.came:
+                print(f"{program}: stopped", file=sys.stderr)
+                return exit_code(KeyboardInterrupt())
+            code, message = _told(error)
+            print(f"{program}: {message}", file=sys.stderr)
+            return code
+
+
+class _NotedInterrupt:
+    """Ctrl-C raises KeyboardInterrupt as ever; a library that makes another exception of it does not hide that it came.
+
+    An import that is interrupted may end as an ImportError.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __enter__(self) -> Self:
+        self._is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._is_ours:
+            signal.signal(signal.SIGINT, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        signal.default_int_handler(number, frame)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """The exit code of an error, and what is said of it."""
+    if isinstance(error, UserError):
+        return 2, printable(str(error))
+    if isinstance(error, RunFailedError | OSError):
+        return 1, printable(str(error))
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    reason = (str(error) or "no message").splitlines()[0]
+    where = f"{place.name}, line {place.lineno} of {place.filename}"
+    return 1, f"{type(error).__name__}: {reason} ({where}): a defect of this program, please report it"

@@ -1,5 +1,6 @@
 """Datasets as uint8 arrays in memory: the bundled MNIST, a person's own images, or a TFDS image dataset."""
 
+import functools
 import hashlib
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -155,6 +156,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
+@functools.cache  # a run reads it to train, to score, and to see whether other data are MNIST
 def _load_bundled_mnist() -> Dataset:
     folder = Path(str(resources.files("common.data"))) / "mnist"
     arrays = [read_idx(folder / f"{name}.gz", sha256=sha256) for name, sha256 in MNIST_SHA256.items()]

@@ -83,7 +83,7 @@ def labelled_grids(grids: Mapping[str, np.ndarray], *, num_columns: int) -> np.n
 def png(picture: np.ndarray) -> bytes:
     """A uint8 picture (H, W[, 3]) as a PNG file."""
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, format="PNG", optimize=True)
+    Image.fromarray(picture).save(content, format="PNG")
     return content.getvalue()
 
 

@@ -1,6 +1,7 @@
 """What a run stood on: versions, device, threads, flags, as environment.json records them."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -99,6 +100,7 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages this project requires, and of jaxlib, which does JAX's work."""
     required = (re.split(r"[^A-Za-z0-9_-]", name)[0] for name in requires(DISTRIBUTION) or () if "extra ==" not in name)

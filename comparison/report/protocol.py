@@ -39,8 +39,8 @@ def different_features(frameworks: Mapping[str, Any]) -> str:
     return f"Scores not compared, as the two runs were scored by different features: {by}. See each metrics.json."
 
 
-def not_comparable(frameworks: Mapping[str, Any]) -> str:
-    """Every alarm, and why scores must not be held against those of other reports, or each other; else nothing."""
+def not_comparable(frameworks: Mapping[str, Any]) -> list[str]:
+    """Why scores must not be held against those of other reports, or each other, and every alarm: a sentence each."""
     found = protocols(frameworks)
     sentences = [different_features(frameworks)]
     refused = [protocol for protocol in found if not protocol.get("comparable", True)]
@@ -55,7 +55,7 @@ def not_comparable(frameworks: Mapping[str, Any]) -> str:
     if fields := [field for field in fields if field not in ("warnings", "comparable")]:
         names = ", ".join(field.replace("_", " ") for field in fields)
         sentences.append(f"The two runs were not scored by the same protocol; different: {names}.")
-    return " ".join(filter(None, sentences))
+    return [sentence for sentence in sentences if sentence]
 
 
 def protocols(frameworks: Mapping[str, Any]) -> list[Mapping[str, Any]]:

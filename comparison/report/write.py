@@ -88,8 +88,8 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     for notice in comparison.notices:
         console.print(Text(printable(notice), style="bold yellow"))
     console.print(table)
-    if warning := not_comparable(frameworks):
-        console.print(Text(printable(warning), style="red"))
+    for sentence in not_comparable(frameworks):
+        console.print(Text(printable(sentence), style="red"))
     quiet, ratio = results["quietness"], training.ratio(results)
     console.print(Text(printable(quiet["sentence"]), style="red" if quiet["mark"] == DISTURBED else ""))
     console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))

@@ -317,6 +317,6 @@ def test_ctrl_c_while_the_program_starts_leaves_no_traceback_and_no_folder(delay
     time.sleep(delay_seconds)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert not (tmp_path / "new").exists()

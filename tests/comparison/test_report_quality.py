@@ -196,7 +196,8 @@ def test_an_alarm_is_said_beside_both_tables_and_no_digit_set_is_not_called_comp
     alarm = {"name": "turned", "sentence": "74 % are mirrored (real digits: 2 %)", "value": 0.74, "floor": 0.02}
     change_metrics(tmp_path, "jax", protocol={**PROTOCOL, "comparable": False, "warnings": [alarm]})
     html, markdown = reported(tmp_path)
-    assert html.count("Alarm: 74 % are mirrored (real digits: 2 %).") == 2
+    assert html.count('<p class="refused">Alarm: 74 % are mirrored (real digits: 2 %).</p>') == 2
+    assert markdown.count("\n**Alarm: 74 % are mirrored (real digits: 2 %).**\n") == 2
     assert "an alarm says that these are not digits" in markdown
     assert "not scored by the same protocol" not in markdown
 
@@ -209,8 +210,7 @@ def test_an_alarm_of_both_runs_is_told_once_and_those_of_older_runs_each():
         name: {"quality_protocol": {"network_sha256": "0", "warnings": warnings[first : first + 2]}}
         for name, first in (("torch", 0), ("jax", 2))
     }
-    said = not_comparable(halves)
-    assert said == "Alarm: 48 % repeat. Alarm: an old one. Alarm: another."
+    assert not_comparable(halves) == ["Alarm: 48 % repeat.", "Alarm: an old one.", "Alarm: another."]
 
 
 def test_two_runs_scored_by_different_protocols_are_not_comparable(tmp_path: Path) -> None:

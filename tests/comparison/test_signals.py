@@ -13,7 +13,7 @@ import common.training.prepare
 import common.training.run
 import comparison.parity.find_certificate
 import comparison.run_both
-from common.errors import Stopped, report_errors
+from common.errors import Stopped, UserError, report_errors
 from common.records.environment import own_command
 from comparison.commands.dispatch import run_command
 from comparison.processes import Children
@@ -84,6 +84,20 @@ def test_the_exit_code_tells_which_signal_it_was(number, capsys):
 
     assert report_errors("x", command) == 128 + number
     assert capsys.readouterr().err == "x: stopped\n"
+
+
+@pytest.mark.parametrize("disguise", [ImportError, OSError, UserError])
+def test_ctrl_c_is_a_clean_end_even_if_a_library_makes_another_exception_of_it(disguise, capsys):
+    def command() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise disguise("half imported") from None
+        return 0
+
+    assert report_errors("x", command) == 130
+    assert capsys.readouterr().err == "x: stopped\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_closed_terminal_is_nothing_to_a_command_under_nohup():
