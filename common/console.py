@@ -79,6 +79,11 @@ def make_console(*, width: int | None = None, stderr: bool = False) -> "Console"
     return Console(width=width, stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
+def draws_bars(console: "Console") -> bool:
+    """Whether what is written can be written over: a file keeps all of it, and so does a dumb terminal."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def printable(text: str) -> str:
     """The text with line breaks and terminal escapes spelt out."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -3,21 +3,19 @@
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from common.records.folder import FRAMEWORK_NAMES
-
-BAR_WIDTH = 12
-NARROW = 76  # columns below which a half takes two lines, and has no bar
-REFRESHES_PER_SECOND = 4
+from common.stages import drawn_on
+from common.stages.bar import BAR_WIDTH, NARROW
 
 
 @dataclass
@@ -63,21 +61,14 @@ class BothBars:
         self.console = console
         self.bars = {framework: Bar(FRAMEWORK_NAMES[framework]) for framework in frameworks}
         self._began = time.monotonic()
-        self._live = Live(
-            self,
-            console=console,
-            transient=True,
-            refresh_per_second=REFRESHES_PER_SECOND,
-            redirect_stderr=sys.stderr.isatty(),
-        )
+        self._drawn = ExitStack()
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._live.start()
+        self._drawn.enter_context(drawn_on(self.console, self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self._drawn.close()
 
     def say(self, words: str, *, is_error: bool = False) -> None:
         """A line for people, above the bars."""

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from common.config import TrainConfig
 from common.errors import Stopped
 from common.options import DeviceOptions
 from common.records.environment import ROOT
+from common.stages import Echo
+from common.stages.telling import TELLS_VARIABLE, split_line
 from common.training.stop_request import SignalWatch
 
 USER_ERROR = 2
@@ -66,13 +69,23 @@ class Children(SignalWatch):
         return process
 
     def run(self, command: list[str], num_threads: int, **extra_environment: str) -> Ended:
-        """Start a command whose output nobody reads, and wait for it; raises `Stopped` if a signal has come."""
+        """Start a command, and wait for it; raises `Stopped` if a signal has come.
+
+        Of its output only its stages are shown.
+        """
+        pipe, tells = subprocess.PIPE, {TELLS_VARIABLE: "1"}
         process = self.start(
-            command, num_threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, extra_environment=extra_environment
+            command, num_threads, stdout=pipe, stderr=pipe, extra_environment=extra_environment | tells
         )
-        errors = process.communicate()[1]
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process.stdout, process.stderr, ThreadPoolExecutor(1) as listener, Echo() as echo:
+            errors = listener.submit(process.stderr.read)
+            for line in process.stdout:
+                echo.hear(split_line(line)[1])
+            code = process.wait()
         self.check()
-        return Ended(process.returncode, last_words(process.returncode, errors))
+        return Ended(code, last_words(code, errors.result()))
 
     def check(self) -> None:
         """Raise `Stopped` if a signal has come."""

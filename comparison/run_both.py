@@ -13,6 +13,7 @@ from common.options import RunOptions
 from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, check_writable, is_blank, read_status
 from common.records.origin import check_same_config, find_origin
 from common.safe_read import unreadable_is_named
+from common.stages import in_stage
 from comparison.both_bars import BothBars
 from comparison.processes import USER_ERROR, Children, child_flags, last_words
 from comparison.take_turns import TurnTaking
@@ -103,7 +104,7 @@ def check_both(options: RunOptions, children: Children) -> dict[str, str]:
         )
         for framework in FRAMEWORKS
     ]
-    printed = [check.communicate() for check in checks]
+    printed = [check.communicate() for check in in_stage(checks, "starting both frameworks", len(checks))]
     children.check()
     for check, (_, errors) in zip(checks, printed, strict=True):
         if check.returncode != 0:

@@ -7,7 +7,6 @@ the last round each has one turn more, for its samples and scores.
 
 import contextlib
 import itertools
-import json
 import queue
 import subprocess
 import threading
@@ -16,7 +15,9 @@ from datetime import UTC, datetime
 from typing import IO
 
 from common.records.folder import FRAMEWORK_NAMES
-from common.training.turns import EPOCH, FINISH, MARK, TURNS_VARIABLE
+from common.stages import Echo
+from common.stages.telling import TELLS_VARIABLE, split_line
+from common.training.turns import EPOCH, FINISH, TURNS_VARIABLE
 from comparison.both_bars import BothBars
 from comparison.processes import USER_ERROR, Children
 
@@ -29,6 +30,7 @@ class Half:
         self.process = process
         self.wants = ""  # what it gave its turn back for; nothing while it has the turn
         self.code: int | None = None  # once it has ended
+        self.stages = Echo()
 
     @property
     def has_the_turn(self) -> bool:
@@ -101,7 +103,7 @@ class TurnTaking:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            extra_environment={TURNS_VARIABLE: "1"},
+            extra_environment={TURNS_VARIABLE: "1", TELLS_VARIABLE: "1"},
         )
         half = Half(framework, process)
         self.halves.append(half)
@@ -135,15 +137,16 @@ class TurnTaking:
         if line is None:
             half.code = half.process.wait()
             half.dismiss()
+            half.stages.close()
             self._bars.ended(half.framework)
             others = [FRAMEWORK_NAMES[other.framework] for other in self.halves if other.code is None]
             if half.code not in (0, USER_ERROR) and others and not self._children.signal_number:
                 self._bars.say(f"{FRAMEWORK_NAMES[half.framework]} has ended early; {others[0]} goes on by itself")
             return
-        words, is_told, told = line.partition(MARK)
-        if words or not is_told:
+        words, told = split_line(line)
+        if words is not None:
             self._bars.say(words, is_error=is_error)
-        if is_told:
-            content = json.loads(told)
-            half.wants = content.pop("wants", half.wants)
-            self._bars.told(half.framework, content)
+        half.wants = told.pop("wants", half.wants)
+        half.stages.hear(told)
+        if "stage" not in told:
+            self._bars.told(half.framework, told)

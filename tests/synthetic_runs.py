@@ -78,6 +78,7 @@ PROTOCOL: dict[str, Any] = {
     "checkpoint": "last",
     "comparable": True,
 }
+MNIST_SHA256 = "7af64798b60e1d359cb5cf0ef7d2e1f7e80854d6a103f18bc643a2efaffc4e63"  # of 60,000 digits at 32 px
 OLD_PROTOCOL = ("num_generated", "num_real", "network_sha256", "comparable")
 NUM_SAMPLES = 200
 
@@ -101,7 +102,7 @@ def write_run(folder: Path, framework: str, *, steps_per_epoch: int = 40, **conf
     config = {**CONFIG, **config_changes}
     num_steps = config["epochs"] * steps_per_epoch
     write_json(folder / "config.json", config)
-    write_json(folder / "environment.json", _environment(framework))
+    write_json(folder / "environment.json", _environment(framework, num_train=steps_per_epoch * config["batch_size"]))
     write_json(folder / "status.json", _status(num_steps, config["epochs"]))
     write_json(folder / "metrics.json", metrics(framework))
     np.savez_compressed(folder / "samples.npz", images=np.pad(real_digits(NUM_SAMPLES), ((0, 0), (2, 2), (2, 2))))
@@ -143,7 +144,7 @@ def _losses(framework: str, num_steps: int) -> dict[str, np.ndarray]:
     return columns
 
 
-def _environment(framework: str) -> dict[str, Any]:
+def _environment(framework: str, *, num_train: int) -> dict[str, Any]:
     flags = {"flush_denormal": True} if framework == "torch" else {"tuned_cpu_compiler_options": ""}
     return {
         "framework": framework,
@@ -151,7 +152,20 @@ def _environment(framework: str) -> dict[str, Any]:
         "python": "3.11.7",
         "platform": "Linux-6.1.0-x86_64-with-glibc2.36",
         "packages": PACKAGES[framework],
+        "package_hashes": {"numpy": "9c1e", framework: "41d0"},
         "source_hash": "5f2c",
+        "resumed_from": None,
+        "resumed_at_step": 0,
+        "resumed_in_place": False,
+        "past": [],
+        "dataset": {
+            "name": "mnist",
+            "data_dir": None,
+            "sha256": MNIST_SHA256,
+            "num_train": num_train,
+            "num_test": 10_000,
+            "channels": 1,
+        },
         "device": "cpu",
         "num_threads": 2,
         "num_cpus": 2,

@@ -6,13 +6,13 @@ import numpy as np
 
 from common.commands.trained_model import Model
 from common.config import TrainConfig
-from common.data.datasets import to_uint8
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.evaluation.feature_network import load_feature_network
 from common.evaluation.samples import digit_images
 from common.networks.layers import Architecture
 from common.safe_read import one_line
+from common.training.generate import generate_images
 
 NUM_DIGITS = 10
 NUM_CANDIDATES = 2_000  # 200 of each digit
@@ -38,7 +38,7 @@ class DigitReader:
 
     def draw(self, latents: np.ndarray) -> np.ndarray:
         """The images of latents (N, Z): uint8 (N, S, S)."""
-        return to_uint8(self.model.trainer.generate(latents))
+        return generate_images(self.model.trainer, latents)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Of each digit in each image: float64 (N, 10)."""
@@ -57,8 +57,6 @@ class DigitReader:
         If more are clear, up to `most` are returned, the clearest first. The candidates are the seed's first latents:
         the ones that `sample --seed` shows.
         """
-        # It may take most of a minute; flushed, for a pipe holds a line back until the end.
-        print(f"drawing {NUM_CANDIDATES:,} images to find the clearest digits", flush=True)
         candidates = fixed_latents(seed, num=NUM_CANDIDATES, latent_dim=self.model.config.latent_dim)
         probabilities = self.probabilities(self.draw(candidates))
         found = {}

@@ -51,13 +51,16 @@ def run_command(
         meant = [f"did you mean {word}? There are" for word in get_close_matches(name, commands, n=1)]
         raise UserError(f"{name} is unknown: {meant[0] if meant else 'choose'} {', '.join(commands)}")
 
+    from common.console import make_console
     from common.options import parse
+    from common.stages import shown_on
 
     _settle_dependencies()
     command = commands[name]
     module = importlib.import_module(command.module)
     options = parse(getattr(module, command.options), arguments[named:], program=f"{program} {name}")
-    return module.main(options, *context)
+    with shown_on(make_console()):
+        return module.main(options, *context)
 
 
 def _settle_dependencies() -> None:

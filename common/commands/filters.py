@@ -17,6 +17,7 @@ from common.pictures.captions import text_size
 from common.pictures.compose import MARGIN, captioned, enlarged, enlarged_each, image_grid, png, stacked, text
 from common.records.origin import recorded_data_dir
 from common.safe_read import one_line, unreadable_is_named
+from common.stages import in_stage
 
 NUM_SEARCHED = 1000  # real test images among which the most exciting ones are found
 BATCH_SIZE = 100  # of them at once: the first maps of a wide network take a megabyte an image
@@ -63,10 +64,8 @@ def main(options: FeaturesOptions, twin: Twin) -> int:
         raise UserError(
             f"--out: {one_line(options.out)} cannot be made ({error.strerror}): choose another folder"
         ) from None
-    # It may take most of a minute; flushed, for a pipe holds a line back until the end.
-    print(f"looking at {len(images):,} test images through every filter", flush=True)
     responses = _strongest_responses(model, images)
-    for layer, of_layer in enumerate(responses):
+    for layer, of_layer in in_stage(enumerate(responses), "drawing what excites the filters", len(responses)):
         filters = _find_filters(model, images, of_layer, layer, options)
         picture = _draw(filters, _title(model, of_layer, layer, len(responses), len(filters)))
         write_out(options.out / f"layer_{layer + 1}.png", png(picture))
@@ -102,7 +101,8 @@ def _strongest_responses(model: Model, images: np.ndarray) -> list[np.ndarray]:
     """For each layer, each channel's strongest activation by each image: (N, C)."""
     batches = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
     strongest = [
-        [maps.max(axis=(2, 3)) for maps in model.trainer.discriminator_activations(batch)] for batch in batches
+        [maps.max(axis=(2, 3)) for maps in model.trainer.discriminator_activations(batch)]
+        for batch in in_stage(batches, f"showing the filters {len(images):,} test images", len(batches))
     ]
     return [np.concatenate(of_layer) for of_layer in zip(*strongest, strict=True)]
 

@@ -53,7 +53,6 @@ def main(options: InterpolateOptions, twin: Twin) -> int:
     clearest = reader.clearest(set(ends), num=1, most=NUM_WAYS, seed=options.seed)
     starts, stops = (clearest[digit] for digit in ends)
 
-    print(f"drawing this way and up to {NUM_WAYS} others", flush=True)
     images = reader.draw(way(starts[0], stops[0], num=options.num_frames))
     moving = reader.draw(way(starts[0], stops[0], num=NUM_POSITIONS))
     others = others_on_ways(starts, stops, reader)

@@ -24,6 +24,7 @@ from common.options import DeviceOptions, check_result_file
 from common.records.environment import describe_environment, source_hash
 from common.records.folder import write_atomically
 from common.safe_read import one_line
+from common.stages import in_stage
 from common.training.log import CHUNK_STEPS
 from common.training.loop import chunk_data
 
@@ -116,7 +117,8 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
     data, blocks, losses = [], [], []
     stop_watching = implementation.watch_compilation()
     compile_seconds = 0.0
-    for index in range(first_counted + options.num_blocks):
+    num_blocks = first_counted + options.num_blocks
+    for index in in_stage(range(num_blocks), "blocks of steps", num_blocks):
         first = index * count
         start = first % (steps_per_epoch - count + 1)
         clock.lap()

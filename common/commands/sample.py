@@ -13,11 +13,11 @@ from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.config import TrainConfig
-from common.data.datasets import to_uint8
 from common.data.latents import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.pictures.compose import GRID_PIXELS, captioned, enlarged, image_grid, png
+from common.training.generate import generate_images
 
 DEFAULT_NUM = 100
 MAX_NUM = 10_000
@@ -47,8 +47,7 @@ def main(options: SampleOptions, twin: Twin) -> int:
     stored = read_model(options)
     latents = _latents_of(options, stored.config)
     model = stored.open(twin.load_framework)
-    print(f"making {len(latents):,} images", flush=True)
-    images = to_uint8(model.trainer.generate(latents))
+    images = generate_images(model.trainer, latents)
     note = stored.note_on(images)
     if options.out.suffix.lower() == ".png":
         num_columns = options.num_columns or max(DEFAULT_COLUMNS, math.ceil(math.sqrt(len(images))))

@@ -6,8 +6,8 @@ from common.options import RunOptions
 
 def main(options: RunOptions, twin: Twin) -> int:
     """Train, sample, score and record; returns the exit code."""
-    from common.console import make_console
+    from common.stages import stage_console
     from common.training.run import run_training
     from common.training.turns import turns_of_this_process
 
-    return run_training(twin.name, twin.load_framework, options, make_console(), turns_of_this_process())
+    return run_training(twin.name, twin.load_framework, options, stage_console(), turns_of_this_process())

@@ -44,14 +44,19 @@ class Dataset:
     @property
     def sha256(self) -> str:
         """Of the training images as they are: after `prepare_dataset`, as they are trained on."""
-        digest = hashlib.sha256(repr(self.train_images.shape).encode())
-        digest.update(np.ascontiguousarray(self.train_images).data)
-        return digest.hexdigest()
+        return hash_of_images(self.train_images)
 
     @property
     def image_channels(self) -> int:
         """1 for grayscale, 3 for RGB."""
         return 1 if self.train_images.ndim == 3 else self.train_images.shape[3]
+
+
+def hash_of_images(images: np.ndarray) -> str:
+    """SHA-256 over their shape and their bytes, in this order."""
+    digest = hashlib.sha256(repr(images.shape).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
 
 
 def load_dataset(

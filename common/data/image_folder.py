@@ -4,20 +4,18 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL
-from rich.progress import track
 
-from common.console import make_console
 from common.data.decoding import UndecodableError, decode_all, is_grey, stack
 from common.data.randomness import stream
 from common.data.splits import NO_LABEL, Loaded, Split, hold_out
 from common.errors import UserError
 from common.safe_read import cache_dir, one_line, open_bounded, read_bounded, unreadable_is_named
+from common.stages import in_stage
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
 TRAIN_NAMES = ("train", "training")
@@ -157,7 +155,8 @@ def _decode(root: Path, files: list[Path], image_size: int) -> Decoded:
         return read_bounded(path, limit=MAX_FILE_BYTES)
 
     images, readable, unreadable = [], [], []
-    for path, image in zip(files, _with_bar(decode_all(files, read, image_size), len(files)), strict=True):
+    decoded = in_stage(decode_all(files, read, image_size), f"reading {len(files):,} images", len(files))
+    for path, image in zip(files, decoded, strict=True):
         readable.append(not isinstance(image, UndecodableError))
         if isinstance(image, UndecodableError):
             unreadable.append(one_line(path.relative_to(root)))
@@ -166,12 +165,6 @@ def _decode(root: Path, files: list[Path], image_size: int) -> Decoded:
     if not images:
         raise UserError(f"{one_line(root)}: none of {len(files):,} image files can be read, {unreadable[0]} the first")
     return Decoded(stack(images, grey=all(map(is_grey, images))), np.array(readable), unreadable)
-
-
-def _with_bar(images: Iterator[np.ndarray | UndecodableError], total: int) -> Iterator[np.ndarray | UndecodableError]:
-    console = make_console(stderr=True)
-    text = f"Reading {total:,} images"
-    yield from track(images, description=text, total=total, console=console, disable=not console.is_terminal)
 
 
 def _refuse_too_many(decoded: Decoded, num_files: int, root: Path) -> None:

@@ -13,6 +13,7 @@ from common.data.record_files import DamagedShardError, read_records
 from common.data.splits import NO_LABEL, Loaded, Split, hold_out
 from common.errors import UserError
 from common.safe_read import MAX_JSON_BYTES, explain, one_line, parse_json, read_bounded, unreadable_is_named
+from common.stages import in_stage
 
 INFO_FILE = "dataset_info.json"
 FILE_FORMATS = ("array_record", "tfrecord")
@@ -167,7 +168,8 @@ def _decode(examples: list[Any], prepared: Prepared, image_size: int) -> tuple[n
 
 def _decoded(examples: list[Any], where: str, image_size: int | None) -> list[np.ndarray]:
     images = []
-    for image in decode_all(examples, _image_bytes, image_size):
+    decoded = decode_all(examples, _image_bytes, image_size)
+    for image in in_stage(decoded, f"reading {len(examples):,} images", len(examples)):
         if isinstance(image, UndecodableError):
             raise DamagedShardError(f"image {len(images)} cannot be decoded: {image}")
         images.append(image)

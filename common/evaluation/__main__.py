@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ import numpy as np
 import tyro
 
 from common.config import MAX_IMAGE_SIZE
+from common.console import make_console
 from common.data.datasets import load_dataset, prepare_dataset
 from common.data.names import canonical_name
 from common.errors import UserError, report_errors
@@ -21,6 +23,7 @@ from common.evaluation.table import table
 from common.options import check_result_file, parse
 from common.records.folder import write_atomically
 from common.safe_read import one_line
+from common.stages import in_stage, shown_on
 
 PROGRAM = "python -m common.evaluation"
 
@@ -55,7 +58,10 @@ def main() -> None:
 
     def command() -> int:
         try:
-            run(parse(Arguments, sys.argv[1:], program=PROGRAM))
+            arguments = parse(Arguments, sys.argv[1:], program=PROGRAM)
+            with shown_on(make_console(stderr=True)):  # stdout is for the table
+                evaluation = run(arguments)
+            print(table(evaluation))
         except OSError as error:
             raise UserError(one_line(error)) from None
         return 0
@@ -63,8 +69,8 @@ def main() -> None:
     sys.exit(report_errors(PROGRAM, command))
 
 
-def run(arguments: Arguments) -> None:
-    """Evaluates, prints a table, writes the JSON file."""
+def run(arguments: Arguments) -> Evaluation:
+    """Evaluates, and writes the JSON file."""
     check_result_file(arguments.json)  # known before the work starts
     if arguments.json is not None and arguments.json.resolve() in [path.resolve() for path in arguments.samples]:
         raise UserError(f"--json: {arguments.json} holds the samples: name another file")
@@ -72,14 +78,16 @@ def run(arguments: Arguments) -> None:
     evaluation = _evaluate_digits(arguments) if is_digits else _evaluate_own(arguments)
     if arguments.json:
         write_atomically(arguments.json, (json.dumps(evaluation.to_json(), indent=2, allow_nan=False) + "\n").encode())
-    print(table(evaluation))
+    return evaluation
 
 
 def _evaluate_digits(arguments: Arguments) -> Evaluation:
     if arguments.features is not None:
         raise UserError("--features is for other data than MNIST: name them with --dataset, or leave it out")
     draws = [read_samples(path) for path in arguments.samples]  # a wrong file is better found before the work
-    return evaluate_samples(draws, reference=arguments.reference, quick=arguments.quick, resized=arguments.resized)
+    return evaluate_samples(
+        _counted(draws), reference=arguments.reference, quick=arguments.quick, resized=arguments.resized
+    )
 
 
 def _evaluate_own(arguments: Arguments) -> Evaluation:
@@ -97,7 +105,11 @@ def _evaluate_own(arguments: Arguments) -> Evaluation:
         raise UserError("these data are MNIST's digits: leave out --dataset and --data-dir")
     dataset = prepare_dataset(dataset, image_size=size, train_size=arguments.train_size)
     space = load_own_network(arguments.features, dataset) if arguments.features else None
-    return evaluate_own(draws, dataset, space=space, quick=arguments.quick)
+    return evaluate_own(_counted(draws), dataset, space=space, quick=arguments.quick)
+
+
+def _counted(draws: list[np.ndarray]) -> Iterator[np.ndarray]:
+    return in_stage(draws, "scoring the samples", len(draws))
 
 
 if __name__ == "__main__":

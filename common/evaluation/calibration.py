@@ -13,6 +13,7 @@ from common.evaluation.feature_network import committed_sha256
 from common.evaluation.metrics import all_scores, make_draw
 from common.evaluation.reference import Reference
 from common.evaluation.stored import shipped
+from common.stages import in_stage
 
 NAME = "calibration.json"
 BLUR_PIXELS = 1.5
@@ -122,7 +123,7 @@ def in_order(rows: Mapping[str, Row]) -> dict[str, Row]:
 def compute_calibration(reference: Reference) -> dict[str, Any]:
     """Every metric of every case."""
     rows = {}
-    for name, make in CASES.items():
+    for name, make in in_stage(CASES.items(), "calibrating the metrics", len(CASES)):
         draw = make_draw(reference.round_trip(make(reference.mnist, reference.num_images)), reference)
         rows[name] = all_scores(draw, reference).values
     return {"network_sha256": reference.network.sha256, "rows": rows}

@@ -8,6 +8,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from common.data.datasets import Dataset
+from common.stages import in_stage
 
 GRID_SIZE = 4
 BATCH_SIZE = 500
@@ -39,7 +40,8 @@ def linear_accuracies(networks: Mapping[str, Activations], dataset: Dataset, *, 
 
     with threadpool_limits(threads):
         pixels = accuracies(lambda images: images.reshape(len(images), -1).astype(np.float32))
-        found = {name: accuracies(lambda images, of=of: _features(images, of)) for name, of in networks.items()}
+        judged = in_stage(networks.items(), "testing the discriminator's features", len(networks))
+        found = {name: accuracies(lambda images, of=of: _features(images, of)) for name, of in judged}
     return {"labels": num_labels, "accuracy": {**found, "pixels": pixels}}
 
 

@@ -10,6 +10,7 @@ from common.evaluation.catalogue import METRICS, metrics_with_floor
 from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, quick_scores
 from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.stored import load_or_compute
+from common.stages import in_stage
 
 MAX_BLOCKS = 6
 
@@ -54,8 +55,9 @@ def compute_floors(reference: Reference, *, quick: bool) -> dict[str, Floor]:
     Against the training digits themselves, the blocks are the others of them and the first test digits.
     """
     scores = quick_scores if quick else full_scores
-    blocks = [make_draw(digits, reference) for digits in _blocks(reference)]
-    values = [scores(block, reference).values for block in blocks]
+    blocks = _blocks(reference)
+    in_turn = in_stage(blocks, "scoring real digits", len(blocks))
+    values = [scores(make_draw(digits, reference), reference).values for digits in in_turn]
     floors = {}
     for name in values[0]:
         measured = [block[name] for block in values]

@@ -16,6 +16,7 @@ from common.evaluation.memorisation import (
 )
 from common.evaluation.neighbours import Neighbourhood, neighbour_metrics
 from common.evaluation.reference import K, Reference
+from common.stages import stage
 
 SEED = 0  # of subsets: the same for every model
 
@@ -54,9 +55,14 @@ def quick_scores(draw: Draw, reference: Reference) -> Scores:
 
 def all_scores(draw: Draw, reference: Reference) -> Scores:
     """Every metric that samples alone have."""
-    full = full_scores(draw, reference)
-    nearest = nearest_training(draw.features, reference.training_digits.features)
-    return Scores(full.values | memorisation_scores(draw, nearest, reference), full.standard_errors, nearest)
+    with stage("all metrics of a draw", 3) as parts:
+        full = full_scores(draw, reference)
+        parts.advance()
+        nearest = nearest_training(draw.features, reference.training_digits.features)
+        parts.advance()
+        memorised = memorisation_scores(draw, nearest, reference)
+        parts.advance()
+    return Scores(full.values | memorised, full.standard_errors, nearest)
 
 
 def full_scores(draw: Draw, reference: Reference) -> Scores:

@@ -34,6 +34,7 @@ from common.evaluation.reference import K
 from common.evaluation.samples import NUM_QUICK, some_of
 from common.evaluation.stored import cached
 from common.evaluation.training_digits import NUM_CELLS, NUM_COMPONENTS
+from common.stages import in_stage
 
 MAX_HALF = 5_000
 MIN_TRAINING_IMAGES = 40
@@ -147,9 +148,10 @@ class OwnData:
         return nearest_training(self.held_out, self.training)
 
     def _compute_floors(self, *, quick: bool) -> dict[str, Floor]:
-        splits = [self.distribution_scores(*self.halves(split), quick=quick).values for split in range(NUM_SPLITS)]
+        splits = in_stage(range(NUM_SPLITS), "scoring halves of the training images", NUM_SPLITS)
+        rows_of_splits = [self.distribution_scores(*self.halves(split), quick=quick).values for split in splits]
         screens = [] if quick or len(self.held_out) < MIN_TEST_IMAGES else self._held_out_screens()
-        values = {name: [row[name] for row in rows] for rows in (splits, screens) for name in (rows or [{}])[0]}
+        values = {name: [row[name] for row in rows] for rows in (rows_of_splits, screens) for name in (rows or [{}])[0]}
         return {name: Floor(float(np.mean(each)), min(each), max(each)) for name, each in values.items()}
 
     def _held_out_screens(self) -> list[dict[str, float]]:

@@ -16,6 +16,7 @@ from common.errors import UserError
 from common.evaluation.feature_network import default_threads, open_session
 from common.evaluation.stored import cached
 from common.safe_read import one_line, read_bounded
+from common.stages import in_stage
 
 MAX_FILE_BYTES = 2**31 - 1  # of protobuf
 MAX_INPUT = 1_024  # px a side, and images a batch
@@ -108,7 +109,8 @@ class OwnNetwork:
         try:
             size = self.input.batch_size
             batches = [images[start : start + size] for start in range(0, len(images), size)]
-            return np.concatenate([self._features(self.input.batch(batch)) for batch in batches])
+            looking = in_stage(batches, f"showing the network {len(images):,} images", len(batches))
+            return np.concatenate([self._features(self.input.batch(batch)) for batch in looking])
         except Exception as error:  # a foreign network can fail in any way
             raise refusal(self.path, error) from None
 

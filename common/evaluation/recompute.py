@@ -7,12 +7,14 @@ Takes some minutes. `make test-long` checks parts of what is shipped: floors, st
 
 import json
 
+from common.console import make_console
 from common.data.datasets import load_dataset
 from common.evaluation import calibration, floors, training_digits
 from common.evaluation.feature_network import FeatureNetwork, load_feature_network
 from common.evaluation.reference import Reference
 from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD
 from common.evaluation.stored import ship
+from common.stages import shown_on
 
 
 def recompute(network: FeatureNetwork) -> dict[str, bytes]:
@@ -35,5 +37,7 @@ def recompute(network: FeatureNetwork) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    for name, content in recompute(load_feature_network()).items():
+    with shown_on(make_console()):
+        recomputed = recompute(load_feature_network())
+    for name, content in recomputed.items():
         print(f"{name}: {len(content):,} bytes")

@@ -11,6 +11,7 @@ from common.pictures.compose import captioned, enlarged, gif, image_grid, labell
 from common.records.folder import CONFIG_FILE, ENVIRONMENT_FILE, FRAMEWORK_NAMES, PROGRESS_FILE, read_json
 from common.records.series import Progress, read_progress
 from common.safe_read import one_line, unreadable_is_named
+from common.stages import in_stage
 
 FRAME_MILLISECONDS, LAST_MILLISECONDS = 500, 3000
 MAX_FRAMES = 200
@@ -63,7 +64,7 @@ def animate(runs: Mapping[str, Progress], *, model: str = "") -> bytes:
     epochs = np.array(shared_epochs(runs))
     epochs = epochs[np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_FRAMES)).round().astype(int))]
     frames = []
-    for epoch in epochs:
+    for epoch in in_stage(epochs, "drawing the frames", len(epochs)):
         panels = {
             name: enlarged(image_grid(run.images[run.epochs.tolist().index(epoch)], num_columns=NUM_COLUMNS))
             for name, run in runs.items()

@@ -12,6 +12,7 @@ from common.pictures.compose import GRID_PIXELS, captioned, enlarged, image_grid
 from common.pictures.loss_curves import draw_losses
 from common.records.folder import ANIMATION_FILE, FRAMEWORK_NAMES, PROGRESS_FILE, RunFolder, write_atomically
 from common.records.series import read_progress
+from common.stages import in_stage
 
 NUM_BESIDE = 64  # real images, and as many generated
 
@@ -36,16 +37,15 @@ def draw_run(
     grids = {"real training images": real_images[np.sort(chosen)], "generated": samples[:NUM_BESIDE]}
     hundred = enlarged(image_grid(samples[:100], num_columns=10), up_to=GRID_PIXELS)
     trained = f"{model}, {epoch_words(config.epochs, step)}."
+    beside = labelled_grids(grids, num_columns=8)
     pictures = {
-        "samples_100.png": png(captioned(hundred, f"100 scored samples: {trained}", note)),
-        "real_and_generated.png": png(
-            captioned(labelled_grids(grids, num_columns=8), f"Real images beside samples: {trained}", note)
-        ),
+        "samples_100.png": lambda: png(captioned(hundred, f"100 scored samples: {trained}", note)),
+        "real_and_generated.png": lambda: png(captioned(beside, f"Real images beside samples: {trained}", note)),
     }
     if losses:
-        pictures["losses.png"] = draw_losses(losses, f"Losses of {model}")
+        pictures["losses.png"] = lambda: draw_losses(losses, f"Losses of {model}")
     progress = read_progress(folder.path / PROGRESS_FILE)
     if len(progress.epochs):
-        pictures[ANIMATION_FILE] = animate({"": progress}, model=model)
-    for name, content in pictures.items():
-        write_atomically(folder.path / name, content)
+        pictures[ANIMATION_FILE] = lambda: animate({"": progress}, model=model)
+    for name, drawn in in_stage(pictures.items(), "drawing the pictures", len(pictures)):
+        write_atomically(folder.path / name, drawn())

@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
@@ -22,8 +23,19 @@ ROOT = Path(__file__).parents[2]
 # What decides the numbers of a training, beside the twin that trains.
 TRAINING_SOURCES = ("common/config.py", "common/contract.py", "common/networks", "common/data", "common/training")
 DISTRIBUTION = "dcgan-twins"
-# What can change a number or a speed; anything else in the environment is the user's own business.
-ENVIRONMENT_PREFIXES = ("OMP_", "MKL_", "PJRT_", "XLA_", "JAX_", "TORCH", "CUDA_", "GLIBC_TUNABLES", "MALLOC_")
+# What of the environment only one framework reads, and what decides a speed but no number; every other is the user's
+# own business.
+OWN_VARIABLES = {"torch": ("TORCH", "PYTORCH_", "ATEN_"), "jax": ("JAX_", "FLAX_", "XLA_", "PJRT_")}
+SHARED_VARIABLES = ("OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_", "CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF")
+SPEED_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_")
+ENVIRONMENT_PREFIXES = (*OWN_VARIABLES["torch"], *OWN_VARIABLES["jax"], *SHARED_VARIABLES, *SPEED_VARIABLES)
+# Caches, what PyTorch (when a kernel is loaded) and scikit-learn (KMP_) set themselves at their import, how a thread
+# waits, and the number of threads, which a record has under its own name, decide no number.
+NEUTRAL_VARIABLE = re.compile(
+    r"CACHE|_NUM_THREADS$|_WAIT_POLICY$|^CUDA_MODULE_LOADING$|^KMP_(DUPLICATE_LIB_OK|INIT_AT_FORK)$"
+)
+# Distributions whose files compute: another build of one may round otherwise under the same version.
+COMPUTING_PACKAGES = re.compile(r"flax|jax.*|ml-dtypes|mkl|intel-openmp|numpy|nvidia-.+|optax|torch|triton.*")
 CPU_FLAG_PREFIXES = ("avx", "amx", "fma", "sse4", "asimd", "sve", "bf16", "f16c")
 
 
@@ -88,6 +100,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": package_versions(),
+        "package_hashes": package_hashes(),
         "num_cpus": default_num_threads(),
         "cpu_model": cpu_model(),
         "cpu_flags": cpu_flags(),
@@ -109,6 +122,39 @@ def package_versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def package_hashes() -> dict[str, str]:
+    """SHA-256 over what the RECORD of each computing package lists; of one that came without hashes there is none.
+
+    A RECORD is written at the installation and knows every file's hash: the files themselves are not read.
+    """
+    found = {}
+    for distribution in distributions():
+        name = re.sub(r"[-_.]+", "-", distribution.name or "").lower()
+        if COMPUTING_PACKAGES.fullmatch(name):
+            # What an installer adds (its own name, scripts, compiled bytecode) is in .dist-info, outside, or unhashed.
+            lines = (distribution.read_text("RECORD") or "").splitlines()
+            files = sorted(line for line in lines if ",sha256=" in line and not re.match(r"\.\./|.*\.dist-info/", line))
+            if files:
+                found[name] = hashlib.sha256("\n".join(files).encode()).hexdigest()
+    return dict(sorted(found.items()))
+
+
+def numeric_variables(variables: Mapping[str, str], framework: str) -> dict[str, str]:
+    """Those of the recorded environment variables that can change a number of this framework."""
+    others = tuple(prefix for name, own in OWN_VARIABLES.items() if name != framework for prefix in own)
+    return {
+        name: value
+        for name, value in variables.items()
+        if not name.startswith((*others, *SPEED_VARIABLES)) and not NEUTRAL_VARIABLE.search(name)
+    }
+
+
+def shared_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of the recorded environment variables that two fair runs have in common: neither framework's own."""
+    own = tuple(prefix for prefixes in OWN_VARIABLES.values() for prefix in prefixes)
+    return {n: value for n, value in variables.items() if not n.startswith(own) and not NEUTRAL_VARIABLE.search(n)}
 
 
 def cpu_model() -> str | None:

@@ -112,6 +112,16 @@ def recorded_features(place: Path | None) -> Path | None:
     return stored_path(record["file"]) if record else None
 
 
+def processes_before(origin: Origin | None, step: int) -> list[dict[str, Any]]:
+    """The environments of the processes that trained the steps up to `step`, in order, of what is gone on with.
+
+    One that was killed before it had saved a step trained none. Nobody knows those of a checkpoint without its run.
+    """
+    recorded = read_json(origin.run / ENVIRONMENT_FILE) if origin and origin.run else {}
+    processes = [*recorded.pop("past", ()), recorded] if recorded else []
+    return [process for process in processes if process.get("resumed_at_step", 0) < step]
+
+
 def check_same_data(dataset: Dataset, place: Path) -> None:
     """Raise UserError if the training images of `dataset`, as they are trained on, are not those on record."""
     record = recorded_in_environment(place, "dataset")

@@ -38,6 +38,7 @@ class Machine(Record):
     python: Text
     platform: Text | None = None
     packages: dict[str, Text | None]
+    package_hashes: dict[str, Text] = {}  # of what each computing package's RECORD lists; older runs have none
     num_cpus: Whole
     cpu_model: Text | None = None
     cpu_flags: list[Text]
@@ -66,8 +67,8 @@ class FeaturesRecord(Record):
     sha256: Text
 
 
-class Environment(Machine):
-    """environment.json: what a run stood on."""
+class Process(Machine):
+    """A process that trained a part of a run, from the step where it began or went on."""
 
     framework: Text | None = None
     framework_name: Text | None = None
@@ -77,9 +78,16 @@ class Environment(Machine):
     num_parameters: dict[str, Whole]
     resumed_from: Text | None = None
     resumed_at_step: Whole = 0
+    resumed_in_place: Flag = False  # in the folder of the run itself
     source_hash: Text | None = None
     dataset: DatasetRecord | None = None
     features: FeaturesRecord | None = None
+
+
+class Environment(Process):
+    """environment.json: what a run stood on, and what the processes did before that trained its earlier steps."""
+
+    past: list[Process] = []  # in order; older runs do not say
 
 
 class Status(Record):
@@ -291,6 +299,21 @@ class Rung(Record):
         return self
 
 
+class FirstSteps(Record):
+    """What the ladder saw of the first steps of training, in the precision that the configuration trains in."""
+
+    tolerances: Annotated[list[Positive], Field(min_length=1)]  # by step: relative beyond 1, absolute below
+    metrics: dict[str, dict[str, list[Amount]]]  # by framework and column of losses.csv
+    weights_sha256: dict[str, Text]  # by framework, of all state after the last of these steps
+
+    @model_validator(mode="after")
+    def _one_value_a_step(self) -> Self:
+        columns = [column for columns in self.metrics.values() for column in columns.values()]
+        if {len(column) for column in columns} - {len(self.tolerances)}:
+            raise ValueError("first_steps has not as many values as tolerances")
+        return self
+
+
 class Parity(Record):
     """parity.json: every rung, and the configuration, versions and devices they hold for."""
 
@@ -299,10 +322,19 @@ class Parity(Record):
     rungs: list[Rung]
     config: dict[str, Any] = {}
     num_parameters: dict[str, Whole] = {}
+    data_sha256: Text | None = None
+    python: Text | None = None
     packages: dict[str, Text | None] | None = None
-    devices: dict[str, Text] | None = None
+    package_hashes: dict[str, Text] | None = None
+    cpu_model: Text | None = None
+    cpu_flags: list[Text] | None = None
     num_threads: Whole | None = None
+    # By framework.
     source_hashes: dict[str, Text] = {}
+    devices: dict[str, Text] | None = None
+    device_flags: dict[str, dict[str, Any]] | None = None
+    environment_variables: dict[str, dict[str, Text]] | None = None
+    first_steps: FirstSteps | None = None
     ladder_hash: Text | None = None
     identity_hash: Text | None = None  # the name that the certificate is kept under
     networks: Text | None = None

@@ -22,6 +22,7 @@ from common.evaluation.reference import Reference
 from common.evaluation.samples import NUM_QUICK, digit_images
 from common.options import RunOptions
 from common.records.series import EpochQuality
+from common.stages import Stage, stage
 from common.training.prepare import Plan, is_scored
 
 
@@ -51,10 +52,17 @@ class EpochScorer:
 
     def __call__(self, trainer: Trainer) -> EpochQuality:
         """Nothing at all of samples that show nothing."""
+        with stage("scoring the epoch", 2) as parts:
+            quality = self._score(trainer, parts)
+            parts.advance()
+        return quality
+
+    def _score(self, trainer: Trainer, parts: Stage) -> EpochQuality:
         with threadpool_limits(self.threads):
             quick = self.quick
         latents = epoch_quality_latents(self.config.seed, num=quick.num_samples, latent_dim=self.config.latent_dim)
         images = to_uint8(trainer.generate(latents))
+        parts.advance()
         if (images == images[:, :1, :1]).all():
             return EpochQuality()
         try:

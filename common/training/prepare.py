@@ -15,7 +15,14 @@ from common.networks.build import build_architecture
 from common.networks.layers import Architecture
 from common.options import DeviceOptions, RunOptions
 from common.records.folder import FRAMEWORK_NAMES, RunFolder
-from common.records.origin import Origin, check_same_config, check_same_data, check_same_features, find_origin
+from common.records.origin import (
+    Origin,
+    check_same_config,
+    check_same_data,
+    check_same_features,
+    find_origin,
+    processes_before,
+)
 from common.training.log import PhaseTimes
 from common.training.start import Start, start_of
 
@@ -116,10 +123,19 @@ def load_own_features(options: RunOptions, dataset: Dataset) -> OwnNetwork | Non
     return network
 
 
-def data_records(plan: Plan, options: RunOptions) -> dict[str, Any]:
-    """What environment.json says of images and their features: whatever goes on with the run finds the same ones."""
-    network = plan.network and {"file": str(plan.network.path), "sha256": plan.network.sha256}
-    return {"dataset": _dataset_record(plan.dataset, options), "features": network}
+def plan_records(plan: Plan, options: RunOptions) -> dict[str, Any]:
+    """What environment.json says of images, their features, and of what is gone on with.
+
+    Whatever goes on with the run finds the same images, and a mended source does not hide what trained before it.
+    """
+    return {
+        "resumed_from": str(plan.origin.path) if plan.origin else None,
+        "resumed_at_step": plan.start.step,
+        "resumed_in_place": plan.folder is not None,
+        "past": processes_before(plan.origin, plan.start.step),
+        "dataset": _dataset_record(plan.dataset, options),
+        "features": plan.network and {"file": str(plan.network.path), "sha256": plan.network.sha256},
+    }
 
 
 def _dataset_record(dataset: Dataset, options: RunOptions) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What a person sees while a run goes on: a live bar on a terminal, one line an epoch elsewhere."""
 
+from contextlib import ExitStack
 from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.contract import StepMetrics
+from common.stages import drawn_on
 
 
 class ProgressReporter(Protocol):
@@ -30,17 +32,16 @@ class ConsoleProgress:
             TextColumn("{task.fields[speed]}  {task.fields[losses]}  ETA"),
             TimeRemainingColumn(),
             console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
+        self._drawn = ExitStack()
         self.task = self.bar.add_task(title, total=num_steps, epoch=f"1/{num_epochs}", speed="starting", losses="")
 
     def __enter__(self) -> Self:
-        self.bar.start()
+        self._drawn.enter_context(drawn_on(self.console, self.bar))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        self._drawn.close()
 
     def chunk_done(self, *, epoch: int, step: int, images_per_second: float, metrics: StepMetrics) -> None:
         self.bar.update(

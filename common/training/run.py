@@ -29,11 +29,12 @@ from common.records.folder import (
     write_atomically,
 )
 from common.records.series import LOSSES_HEADER
+from common.stages import shown_on
 from common.training.draw import draw
 from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
-from common.training.prepare import Machine, Plan, data_records, find_resumed, make_plan, prepare_machine
+from common.training.prepare import Machine, Plan, find_resumed, make_plan, plan_records, prepare_machine
 from common.training.scoring import Samples, Trained, sample, score
 from common.training.stop_request import StopRequest
 from common.training.turns import FINISH, Alone
@@ -46,6 +47,13 @@ def run_training(
 
     Whatever can be wrong with the flags raises UserError before anything is written.
     """
+    with shown_on(console, prefix=f"{FRAMEWORK_NAMES[framework]}: "):
+        return _run_training(framework, load_framework, options, console, turns)
+
+
+def _run_training(
+    framework: str, load_framework: Callable[[], Framework], options: RunOptions, console: Console, turns: Alone
+) -> int:
     times = PhaseTimes()
     origin = find_resumed(framework, options)
     build_architecture(options.config)
@@ -178,7 +186,6 @@ class Run:
 
     def score(self, trained: Trained, samples: Samples) -> None:
         """Score the samples: digits by all that knows digits, other images by their pixels, or a network of theirs."""
-        self.console.print(f"{self.name}: scoring the samples")
         # Those of an earlier scoring are not this one's, whatever comes of it.
         (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
         try:
@@ -232,10 +239,8 @@ class Run:
                 "device_flags": self.machine.device_flags,
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.plan.architecture),
-                "resumed_from": str(self.plan.origin.path) if self.plan.origin else None,
-                "resumed_at_step": self.plan.start.step,
                 "source_hash": source_hash(self.framework),
-                **data_records(self.plan, self.options),
+                **plan_records(self.plan, self.options),
                 **describe_environment(),
             },
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.config import TrainConfig
 from common.contract import InspectableTrainer, Trainer
-from common.data.datasets import Dataset, to_uint8
+from common.data.datasets import Dataset
 from common.data.randomness import evaluation_latents
 from common.evaluation import Evaluation, evaluate_samples
 from common.evaluation.discriminator_features import NUM_LABELS, linear_accuracies
@@ -17,7 +17,9 @@ from common.evaluation.own_network import OwnNetwork
 from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
 from common.options import RunOptions
+from common.stages import in_stage
 from common.training.averaging import GeneratorAverage
+from common.training.generate import generate_images
 from common.training.prepare import is_scored
 
 
@@ -38,7 +40,7 @@ class Samples(NamedTuple):
 def sample(trainer: Trainer, config: TrainConfig, *, draw: int = 0) -> Samples:
     """The images of one of the draws that are scored; the same latents for both frameworks."""
     latents = evaluation_latents(config.seed, num=NUM_STANDARD, latent_dim=config.latent_dim, draw=draw)
-    return Samples(to_uint8(trainer.generate(latents)), latents)
+    return Samples(generate_images(trainer, latents), latents)
 
 
 def score(
@@ -55,18 +57,18 @@ def score(
     config, quick, threads, is_digits = options.config, options.quick_scoring, options.num_threads, is_scored(dataset)
 
     def draws() -> Iterator[np.ndarray]:
-        yield first.images
-        for draw in range(1, options.draws):
-            yield sample(trainer, config, draw=draw).images
+        for draw in in_stage(range(options.draws), "scoring the samples", options.draws):
+            yield sample(trainer, config, draw=draw).images if draw else first.images
 
     with average.applied(trainer):
         if is_digits:
             evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
         else:
             evaluation = evaluate_own(draws(), dataset, space=network, quick=quick, threads=threads)
+        paths = range(0 if quick else options.draws)
         speeds = [
             path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
-            for draw in range(0 if quick else options.draws)
+            for draw in in_stage(paths, "measuring latent paths", len(paths))
         ]
     averaged = f"exponential average, decay {config.generator_average} a step" if config.generator_average else "last"
     evaluation.protocol.update(batch_norm="eval", weights=averaged, checkpoint="last")

@@ -5,22 +5,21 @@ a line comes for each: the moment at which that round began. What is for the oth
 a mark and a JSON object, among lines for people. End of file on stdin, where nobody is left to give turns, is SIGTERM.
 """
 
-import json
 import os
 import queue
 import signal
 import threading
 import time
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
 from common.contract import StepMetrics
+from common.stages.telling import tell
 from common.training.progress import ConsoleProgress
 from common.training.stop_request import StopRequest
 
 TURNS_VARIABLE = "DCGAN_TWINS_TURNS"  # set for a process that takes turns; whoever types its command has it alone
-MARK = "\x1e"  # ASCII's record separator, as before the texts of a JSON sequence
 EPOCH, FINISH = "epoch", "finish"  # what a turn is for: an epoch with all that follows it, or all after the last one
 
 
@@ -110,8 +109,3 @@ class ToldProgress(ConsoleProgress):
 def turns_of_this_process() -> Alone:
     """Those of a comparison that has started this process, if one has."""
     return Turns() if TURNS_VARIABLE in os.environ else Alone()
-
-
-def tell(content: dict[str, Any]) -> None:
-    """Write what is for the other end, after everything that was printed."""
-    print(MARK + json.dumps(content), flush=True)

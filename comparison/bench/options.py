@@ -114,6 +114,7 @@ class Subject(NamedTuple):
 
     architecture: Architecture
     num_images: int  # of an epoch, before the last partial batch is dropped
+    data_sha256: str  # of the training images, as they are trained on
 
 
 def check(options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int]) -> Subject:
@@ -151,4 +152,4 @@ def check(options: BenchOptions, arms: Sequence[Arm], batch_sizes: Sequence[int]
     if options.output is not None:
         check_writable(options.output)
     architecture = build_architecture(config, image_channels=dataset.image_channels)
-    return Subject(architecture, len(dataset.train_images))
+    return Subject(architecture, len(dataset.train_images), dataset.sha256)

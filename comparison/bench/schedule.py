@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from common.config import TrainConfig
 from common.errors import RunFailedError, UserError
+from common.stages import stage
 from comparison.bench.options import Arm, BenchOptions
 from comparison.processes import USER_ERROR, Children, config_flags
 from comparison.train_by_epoch import Epoch, train_epochwise
@@ -91,9 +92,13 @@ def repeat(
 ) -> list[list[dict[str, Any]]]:
     """Of each item, its repetitions; one may stand in `items` twice, as the control does."""
     found: list[list[dict[str, Any]]] = [[] for _ in items]
-    for repetition, index in turns(range(len(items)), num_repetitions):
-        record = measure(items[index])
-        found[index].append(record)
-        milliseconds = 1e3 * statistics.median(record["block_seconds_per_step"])
-        say(f"repetition {repetition + 1} of {num_repetitions}, {items[index].name}: {milliseconds:.1f} ms a step")
+    names = ", ".join(dict.fromkeys(item.name for item in items))
+    with stage(f"measuring {names}", len(items) * num_repetitions) as parts:
+        for repetition, index in turns(range(len(items)), num_repetitions):
+            parts.begin(f"repetition {repetition + 1} of {num_repetitions}, {items[index].name}")
+            record = measure(items[index])
+            found[index].append(record)
+            milliseconds = 1e3 * statistics.median(record["block_seconds_per_step"])
+            say(f"{parts.part}: {milliseconds:.1f} ms a step")
+            parts.advance()
     return found

@@ -3,7 +3,7 @@
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ from common.commands.measure_step import MeasureOptions
 from common.config import to_dict
 from common.errors import RunFailedError, UserError
 from common.networks.build import count_parameters
-from common.networks.layers import Architecture, ConvTranspose
+from common.networks.layers import ConvTranspose
 from common.records.folder import FRAMEWORK_NAMES
+from common.stages import in_stage
 from comparison.bench import verdicts
 from comparison.bench.flops import flops_per_step
 from comparison.bench.neighbours import beside_neighbours
 from comparison.bench.options import Arm, BenchOptions, Subject
 from comparison.bench.schedule import Bench, repeat
-from comparison.parity.certificate import Certificate, identity_of
+from comparison.parity.certificate import Certificate
 from comparison.parity.find_certificate import Say, certify
+from comparison.parity.identity import identity_of
 from comparison.processes import Children, config_flags
 
 RUNS = Path("runs")  # whose folder `certificates` keeps them
@@ -38,10 +40,10 @@ def measure(
     config, count, architecture = options.config, options.repetitions, subject.architecture
     bench = Bench(children, options, say)
     frameworks = list(dict.fromkeys(arm.framework for arm in arms))
-    roofs = {framework: bench.roof(framework) for framework in frameworks}
+    roofs = {framework: bench.roof(framework) for framework in _in_roof_stage(frameworks)}
     environment = roofs[frameworks[0]]["environment"]
     devices = {framework: found["device"] for framework, found in roofs.items()}
-    certificate = find_or_make_certificate(options, architecture, environment, devices, children, say)
+    certificate = find_or_make_certificate(options, subject, roofs, children, say)
     arms, failed = startable(arms, bench)
 
     say(f"Control: {arms[0].name} against itself")
@@ -50,7 +52,7 @@ def measure(
     repetitions = repeat(arms, count, lambda arm: bench.step(arm, config), say)
     measured = dict(zip((arm.name for arm in arms), repetitions, strict=True))
     beside = measure_beside(arms, batch_sizes, bench)
-    roofs_after = {framework: bench.roof(framework)["roof"] for framework in frameworks}
+    roofs_after = {framework: bench.roof(framework)["roof"] for framework in _in_roof_stage(frameworks)}
 
     found = verdicts.bench_result(
         config,
@@ -76,6 +78,10 @@ def measure(
         "refused": found["refused"] | failed,
         **beside,
     }
+
+
+def _in_roof_stage(frameworks: list[str]) -> Iterator[str]:
+    return in_stage(frameworks, "measuring the best matrix multiply", len(frameworks))
 
 
 def protocol(options: BenchOptions, environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,25 +136,29 @@ def measure_beside(arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench
 
 def find_or_make_certificate(
     options: BenchOptions,
-    architecture: Architecture,
-    environment: Mapping[str, Any],
-    devices: Mapping[str, str],
+    subject: Subject,
+    roofs: Mapping[str, Mapping[str, Any]],
     children: Children,
     say: Say,
 ) -> Certificate:
     """Of both frameworks' tuned forms, also when one alone is measured: the other is taken to run on the same device.
 
-    Rungs 8, 9 and 13 of the ladder climb with the idiomatic forms too, in float64.
+    `roofs` say where each of those that are measured ran. Rungs 8, 9 and 13 of the ladder climb with the idiomatic
+    forms too, in float64.
     """
     if not options.certify:
         return Certificate(False, "not certified: --no-certify")
     tuned = replace(options.config, variant="tuned", precision="float32")
+    devices: dict[str, str] = {framework: found["device"] for framework, found in roofs.items()}
+    elsewhere = next(iter(devices.values()))
     identity = identity_of(
         tuned,
-        architecture,
-        packages=environment["packages"],
+        subject.architecture,
+        environment=next(iter(roofs.values()))["environment"],
         num_threads=options.num_threads,
-        devices=dict.fromkeys(FRAMEWORK_NAMES, next(iter(devices.values()))) | dict(devices),
+        data_sha256=subject.data_sha256,
+        devices=dict.fromkeys(FRAMEWORK_NAMES, elsewhere) | devices,
+        device_flags={framework: found["device_flags"] for framework, found in roofs.items()},
     )
     flags = [*config_flags(tuned), *options.device_flags]
     stores = [RUNS, *filter(None, [options.output])]
@@ -160,7 +170,7 @@ def find_or_make_certificate(
 def startable(arms: Sequence[Arm], bench: Bench) -> tuple[list[Arm], dict[str, str]]:
     """Arms without those that torch.compile cannot make here (it needs a C++ compiler), and why not."""
     able, failed = [], {}
-    for arm in arms:
+    for arm in in_stage(arms, "compiling what can be compiled", len(arms)):
         if arm.compiled:
             try:
                 bench.step(arm, bench.options.config)
@@ -194,7 +204,8 @@ def quality_over_time(batch_size: int, arms: Sequence[Arm], bench: Bench) -> lis
             config = arm.config(replace(bench.options.config, batch_size=batch_size))
             epochs = []
             with tempfile.TemporaryDirectory() as folder:
-                for epoch in bench.train(arm, config, Path(folder), num_epochs=num_epochs):
+                training = bench.train(arm, config, Path(folder), num_epochs=num_epochs)
+                for epoch in in_stage(training, f"training {arm.name}, batches of {batch_size}", num_epochs):
                     distance = epoch.quality.get("frechet_distance", math.nan)
                     bench.say(
                         f"{arm.name}, batches of {batch_size}, epoch {epoch.epoch}: Fréchet distance {distance:.2f}"
@@ -225,7 +236,8 @@ def compilation_times(arms: Sequence[Arm], bench: Bench) -> dict[str, dict[str, 
     for arm in arms:
         if arm.framework == "jax" and arm.variant == "tuned":
             with tempfile.TemporaryDirectory() as cache:
-                records = [bench.step(arm, bench.options.config, cache=Path(cache)) for _ in verdicts.CACHES]
+                caches = in_stage(verdicts.CACHES, f"timing compilation of {arm.name}", len(verdicts.CACHES))
+                records = [bench.step(arm, bench.options.config, cache=Path(cache)) for _ in caches]
             of_caches = zip(
                 verdicts.CACHES,
                 records,

@@ -32,7 +32,7 @@ def still_certified(
     for name, records in measured.items():
         before = environments[name.partition("-")[0]]
         for record in records:
-            if any(record["environment"][key] != before[key] for key in ("source_hash", "packages")):
+            if any(record["environment"][key] != before[key] for key in ("source_hash", "packages", "package_hashes")):
                 return Certificate(False, f"the sources or packages changed while {name} was measured: measure again")
     return certificate
 

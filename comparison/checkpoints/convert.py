@@ -24,6 +24,7 @@ from common.records.checkpoint import (
 )
 from common.records.checkpoint_check import check_tensors
 from common.safe_read import one_line
+from common.stages import stage
 from common.training.prepare import PACKAGES
 from comparison.checkpoints.diff import architecture_of, load_side, runnable_config
 from comparison.checkpoints.foreign import AVERAGE, GENERATOR, find_networks
@@ -55,18 +56,25 @@ def load_model(path: Path) -> Model:
 
 def export_model(model: Model, target: str, output: Path) -> list[str]:
     """Write a model for plain PyTorch or plain Flax NNX; returns sentences on what it did not have."""
-    export = load_export(target)
     weights, average, _ = model.checkpoint
-    content = export.to_native(weights, average, model.architecture, model.config)
+    with stage("converting", 3) as parts:
+        parts.begin("loading the framework")
+        export = load_export(target)
+        content = export.to_native(weights, average, model.architecture, model.config)
+        parts.advance()
 
-    def write(folder: Path) -> Path:
-        path = folder / "model"  # a library may not like the name that the result gets
-        export.write_native(path, content)
-        found = export.to_canonical(export.read_native(path), model.architecture, model.config)
-        _compare((weights, average), found)
-        return path
+        def write(folder: Path) -> Path:
+            path = folder / "model"  # a library may not like the name that the result gets
+            parts.begin("writing")
+            export.write_native(path, content)
+            parts.advance()
+            parts.begin("reading back")
+            found = export.to_canonical(export.read_native(path), model.architecture, model.config)
+            _compare((weights, average), found)
+            parts.advance()
+            return path
 
-    _deliver(write, output)
+        _deliver(write, output)
     packed = find_packed(model.path) is not None
     return (
         ["The model's generator is the average, and it had none of Adam's state, which is at rest."] if packed else []
@@ -108,11 +116,16 @@ def import_model(path: Path, like: Model, output: Path) -> list[str]:
     step += int(weights["discriminator.adam.step"] - like.checkpoint.weights["discriminator.adam.step"])
 
     def write(folder: Path) -> Path:
+        parts.begin("writing")
         written = save_checkpoint(folder, weights, average, step=step, header=header)
+        parts.advance()
+        parts.begin("reading back")
         _compare((weights, average), load_checkpoint(written)[:2])
+        parts.advance()
         return written
 
-    _deliver(write, output)
+    with stage("converting", 2) as parts:
+        _deliver(write, output)
     return notes
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from common.console import make_console
 from common.records.folder import BENCH_FILE, write_json
+from common.stages import stage_console
 from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
 from comparison.bench.session import measure
 from comparison.processes import Children
@@ -23,7 +24,7 @@ def main(options: BenchOptions) -> int:
     arms = parse_arms(options.arms, precision=options.config.precision)
     batch_sizes = parse_batch_sizes(options.batch_sizes)
     subject = check(options, arms, batch_sizes)
-    console = make_console()
+    console = stage_console()
 
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)

@@ -14,6 +14,7 @@ from common.console import make_console
 from common.errors import UserError
 from common.options import check_result_file
 from common.records.folder import PARITY_FILE, write_json
+from common.stages import stage_console
 from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect_all
 from comparison.parity.ladder import RUNGS, climb
@@ -31,7 +32,7 @@ def main(options: ParityOptions) -> int:
         raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
     check_result_file(options.json)
     examine = _plant_bugs if options.planted_bugs else _climb
-    holds, record = examine(options, make_console())
+    holds, record = examine(options, stage_console())
     if options.json is not None:
         write_json(options.json, record, kind=None if options.planted_bugs else PARITY_FILE)
     return 0 if holds else 1

@@ -9,12 +9,12 @@ import tyro
 from rich.console import Console
 
 from common.config import TrainConfig
-from common.console import make_console
 from common.data.datasets import Dataset, fit_images, load_dataset, prepare_dataset
 from common.errors import UserError
 from common.records.folder import CONFIG_FILE
 from common.records.origin import check_same_data, recorded_data_dir
 from common.safe_read import unreadable_is_named
+from common.stages import stage_console
 from comparison.run_both import FRAMEWORKS
 
 NUM_REAL_IMAGES = 64
@@ -42,7 +42,7 @@ def main(options: ReportOptions) -> int:
     dataset = load_dataset(config.dataset, data_dir, train_size=config.train_size, image_size=config.image_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
     check_same_data(dataset, folder)
-    show_report(folder, dataset, make_console(), image_size=config.image_size)
+    show_report(folder, dataset, stage_console(), image_size=config.image_size)
     return 0
 
 

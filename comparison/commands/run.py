@@ -7,11 +7,11 @@ from typing import Literal
 
 from rich.console import Console
 
-from common.console import make_console
 from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions
 from common.records.environment import own_command
 from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, check_writable
+from common.stages import stage_console
 from comparison.commands.report import show_report
 from comparison.processes import Children
 from comparison.run_both import FRAMEWORKS, check_both, run_both, unfinished_halves
@@ -30,7 +30,7 @@ class CompareOptions(RunOptions):
 
 def main(options: CompareOptions) -> int:
     """Train both frameworks, then report; if one did not get through, report on whatever there is."""
-    folder, console = options.folder, make_console()
+    folder, console = options.folder, stage_console()
     if options.resume is not None:
         if options.output is not None or not options.resume.is_dir():
             raise UserError("--resume takes the folder of a comparison, like runs/NAME, and goes on in it: no --output")

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from typing import NamedTuple
 
+from common.stages import stage
 from comparison.parity.ladder import climb
 from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Measurement, Pair
@@ -67,9 +68,12 @@ def detect_all(options: ParityOptions) -> Iterator[Detection | list[Measurement]
     ):
         clean = pool.submit(_clean_failures)
         found = [pool.submit(_detect, index) for index in range(len(PLANTED_BUGS))]
-        yield clean.result()
-        for future in found:
-            yield future.result()
+        with stage("planting bugs", len(found)) as parts:
+            for future in found:
+                future.add_done_callback(lambda _: parts.advance())
+            yield clean.result()
+            for future in found:
+                yield future.result()
 
 
 # The pair of a worker process, made once.

@@ -10,7 +10,8 @@ from common.errors import UserError
 from common.options import RunOptions
 from common.records.folder import PARITY_FILE, read_json, write_atomically
 from common.records.recorded_run import FRAMEWORK_NAMES, read_run
-from comparison.parity.certificate import Certificate, identity_hash, identity_of_runs
+from comparison.parity.certificate import Certificate, why_not_certifiable
+from comparison.parity.identity import identity_hash, identity_of_runs
 from comparison.processes import Children, child_flags
 
 STORE = "certificates"  # a folder in runs/, beside the comparisons, or in one of them
@@ -57,7 +58,9 @@ def certify_runs(
     """
     runs = {name: run for name in FRAMEWORK_NAMES if (run := read_run(folder / name, name)) is not None}
     identity = identity_of_runs(runs)
-    if identity is None:
+    if reason := why_not_certifiable(runs):
+        say(f"Parity: not certified: {reason}")
+    elif identity is None:
         say("Parity: not certified, since the two runs did not have the same conditions")
     elif options.config.precision == "bfloat16":
         say("Parity: the ladder compares float64 and float32; bfloat16 has no certificate")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from common.errors import UserError
+from common.stages import stage
 from comparison.parity.pair import PRECISIONS, Measurement, Pair
 from comparison.parity.rungs import inputs, pieces, training, trajectories
 
@@ -30,12 +31,15 @@ RUNGS: tuple[Rung, ...] = (
 
 def climb(pair: Pair, *, stop_at_first_failure: bool = False) -> Iterator[Measurement]:
     """Every measurement of every rung, float64 before float32; a rung that cannot be measured does not hold."""
-    for number, rung in enumerate(RUNGS):
-        for precision in PRECISIONS:
-            for measurement in _measured(rung, number, pair, precision):
-                yield measurement
-                if stop_at_first_failure and not measurement.holds:
-                    return
+    with stage("climbing the ladder", len(RUNGS)) as parts:
+        for number, rung in enumerate(RUNGS):
+            for precision in PRECISIONS:
+                parts.begin(f"rung {number}, {rung.__name__.replace('_', ' ')}, {precision}")
+                for measurement in _measured(rung, number, pair, precision):
+                    yield measurement
+                    if stop_at_first_failure and not measurement.holds:
+                        return
+                parts.advance(1 / len(PRECISIONS))
 
 
 def _measured(rung: Rung, number: int, pair: Pair, precision: str) -> Iterator[Measurement]:

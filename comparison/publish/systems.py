@@ -1,7 +1,6 @@
 """python -m comparison.publish.systems [RUNS/SYSTEMS]: the tables of docs/systems.md, from train_systems.py's records.
 
-The records are kept beside the page, in docs/results/systems.json: without a folder the tables are made from these, and
-the one of the author's step from docs/results/author_step.json, which scripts/time_author_step.py writes.
+The records are kept beside the page, in docs/results/systems.json: without a folder the tables are made from these.
 """
 
 import json
@@ -14,7 +13,7 @@ from common.records.folder import FRAMEWORK_NAMES, read_json, write_atomically
 from comparison.publish import systems_tables
 from comparison.publish.page import RESULTS, ROOT, replace_parts, run_publisher
 
-RECORDS, AUTHOR_STEP = RESULTS / "systems.json", RESULTS / "author_step.json"
+RECORDS = RESULTS / "systems.json"
 PRESET_NAMES = [name for name in PRESETS if name.startswith("seed") or name == "paper64-rgb"]
 WATCHED = ["seed001", "seed001-no-batchnorm", "seed004", "seed004-ttur", "seed004-mlp", "seed004-mlp-ttur"]
 
@@ -28,10 +27,8 @@ def publish(folders: list[Path]) -> None:
 
 def tables(records: systems_tables.Records) -> dict[str, str]:
     """The content of each named part of docs/systems.md, in Markdown."""
-    unmeasured = ("results", "author's step", "GAN against DCGAN", "epochs", "first steps")
+    unmeasured = ("results", "GAN against DCGAN", "epochs", "first steps")
     found = dict.fromkeys(unmeasured, "Not measured yet.") | {"networks": systems_tables.networks_table(PRESET_NAMES)}
-    if step := read_json(AUTHOR_STEP):
-        found["author's step"] = systems_tables.author_step_table(step)
     if not records:
         return found
     return found | {

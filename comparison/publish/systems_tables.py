@@ -16,7 +16,6 @@ from common.networks.build import build_architecture, count_parameters
 from common.networks.layers import Architecture, BatchNorm, Conv, ConvTranspose, LayerSpec, Linear
 from common.networks.presets import PRESETS
 from common.records.folder import FRAMEWORK_NAMES
-from comparison.report.bench_tables import interval_text
 from comparison.text import NOTHING, markdown, number
 
 Record = Mapping[str, Any]
@@ -32,7 +31,6 @@ AUTHORS_REPORT = {
     "seed004-mlp": "80 s an epoch on six cores; G's loss converges, quality stalls",
     "seed004-mlp-ttur": "65 s an epoch on six cores; worse than the first iteration",
 }
-STEP_NAMES = {"author": "PyTorch, the author's way", "torch": "PyTorch, ours", "jax": "JAX / Flax NNX, ours"}
 SHORT_NAMES = {"BatchNorm": "BN", "LeakyReLU": "LReLU", "ReLU": "ReLU", "Tanh": "tanh"}
 FIRST_STEPS = (1, 5, 10, 20, 50, 100, 200)
 NUM_IMAGES = 60_000  # of an epoch, whatever was trained on
@@ -202,16 +200,6 @@ def first_steps_table(records: Records, presets: Sequence[str]) -> str:
             at = {row["step"]: row[name] for row in run["first_steps"]}
             values = [number(at.get(step), digits=2) for step in FIRST_STEPS]
             rows.append((f"`{preset}`" if name == "real_score" else "", title, *values))
-    return markdown(rows)
-
-
-def author_step_table(result: Mapping[str, Any]) -> str:
-    """What scripts/time_author_step.py measured: a step of seed 004 as its author wrote it, beside ours."""
-    rows = [(f"a step of {result['preset']}", "ms a step", "minutes an epoch", "of the author's time")]
-    for name, arm in result["arms"].items():
-        share = "1" if name == "author" else interval_text(arm["ratio_to_author"])
-        minutes = f"{arm['seconds_per_epoch'] / 60:.1f}"
-        rows.append((STEP_NAMES[name], f"{arm['milliseconds_per_step']:.0f}", minutes, share))
     return markdown(rows)
 
 

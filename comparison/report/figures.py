@@ -16,6 +16,7 @@ from common.pictures.loss_curves import STYLE as LOSS_STYLE
 from common.pictures.loss_curves import plot_smoothed
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
 from common.records.series import EpochsRow
+from common.stages import in_stage
 from comparison.report.image_panels import classes_figure, neighbours_figure, progress_figure, samples_figure
 from comparison.report.summary import LOSS_COLUMNS, PARTED_AT, first_step_above, relative_difference
 
@@ -73,7 +74,8 @@ def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarra
         model = run_words(next(iter(runs.values())).config)
         for figure in (figure for figure in figures.values() if figure.axes):  # those of images say it themselves
             add_caption(figure, model)
-        return {name: figure_png(figure) for name, figure in figures.items()}
+        drawing = in_stage(figures.items(), "drawing the report's figures", len(figures))
+        return {name: figure_png(figure) for name, figure in drawing}
 
 
 def _showing(runs: Runs, field: str) -> dict[str, RecordedRun]:

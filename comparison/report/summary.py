@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from common.config import differing_fields
+from common.records.environment import shared_variables
 from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
 from common.records.schema import Timings
 from comparison.bench import statistics
@@ -94,7 +95,11 @@ def why_no_ratio(runs: Runs, parity: Mapping[str, Any], *, mark: str) -> str | N
 
 def hardware_differences(runs: Runs) -> list[str]:
     """Fields of the environment that must be equal for the speeds to be comparable, and are not."""
-    environments = [{f: run.environment.get(f) for f in SAME_HARDWARE_FIELDS} for run in runs.values()]
+    environments = [
+        {field: run.environment.get(field) for field in SAME_HARDWARE_FIELDS}
+        | {"environment_variables": shared_variables(run.environment.get("environment_variables", {}))}
+        for run in runs.values()
+    ]
     return differing_fields(*environments) if len(environments) == 2 else []
 
 

@@ -67,12 +67,12 @@ def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
 
 
 def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
-    """Every field of environment.json except the command, which is shown by itself."""
+    """Every field of environment.json but the command, which is shown by itself, hashes of packages, and the past."""
     names = dict.fromkeys(name for environment in environments.values() for name in environment)
     return [
         Row(name, "", [_plain(name, environment.get(name)) for environment in environments.values()])
         for name in names
-        if name not in ("command", "framework", "framework_name")
+        if name not in ("command", "framework", "framework_name", "past", "package_hashes")
     ]
 
 

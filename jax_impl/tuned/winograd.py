@@ -18,6 +18,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+# Summed over several axes, XLA multiplies a transposed copy of the left tiles; over one, the tiles where they lie. The
+# copy writes to every row in turn, and costs more a number the longer the rows are (docs/decisions/0029). In bfloat16
+# there is a copy anyhow, which rounds.
+MIN_ROWS_TO_FLATTEN = 2048
+
 
 def fits(size: int, kernel_size: int, stride: int, padding: int) -> bool:
     """Whether these functions compute that convolution of images of this size."""
@@ -42,7 +47,7 @@ def up(maps: Array, kernel: Array, dtype: DTypeLike) -> Array:
 def kernel_gradient(images: Array, maps: Array, dtype: DTypeLike) -> Array:
     """d/d kernel of <down(images, kernel), maps>: (4, 4, C, D)."""
     pairs = zip(_split_images(images), _split_maps(maps), strict=True)
-    return _join_kernel([product("ntuk,ntud->kd", left, right, dtype) for left, right in pairs])
+    return _join_kernel([_product_over_tiles(left, right, dtype) for left, right in pairs])
 
 
 def product(subscripts: str, left: Array, right: Array, dtype: DTypeLike) -> Array:
@@ -51,6 +56,14 @@ def product(subscripts: str, left: Array, right: Array, dtype: DTypeLike) -> Arr
     `jax_impl/tuned/convolution.py` takes it from here too. It is given no flattened axes: docs/decisions/0013.
     """
     return jnp.einsum(subscripts, left.astype(dtype), right.astype(dtype), preferred_element_type=left.dtype)
+
+
+def _product_over_tiles(left: Array, right: Array, dtype: DTypeLike) -> Array:
+    """Tiles (N, T, T, K) times tiles (N, T, T, D), summed over images and tiles: (K, D)."""
+    num_rows = left.size // left.shape[-1]
+    if num_rows < MIN_ROWS_TO_FLATTEN or dtype == jnp.bfloat16:
+        return product("ntuk,ntud->kd", left, right, dtype)
+    return product("rk,rd->kd", left.reshape(num_rows, -1), right.reshape(num_rows, -1), dtype)
 
 
 def _split_images(images: Array) -> list[Array]:

@@ -1,9 +1,11 @@
 """A whole run in this process, with what a failing framework or a damaged evaluator can do to it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import common.training.prepare
+import common.training.run
 from common.errors import UserError
 from tests.counting import FLAGS, CountingTrainer, run
 
@@ -61,3 +63,23 @@ def test_a_damaged_evaluator_is_found_before_the_training(tmp_path, monkeypatch,
     assert run("torch", *FLAGS, f"--output={tmp_path / 'new'}") == 2
     assert "feature network" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_goes_on_keeps_what_trained_its_earlier_steps(tmp_path, monkeypatch):
+    def trained(source: str, *flags: object, **how: Any) -> int:
+        monkeypatch.setattr(common.training.run, "source_hash", lambda framework: source)
+        return run("torch", *FLAGS, *flags, **how)
+
+    def processes(folder: Path) -> list[tuple[str, int, bool]]:
+        found = json.loads((folder / "torch" / "environment.json").read_text())
+        return [(p["source_hash"], p["resumed_at_step"], p["resumed_in_place"]) for p in [*found["past"], found]]
+
+    half, elsewhere = tmp_path / "run" / "torch", tmp_path / "elsewhere"
+    assert trained("doubled", "--epochs=1", f"--output={half.parent}") == 0
+    assert processes(half.parent) == [("doubled", 0, False)]
+    fails = failing_after(0, ValueError("at once"))
+    assert trained("broken", "--epochs=2", f"--resume={half}", trainer=fails) == 1
+    assert trained("mended", "--epochs=2", f"--resume={half}") == 0
+    assert processes(half.parent) == [("doubled", 0, False), ("mended", 32, True)]
+    assert trained("mended", "--epochs=3", f"--resume={half}", f"--output={elsewhere}") == 0
+    assert processes(elsewhere) == [("doubled", 0, False), ("mended", 32, True), ("mended", 64, False)]

@@ -12,7 +12,8 @@ import pytest
 
 import common.training.turns
 from common.records.folder import LOSSES_FILE, STATUS_FILE, TIMING_FILE
-from common.training.turns import MARK, Turns
+from common.stages.telling import MARK
+from common.training.turns import Turns
 from tests.counting import FLAGS, run
 
 EPOCHS = 3

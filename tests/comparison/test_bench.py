@@ -153,9 +153,9 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
     }
 
 
-@pytest.mark.parametrize("changed", ["source_hash", "packages"])
+@pytest.mark.parametrize("changed", ["source_hash", "packages", "package_hashes"])
 def test_what_changed_while_it_was_measured_is_not_certified(changed):
-    environment = {"source_hash": "0", "packages": {"jax": "0.10.2"}}
+    environment = {"source_hash": "0", "packages": {"jax": "0.10.2"}, "package_hashes": {"jax": "41d0"}}
     unchanged = [{"environment": dict(environment)} for _ in range(2)]
     assert verdicts.still_certified(CERTIFIED, {"torch": environment}, {"torch": unchanged}) is CERTIFIED
     edited = [*unchanged, {"environment": environment | {changed: "another"}}]

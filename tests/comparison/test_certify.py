@@ -1,5 +1,6 @@
 """A comparison gets the certificate of exactly its configuration: found, made, or none with the reason said."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -14,8 +15,8 @@ from common.records import environment
 from common.records.environment import TRAINING_SOURCES, source_hash
 from comparison.commands.run import CompareOptions
 from comparison.parity import find_certificate
-from comparison.parity.certificate import LADDER_SOURCES, identity_hash, identity_of, ladder_hash
 from comparison.parity.find_certificate import certify_runs, parity_command
+from comparison.parity.identity import LADDER_SOURCES, identity_hash, identity_of, ladder_hash
 from comparison.processes import Children, child_flags
 from tests.synthetic_runs import write_comparison, write_json
 
@@ -36,14 +37,15 @@ class FakeChildren(Children):
         path = Path(command[-1].removeprefix("--json="))
         if self.content is not None:
             write_json(path, self.content)
-        code = 1 if self.content is None or not self.content["holds"] else 0
+        code = 2 if self.content is None else int(not self.content["holds"])
 
         class Process:
-            returncode = code if self.content is not None else 2
+            stdout = io.StringIO("rung  0  float64  ...\n")
+            stderr = io.StringIO("python compare.py: parity needs both frameworks")
 
             @staticmethod
-            def communicate() -> tuple[str, str]:
-                return "", "python compare.py: parity needs both frameworks"
+            def wait() -> int:
+                return code
 
         return Process
 
@@ -60,7 +62,7 @@ def folder(tmp_path) -> Path:
     folder = write_comparison(tmp_path / "run")
     for framework in ("torch", "jax"):
         path = folder / framework / "environment.json"
-        write_json(path, {**json.loads(path.read_text()), "packages": {"torch": "2", "jax": "1"}})
+        write_json(path, {**json.loads(path.read_text()), "packages": {"torch": "2", "jax": "1"}, "package_hashes": {}})
     return folder
 
 
@@ -153,6 +155,8 @@ KEEPS = (
     "comparison/bench/session.py",
     "comparison/commands/parity.py",
     "comparison/parity/certificate.py",
+    "comparison/parity/identity.py",
+    "comparison/parity/whole_runs.py",
     "comparison/parity/planted/late.py",
 )
 VOIDS = (
@@ -167,6 +171,7 @@ VOIDS = (
     "comparison/parity/rungs/pieces.py",
     "comparison/parity/probes/torch_probe.py",
     "comparison/parity/rounding_noise.py",
+    "comparison/parity/first_steps.py",
 )
 # Though a trainer, or the ladder, imports them.
 DECIDE_NO_NUMBER = {
@@ -190,11 +195,14 @@ def copied_sources(tmp_path_factory) -> Path:
     return root
 
 
+HERE = environment.describe_environment()
+
+
 def hash_now() -> str:
     config = OPTIONS.config
     networks = build_architecture(config)
-    identity = identity_of(config, networks, packages={}, num_threads=1, devices={"torch": "cpu", "jax": "cpu"})
-    return identity_hash(identity)
+    found = identity_of(config, networks, environment=HERE, num_threads=1, data_sha256="0", devices={}, device_flags={})
+    return identity_hash(found)
 
 
 @pytest.mark.parametrize("place", [*KEEPS, *VOIDS])

@@ -20,9 +20,10 @@ from common.records.checkpoint import checkpoint_header, save_checkpoint
 from comparison.commands.dispatch import run_command
 from comparison.commands.parity import detection_matrix, line
 from comparison.parity import ladder, rounding_noise, setup
-from comparison.parity.certificate import certificate, identity_hash
+from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect
 from comparison.parity.divergence import accumulation, errors, first_divergence, max_relative, relative_l2, sequence
+from comparison.parity.identity import identity_hash
 from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.planted import PLANTED_BUGS
@@ -365,23 +366,27 @@ def test_a_disturbed_torch_runs_on_other_threads_for_its_steps_alone(pair, monke
     assert torch.get_num_threads() == num_threads
 
 
-def test_a_certificate_holds_only_if_every_measurement_does_and_depends_on_the_config(pair):
+def test_a_certificate_holds_only_if_every_measurement_does_and_depends_on_the_config(clean_pair):
+    pair = clean_pair
     good, bad = (Measurement(3, "Conv", "float64", value, 1e-12, "weight") for value in (1e-15, np.inf))
     found = certificate(pair, [good], quick=True, num_threads=2)
     assert found["holds"]
+    assert found["first_steps"]["metrics"].keys() == {"torch", "jax"}
     assert not certificate(pair, [], quick=True, num_threads=2)["holds"]
     failed = certificate(pair, [good, bad], quick=True, num_threads=2)
     assert not failed["holds"]
+    assert failed["first_steps"] is None
     assert json.loads(json.dumps(failed, allow_nan=False))["rungs"][1]["measured"] is None
-    changes = {"num_threads": 1, "source_hashes": {}, "config": {}, "packages": {}, "devices": {}}
+    changes = {"num_threads": 1, "source_hashes": {}, "config": {}, "packages": {}, "devices": {}, "data_sha256": "0"}
+    changes |= {"python": "3.12.1", "package_hashes": {}, "cpu_model": "", "cpu_flags": [], "environment_variables": {}}
     hashes = {identity_hash({**found, name: value}) for name, value in changes.items()}
     assert len({*hashes, found["identity_hash"]}) == len(changes) + 1
     assert "FAILS at weight" in line(bad)
     assert "1e+03x" in line(good)
 
 
-def test_the_command_exits_with_1_when_a_rung_fails_and_writes_the_certificate(pair, monkeypatch, tmp_path):
-    monkeypatch.setattr("comparison.commands.parity.make_pair", lambda options, *, num_threads: pair)
+def test_the_command_exits_with_1_when_a_rung_fails_and_writes_the_certificate(clean_pair, monkeypatch, tmp_path):
+    monkeypatch.setattr("comparison.commands.parity.make_pair", lambda options, *, num_threads: clean_pair)
     for measured, code in ((1e-15, 0), (1e-3, 1)):
         found = [Measurement(8, "step 1", "float64", measured, 1e-12)]
         monkeypatch.setattr("comparison.commands.parity.climb", lambda pair, found=found: found)

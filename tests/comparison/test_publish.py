@@ -92,7 +92,7 @@ def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
             assert page(result, figures).strip() in measured
 
 
-@pytest.mark.parametrize("module", ["default_run", "parity", "seeds", "speed", "systems"])
+@pytest.mark.parametrize("module", ["default_run", "parity", "peers", "seeds", "speed", "systems"])
 def test_a_publisher_called_without_what_it_needs_says_how_to_call_it(module, monkeypatch, capsys):
     publisher = importlib.import_module(f"comparison.publish.{module}")
     monkeypatch.setattr("sys.argv", [module, *map(str, range(100))])

@@ -14,14 +14,16 @@ from PIL import Image
 from rich.console import Console
 
 import comparison.report.figures
+from common.contract import StepMetrics
 from common.errors import UserError
 from common.pictures.animation import animate, find_model, find_progress
-from comparison.parity.certificate import ladder_hash
+from common.records.recorded_run import read_run
+from comparison.parity.identity import OWN, SUBSETS, facts_of, ladder_hash
 from comparison.report.image_panels import tile
 from comparison.report.summary import first_step_above, loss_agreement, relative_difference
 from comparison.report.write import print_summary, write_report
 from comparison.text import difference, duration, number, tolerance
-from tests.synthetic_runs import METRICS, real_digits, write_comparison, write_json, write_run
+from tests.synthetic_runs import CONFIG, METRICS, real_digits, write_comparison, write_json, write_run
 
 FIGURES = {
     "discriminator_loss.png",
@@ -45,15 +47,13 @@ NO_RATIO = "No speed ratio is printed"
 def write_certificate(folder: Path, **changes: Any) -> None:
     """A certificate of the runs in `folder`, or nearly."""
     config = json.loads((folder / "torch/config.json").read_text())
-    environments = [json.loads((folder / name / "environment.json").read_text()) for name in ("torch", "jax")]
-    packages = environments[0]["packages"] | environments[1]["packages"]
-    covered = {
-        "num_parameters": environments[0]["num_parameters"],
-        "packages": packages,
-        "source_hashes": {"torch": environments[0]["source_hash"], "jax": environments[1]["source_hash"]},
-        "num_threads": environments[0]["num_threads"],
-        "devices": {"torch": environments[0]["device"], "jax": environments[1]["device"]},
-    }
+    runs = {name: run for name in ("torch", "jax") if (run := read_run(folder / name, name)) is not None}
+    facts = {name: facts_of(run.environment, name) for name, run in runs.items()}
+    covered = facts["torch"] | {name: facts["torch"][name] | facts["jax"][name] for name in SUBSETS}
+    covered |= {name: {framework: facts[framework][name] for framework in runs} for name in OWN}
+    losses = {name: {c: run.losses[c][:10].tolist() for c in StepMetrics._fields} for name, run in runs.items()}
+    digests = dict.fromkeys(runs, "0")
+    covered["first_steps"] = {"tolerances": [1e-5] * 10, "metrics": losses, "weights_sha256": digests}
     rung = {"rung": 8, "kind": "steps", "name": "step 1", "precision": "float64", "tolerance": 1e-12, "where": ""}
     rungs = [{**rung, "measured": 3e-14, "holds": True}, {**rung, "measured": 2e-15, "holds": True}]
     rungs += [{**rung, "rung": number, "measured": 0.0, "holds": True} for number in range(14) if number != 8]
@@ -288,12 +288,23 @@ def test_a_tolerance_that_rounding_set_does_not_pass_for_a_power_of_ten() -> Non
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"config": {"seed": 5}}, "another configuration"),
+        ({"config": CONFIG | {"seed": 5}}, "another configuration than PyTorch had (seed)"),
         ({"num_parameters": {"generator": 1, "discriminator": 1}}, "networks of another size"),
+        ({"data_sha256": "0"}, "other training images"),
+        ({"python": "3.12.1"}, "another Python"),
         ({"packages": {"torch": "0.1"}}, "other package versions"),
+        ({"package_hashes": {"numpy": "0", "torch": "41d0"}}, "other builds of packages than PyTorch had (numpy)"),
+        ({"cpu_model": "Apple M4"}, "another processor"),
+        ({"cpu_flags": ["avx2"]}, "a processor with other instructions"),
         ({"source_hashes": {"torch": "0", "jax": "0"}}, "other source files"),
         ({"num_threads": 1}, "another number of threads"),
-        ({"devices": {"torch": "cpu", "jax": "gpu"}}, "other devices"),
+        ({"devices": {"torch": "cpu", "jax": "gpu"}}, "other devices than JAX / Flax NNX had"),
+        (
+            {"device_flags": {"torch": {"flush_denormal": False}, "jax": {}}},
+            "other device flags than PyTorch had (flush_denormal)",
+        ),
+        ({"environment_variables": None}, "other environment variables than PyTorch had"),
+        ({"first_steps": None}, "no first steps to know a run by"),
         ({"ladder_hash": "0"}, "another version of the ladder"),
         ({"rungs": []}, "does not cover every rung"),
     ],

@@ -145,20 +145,6 @@ def test_the_first_steps_are_pytorchs():
     assert cells(table, "`seed004`")[2:5] == ["0.0010", "0.0050", "0.010"]
 
 
-def test_the_authors_step_is_the_unit_of_its_table():
-    arm = {"milliseconds_per_step": 900.0, "seconds_per_epoch": 843.3}
-    result = {
-        "preset": "seed004",
-        "arms": {
-            "author": {**arm, "ratio_to_author": {"median": 1.0, "low": 1.0, "high": 1.0}},
-            "torch": {**arm, "ratio_to_author": {"median": 0.5, "low": 0.44, "high": 0.61}},
-        },
-    }
-    table = systems_tables.author_step_table(result)
-    assert cells(table, "PyTorch, the author's way")[3] == "1"
-    assert cells(table, "PyTorch, ours") == ["PyTorch, ours", "900", "14.1", "0.50 (0.44 to 0.61)"]
-
-
 @pytest.mark.parametrize(
     "change",
     [{"epochs": 4}, {"precision": "bfloat16"}, {"initialization": "uniform"}],

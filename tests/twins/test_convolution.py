@@ -27,6 +27,8 @@ SHAPES = st.fixed_dictionaries(
 BY_MATMUL = {"one channel": (16, 1), "three channels": (8, 3), "odd map": (7, 16)}
 BY_WINOGRAD = {"one tile": (2, 16), "four channels": (8, 4), "small map": (4, 16), "wide map": (8, 16)}
 FORMS = BY_MATMUL | BY_WINOGRAD
+# Of 16x16 images, which have 16 tiles each: the kernel gradient sums over fewer rows than MIN_ROWS_TO_FLATTEN, or not.
+SHORT_BATCH, LONG_BATCH = 127, 128
 
 
 def form(stride, padding, dtype):
@@ -116,6 +118,25 @@ def test_each_form_of_the_doubling_transposed_convolution_is_torchs(form):
     size, large_channels = FORMS[form]
     check_up(2, size, large_channels, 3, 4, 2, 1)
     check_down(2, 2 * size, large_channels, 3, 4, 2, 1)
+
+
+@pytest.mark.parametrize("batch", [SHORT_BATCH, LONG_BATCH, LONG_BATCH + 1])
+def test_a_kernel_gradient_is_torchs_whether_its_sum_is_short_or_long(batch):
+    check_down(batch, 16, 4, 3, 4, 2, 1)
+
+
+def test_a_kernel_gradient_with_a_long_sum_copies_no_tiles():
+    assert num_products_without_a_copy(SHORT_BATCH, np.float32) == 0
+    assert num_products_without_a_copy(LONG_BATCH, np.float32) == 9
+    assert num_products_without_a_copy(LONG_BATCH, jax.numpy.bfloat16) == 0
+
+
+def num_products_without_a_copy(batch, dtype):
+    """Of a compiled kernel gradient, products that sum over the rows of their left tiles; others transpose a copy."""
+    arrays = [array.astype(np.float32) for array in operands(3, (batch, 16, 16, 4), (batch, 8, 8, 3))]
+    compiled = winograd.kernel_gradient.lower(*arrays, dtype).compile().as_text()
+    assert compiled is not None
+    return len(re.findall(r" dot\(.*lhs_contracting_dims=\{0\}", compiled))
 
 
 @pytest.mark.parametrize("form", BY_MATMUL)

@@ -33,6 +33,7 @@ class Probe(ABC):
 
     def __init__(self, device_name: str = "cpu") -> None:
         self._device_name = device_name
+        self.device_flags: dict[str, Any] = {}
 
     @cached_property
     def device(self) -> Any:
@@ -45,8 +46,8 @@ class Probe(ABC):
         return self.device_module.device_name(self.device)
 
     def configure(self, *, num_threads: int) -> None:
-        """Set the framework's process-wide flags, before anything else of it runs."""
-        self.device_module.configure(num_threads=num_threads)
+        """Set the framework's process-wide flags, before anything else of it runs, and note them as a run does."""
+        self.device_flags = self.device_module.configure(num_threads=num_threads)
 
     def other_num_threads(self) -> AbstractContextManager[None]:
         """Within it sums are split over another number of threads, where a running process can change that."""

@@ -53,6 +53,38 @@ def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
                 disturbed=lambda step=step: (_in_execution_order(run.at(step)) for run in _disturbed(pair, precision)),
                 at_most=STEP_EXCUSED_TO[precision],
             )
+    if precision == "float32":
+        for probe in pair.probes:
+            yield from _own_program(pair, probe)
+
+
+def _own_program(pair: Pair, probe: Probe) -> Iterator[Measurement]:
+    """The float32 program that a run uses against the float64 one of the same framework, by the same two steps.
+
+    Float64 is the proof, but compiled with other options. What rounding explains is measured on the float32 program
+    itself, moved by last bits: what its options do to it is not in that.
+    """
+    proved, used = (pair.trajectory(probe, precision) for precision in ("float64", "float32"))
+
+    def moved(step: int) -> Iterator[Weights]:
+        for trajectories in (disturbed_trajectories, reordered_trajectories):
+            yield from (_in_execution_order(run.at(step)) for run in trajectories(pair, probe, "float32"))
+
+    for step in (1, 2):
+        expected, found, tolerance = proved.at(step), used.at(step), STEP_TOLERANCES["float32", step]
+        name = f"step {step}, {probe.name} against its float64"
+        measured = errors(metrics_of_step(found, step), metrics_of_step(expected, step))
+        yield Measurement.of_worst(8, f"{name}: losses, scores", "float32", measured, tolerance)
+        measured = errors_of_state(_in_execution_order(found), _in_execution_order(expected))
+        yield against_noise(
+            8,
+            f"{name}: tensors",
+            "float32",
+            measured=measured,
+            tolerance=tolerance,
+            reference=_in_execution_order(found),
+            disturbed=lambda step=step: moved(step),
+        )
 
 
 def running_statistics(pair: Pair, precision: str) -> Iterator[Measurement]:
