@@ -143,8 +143,8 @@ def find_or_make_certificate(
 ) -> Certificate:
     """Of both frameworks' tuned forms, also when one alone is measured: the other is taken to run on the same device.
 
-    `roofs` say where each of those that are measured ran. Rungs 8 and 9 of the ladder climb with the idiomatic forms
-    too, in float64.
+    `roofs` say where each of those that are measured ran. Rungs 8, 9 and 13 of the ladder climb with the idiomatic
+    forms too, in float64.
     """
     if not options.certify:
         return Certificate(False, "not certified: --no-certify")

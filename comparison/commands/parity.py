@@ -63,11 +63,13 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
     for detection in results:
         assert isinstance(detection, Detection)
         detections.append(detection)
-        console.print(Text(detection_line(detection), style="" if detection.caught_by else "red"), soft_wrap=True)
+        style = "" if detection.is_expected else "red"
+        console.print(Text(detection_line(detection), style=style), soft_wrap=True)
     found = Detections(detections, clean)
     make_console(width=max(console.width, MATRIX_WIDTH)).print(detection_matrix(found))
     caught = sum(detection.caught_by is not None for detection in detections)
-    console.print(f"{caught} of {len(detections)} planted bugs are caught")
+    known = sum(bool(detection.bug.missed_because) for detection in detections)
+    console.print(f"{caught} of {len(detections)} planted bugs are caught; {known} are known to be missed")
     return found.holds, {
         "holds": found.holds,
         "preset": options.config.preset,
@@ -78,6 +80,7 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
                 "file": bug.location,
                 "edits": [{"before": before, "after": after} for before, after in bug.edits],
                 "config": bug.config,
+                "missed_because": bug.missed_because,
                 **_as_json(measurement),
             }
             for bug, measurement in detections
@@ -107,7 +110,7 @@ def line(measurement: Measurement) -> str:
 def detection_line(detection: Detection) -> str:
     """One bug, and the measurement that caught it."""
     bug, measurement = detection
-    caught = "NOT CAUGHT"
+    caught = f"missed: {bug.missed_because}" if bug.missed_because else "NOT CAUGHT"
     if measurement is not None:
         measured = f"{measurement.measured:.1e} of {tolerance(measurement.tolerance)}"
         caught = f"rung {measurement.rung:2d} {measurement.precision}, {measurement.name}: {measured}"

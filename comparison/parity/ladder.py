@@ -25,6 +25,7 @@ RUNGS: tuple[Rung, ...] = (
     training.samples,
     trajectories.trajectory,
     trajectories.noise_floor,
+    trajectories.late,
 )
 
 

@@ -16,5 +16,7 @@ class ParityOptions(DeviceOptions):
     """Plant known bugs one at a time, as many at once as --threads says, at an eighth of the width if none is given."""
     width: int = 0
     """Channels of the narrowest layer; 0 is the preset's own width."""
+    checkpoint: Path | None = None
+    """A run, or a checkpoint of either framework: rung 13 goes on from there too."""
     json: Path | None = None
     """Where to write the certificate, parity.json (or, with --planted-bugs, what was caught)."""

@@ -1,7 +1,7 @@
 """What every rung is given: both frameworks, the configuration under test, and its data."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
@@ -19,10 +19,8 @@ from common.training.loop import chunk_data
 from comparison.parity.probes.probe import Probe
 
 PRECISIONS = ("float64", "float32")
-# Where a trajectory is looked at, by one rung or another.
-STOPS = (1, 2, 5, 10, 20, 50, 100, 300)
-# Stops whose snapshots keep Adam's moments, two thirds of the memory: nobody looks at those of the others.
-FULL_STATE_STEPS = (1, 2, 10, 20, 50)
+# Where a trajectory is looked at by more than one rung: what it held there is kept.
+STOPS = (1, 2, 10, 50, 100, 300)
 
 
 class Measurement(NamedTuple):
@@ -54,7 +52,7 @@ class Measurement(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A trainer after some steps, and what each step up to there measured: the rows of `StepMetrics` (4, step)."""
+    """All state of a trainer after some steps, and what each step of its run measured: `StepMetrics` (4, steps)."""
 
     weights: Weights
     metrics: np.ndarray
@@ -64,7 +62,8 @@ class Snapshot(NamedTuple):
 class Pair:
     """Both frameworks on one configuration; `num_steps` is how long the trajectories are followed.
 
-    Trainers and trajectories are made once and shared by all rungs: a compilation costs more than a hundred steps.
+    Trainers, trajectories and results are made once and shared by all rungs: a compilation costs more than a hundred
+    steps.
     """
 
     torch: Probe
@@ -73,8 +72,10 @@ class Pair:
     architecture: Architecture
     train_images: np.ndarray
     num_steps: int
+    checkpoint: Weights | None = None  # of a run, in float64
     _trainers: dict[tuple[str, str, str], Any] = field(default_factory=dict, repr=False)
     _trajectories: dict[tuple[Any, ...], "Trajectory"] = field(default_factory=dict, repr=False)
+    _results: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
     @property
     def probes(self) -> tuple[Probe, Probe]:
@@ -89,6 +90,27 @@ class Pair:
     def at(self, precision: str, variant: str | None = None) -> TrainConfig:
         """The configuration in another precision, or another variant too."""
         return replace(self.config, precision=precision, variant=variant or self.config.variant)
+
+    def forgetting(self, framework: str, *, but: Sequence[str] = (), **changes: Any) -> "Pair":
+        """The same with nothing kept of one framework `but` these results, or of either in another config."""
+        kept = [
+            {key: made for key, made in of.items() if not changes and (key[0] != framework or key[2] in but)}
+            for of in (self._trainers, self._results)
+        ]
+        config = replace(self.config, **changes)
+        return replace(self, config=config, _trainers=kept[0], _trajectories={}, _results=kept[1])
+
+    def remembering(self, other: "Pair", framework: str) -> None:
+        """Keep what another pair has made of one framework."""
+        for own, others in ((self._trainers, other._trainers), (self._results, other._results)):
+            own.update({key: made for key, made in others.items() if key[0] == framework})
+
+    def result(self, probe: Probe, precision: str, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """What `compute` gives, of one framework alone and of nothing that a rung changes; computed once."""
+        full_key = (probe.name, precision, *key)
+        if full_key not in self._results:
+            self._results[full_key] = compute()
+        return self._results[full_key]
 
     def initial_weights(self, precision: str) -> Weights:
         """The weights both start from."""
@@ -158,11 +180,11 @@ class Trajectory:
     _snapshots: dict[int, Snapshot] = field(default_factory=dict, init=False)
 
     def at(self, step: int) -> Snapshot:
-        """The trainer after `step` steps: one of STOPS, or further than this run has been."""
+        """The trainer after `step` steps: one of STOPS that this run has passed, or no less far than it has been."""
         for stop in (*STOPS, step):
             if self.step < stop <= step:
                 self._train_to(stop)
-        return self._snapshots[step]
+        return self._snapshots[step] if step in self._snapshots else self._now(step)
 
     def _train_to(self, step: int) -> None:
         trainer = self.pair.trainer(self.probe, self.precision, weights=self.state, variant=self.variant)
@@ -174,7 +196,10 @@ class Trajectory:
                 metrics = trainer.train_chunk(images, latents)
             self._metrics.append(np.stack(metrics))
             self.step += len(images)
-        self.state = weights = trainer.export_weights()
-        if step not in FULL_STATE_STEPS:
-            weights = {name: array for name, array in weights.items() if ".adam." not in name}
-        self._snapshots[step] = Snapshot(weights, np.concatenate(self._metrics, axis=1))
+        self.state = trainer.export_weights()
+        if step in STOPS:
+            self._snapshots[step] = self._now(step)
+
+    def _now(self, step: int) -> Snapshot:
+        assert step == self.step, f"this run is at step {self.step} and has not kept step {step}"
+        return Snapshot(self.state, np.concatenate(self._metrics, axis=1))

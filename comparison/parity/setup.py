@@ -1,13 +1,20 @@
 """What a ladder climbs with: both frameworks, on the same data."""
 
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
+from common.config import TrainConfig
+from common.contract import Weights, WeightsError, check_weights
 from common.data.datasets import load_dataset, prepare_dataset
 from common.errors import UserError
 from common.networks.build import build_architecture
+from common.networks.layers import Architecture
 from common.networks.presets import PRESETS
+from common.records.checkpoint import find_checkpoint, load_checkpoint
 from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Pair
+from comparison.parity.rungs.states import in_precision
 
 NUM_STEPS, NUM_QUICK_STEPS = 300, 100
 BUG_WIDTH_DIVISOR = 8
@@ -32,7 +39,17 @@ def make_pair(options: ParityOptions, *, num_threads: int) -> Pair:
     architecture = build_architecture(config, image_channels=dataset.image_channels, width=width)
     torch_probe, jax_probe = _load_probes(options.device, num_threads)
     num_steps = NUM_QUICK_STEPS if options.quick or options.planted_bugs else NUM_STEPS
-    return Pair(torch_probe, jax_probe, config, architecture, dataset.train_images, num_steps)
+    checkpoint = _load(options.checkpoint, config, architecture) if options.checkpoint else None
+    return Pair(torch_probe, jax_probe, config, architecture, dataset.train_images, num_steps, checkpoint)
+
+
+def _load(path: Path, config: TrainConfig, architecture: Architecture) -> Weights:
+    weights = in_precision(load_checkpoint(find_checkpoint(path)).weights, "float64")
+    try:
+        check_weights(weights, architecture, replace(config, precision="float64"))
+    except WeightsError as error:
+        raise UserError(f"--checkpoint {path}: {error}") from None
+    return weights
 
 
 def _load_probes(device_name: str, num_threads: int):

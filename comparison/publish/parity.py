@@ -79,17 +79,21 @@ def matrix(bugs: Mapping[str, Any]) -> str:
     rows, edits = [("bug", "planted in", *map(str, rungs), "measured")], []
     for found in bugs["detections"]:
         marks = ("x" if found["rung"] == rung else "" for rung in rungs)
-        measured = (
-            "no number" if found["measured"] is None else f"{found['measured']:.1e} of {tolerance(found['tolerance'])}"
-        )
-        rows.append((found["bug"], found["file"], *marks, measured))
+        rows.append((found["bug"], found["file"], *marks, _outcome(found)))
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"
         edits.append(f"- {found['bug']}: {'; '.join(map(_edit, found['edits']))}{config if found['config'] else ''}")
     return (
         f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches "
-        "each. Where there is no number, shapes no longer fit each other.\n\n"
+        "each. Where there is no number, shapes no longer fit each other. Of one that is missed the reason is "
+        "given, and the test of the matrix fails if it is caught after all.\n\n"
         f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
     )
+
+
+def _outcome(found: Mapping[str, Any]) -> str:
+    if found["rung"] is None:
+        return f"missed: {found['missed_because']}"
+    return "no number" if found["measured"] is None else f"{found['measured']:.1e} of {tolerance(found['tolerance'])}"
 
 
 def _edit(edit: Mapping[str, str]) -> str:

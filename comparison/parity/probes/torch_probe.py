@@ -10,8 +10,12 @@ from torch import Tensor, nn
 
 from common.config import TrainConfig
 from common.contract import Weights
-from comparison.parity.probes.probe import LayerCase, Probe
+from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
 from torch_impl import device, layers, losses, trainer
+from torch_impl.weights import BATCH_NORM_BUFFERS
+
+ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
+NEVER_READ = "num_batches_tracked"  # by a BatchNorm that is given its momentum
 
 
 class TorchProbe(Probe):
@@ -113,6 +117,22 @@ class TorchProbe(Probe):
                 for moment in ("exp_avg", "exp_avg_sq"):
                     found[f"{name}.{key}.adam.{moment}"] = str(optimizer.state[parameter][moment].dtype)
         return {name: kind.removeprefix("torch.") for name, kind in found.items()}
+
+    def hidden_state(self, trainer: Any) -> dict[str, Any]:
+        found = numbers_of("trainer", trainer)
+        for name in ("generator", "discriminator"):
+            network, optimizer = getattr(trainer, name), getattr(trainer, f"{name}_optimizer")
+            for path, module in network.named_modules():
+                found |= numbers_of(f"{name}.{path}", module)
+            for path, buffer in network.named_buffers():
+                if not path.endswith((*BATCH_NORM_BUFFERS, NEVER_READ)):
+                    found[f"{name}.{path}"] = _array(buffer).tobytes()
+            for group in optimizer.param_groups:
+                found |= {f"{name}.adam.{key}": value for key, value in group.items() if key != "params"}
+            for path, parameter in network.named_parameters():
+                for key in optimizer.state[parameter].keys() - ADAM_STATE:
+                    found[f"{name}.{path}.adam.{key}"] = _array(optimizer.state[parameter][key]).tobytes()
+        return found
 
     def _losses_of(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, Tensor]:
         config = trainer.config

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,14 @@ def specification(pair: Pair, precision: str) -> Iterator[Measurement]:
         ]
         wrong += [f"{name} is {kind}" for name, kind in probe.dtypes(trainer).items() if kind != stored]
         yield Measurement(0, f"{probe.name}: names, shapes, dtypes", precision, len(wrong), 0, ", ".join(wrong[:3]))
+    for probe in pair.probes:
+        trainer = pair.trainer(probe, precision)
+        hidden = probe.hidden_state(trainer)
+        pair.trajectory(probe, precision).at(2)
+        changed = differing(probe.hidden_state(trainer), hidden)
+        yield Measurement(
+            0, f"{probe.name}: state that no checkpoint carries", precision, len(changed), 0, ", ".join(changed[:3])
+        )
     before = pair.trajectory(pair.torch, precision).at(2).weights
     handed_over = pair.trainer(pair.jax, precision, weights=before).export_weights()
     after = pair.trainer(pair.torch, precision, weights=handed_over).export_weights()
@@ -57,6 +66,11 @@ def loaded_weights(pair: Pair, precision: str) -> Iterator[Measurement]:
     for probe in pair.probes:
         changed = differing_tensors(pair.trainer(probe, precision).export_weights(), given)
         yield Measurement(2, f"{probe.name}: initial weights", precision, len(changed), 0, ", ".join(changed[:3]))
+
+
+def differing(measured: dict[str, Any], reference: dict[str, Any]) -> list[str]:
+    """Names of what has come, gone or changed."""
+    return [name for name in {**reference, **measured} if measured.get(name) != reference.get(name)]
 
 
 def differing_tensors(measured: Weights, reference: Weights) -> list[str]:

@@ -1,9 +1,7 @@
 """Rungs 3 to 7: layers, whole networks, losses, gradients and the optimizer, each compared alone."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +10,9 @@ from common.data.randomness import stream
 from common.networks import layers as specs
 from comparison.parity.divergence import errors, max_relative
 from comparison.parity.pair import Measurement, Pair
-from comparison.parity.probes.probe import LayerCase
+from comparison.parity.probes.probe import LayerCase, Probe
 from comparison.parity.rounding_noise import activations, against_noise, disturbed_activations, disturbed_gradients
+from comparison.parity.rungs.slopes import FINITE_DIFFERENCE_TOLERANCE, finite_differences, slope_errors
 
 # How many shapes each layer kind is tried on; every one costs JAX a compilation.
 NUM_SHAPES = {
@@ -29,11 +28,10 @@ LAYER_TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
 GRADIENT_TOLERANCES = {"float64": 1e-11, "float32": 1e-4}
 # A long step crosses kinks of ReLU (1e-4 off at 1e-6, or at 1e-8 where activations are as small as seed004-mlp's),
 # rounding of the loss blurs a short one (1e-7 off at 1e-8): a right gradient agrees at one, a wrong one at none.
-FINITE_DIFFERENCE_STEPS, FINITE_DIFFERENCE_TOLERANCE = (1e-7, 1e-8, 1e-9), 1e-5
+FINITE_DIFFERENCE_STEPS = (1e-7, 1e-8, 1e-9)
 # Of a million activations one may lie within 1e-9 of its kink and still weigh 2e-4 of a slope (seed002). A step as
 # short as this crosses none, and is taken for slopes that rounding does not hide from it.
 SHORTEST_FINITE_DIFFERENCE_STEP = 1e-10
-LOSS_ROUNDING = 4 * np.finfo(np.float64).eps  # relative: of a mean over a batch, a few last bits
 # No two mirror each other: smoothing on the wrong side must show.
 SMOOTHED_TARGETS = {"real_target": 0.9, "fake_target": 0.2, "generator_target": 0.8}
 ADAM_TOLERANCES = {"float64": 1e-10, "float32": 1e-3}  # times the learning rate
@@ -50,12 +48,19 @@ def layers(pair: Pair, precision: str) -> Iterator[Measurement]:
         for index in range(num_shapes):
             case = drawn_layer(kind, draw, usual=index < num_shapes // 2)
             for train in (True, False) if kind is specs.BatchNorm else (True,):
-                reference, measured = (probe.layer(pair.at(precision), case, train=train) for probe in pair.probes)
+                reference, measured = (
+                    _layer(pair, probe, precision, case, (kind, index, train)) for probe in pair.probes
+                )
                 found = errors(measured, reference, max_relative)
                 name = max(found, key=found.__getitem__)
                 if not found[name] <= worst:
                     worst, where = found[name], f"{name} of {case.spec} on {case.inputs.shape}, train={train}"
         yield Measurement(3, kind.__name__, precision, worst, LAYER_TOLERANCES[precision], where)
+
+
+def _layer(pair: Pair, probe: Probe, precision: str, case: LayerCase, key: tuple[type, int, bool]) -> Weights:
+    config = pair.at(precision)
+    return pair.result(probe, precision, ("layer", *key), lambda: probe.layer(config, case, train=key[-1]))
 
 
 def drawn_layer(kind: type, draw: np.random.Generator, *, usual: bool) -> LayerCase:
@@ -114,7 +119,14 @@ def forward(pair: Pair, precision: str) -> Iterator[Measurement]:
     ):
         for train in (True, False):
             torch_outputs, jax_outputs = (
-                activations(probe, pair.trainer(probe, precision), network, inputs, train=train)
+                pair.result(
+                    probe,
+                    precision,
+                    ("activations", network, train, inputs.tobytes()),
+                    lambda probe=probe, network=network, inputs=inputs, train=train: activations(
+                        probe, pair.trainer(probe, precision), network, inputs, train=train
+                    ),
+                )
                 for probe in pair.probes
             )
             yield against_noise(
@@ -147,7 +159,13 @@ def gradients(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Gradients of every parameter, D's and G's; in float64 also against finite differences, which know no autodiff."""
     images, latents = pair.data(0, 1)
     torch_gradients, jax_gradients = (
-        probe.gradients(pair.trainer(probe, precision), images[0], latents[0, 0]) for probe in pair.probes
+        pair.result(
+            probe,
+            precision,
+            ("gradients",),
+            lambda probe=probe: probe.gradients(pair.trainer(probe, precision), images[0], latents[0, 0]),
+        )
+        for probe in pair.probes
     )
     # Gradients are found from the last layer to the first.
     measured = dict(reversed(errors(jax_gradients, torch_gradients, max_relative).items()))
@@ -174,49 +192,6 @@ def gradients(pair: Pair, precision: str) -> Iterator[Measurement]:
             best = slope_errors(found, slopes)
             name = f"{probe.name} against central finite differences"
             yield Measurement.of_worst(6, name, precision, best, FINITE_DIFFERENCE_TOLERANCE)
-
-
-class Slope(NamedTuple):
-    """How much a loss changes when one tensor moves along a direction."""
-
-    name: str
-    direction: np.ndarray
-    difference: float
-    smallest: float  # below it, rounding of the loss is beyond the tolerance
-
-
-def finite_differences(pair: Pair, gradients: Weights, step: float) -> list[Slope]:
-    """Of each tensor, the central difference of PyTorch's loss, which rungs 4 and 5 have shown to be JAX's too."""
-    images, latents = pair.data(0, 1)
-    weights = pair.initial_weights("float64")
-    draw = stream(pair.config.seed, "parity/directions")
-    slopes = []
-    for name, gradient in gradients.items():
-        direction = draw.standard_normal(gradient.shape)
-        # Half along the gradient: where that is small across the direction, rounding would be all one sees.
-        direction = direction / np.linalg.norm(direction) + gradient / (np.linalg.norm(gradient) or 1)
-        ahead, behind = (
-            pair.torch.loss_values(
-                pair.trainer(pair.torch, "float64", weights={**weights, name: weights[name] + signed * direction}),
-                images[0],
-                latents[0, 0],
-            )[name.split(".")[0]]
-            for signed in (step, -step)
-        )
-        blur = LOSS_ROUNDING * max(abs(ahead), abs(behind)) / step
-        slopes.append(Slope(name, direction, (ahead - behind) / (2 * step), blur / FINITE_DIFFERENCE_TOLERANCE))
-    return slopes
-
-
-def slope_errors(gradients: Weights, slopes: list[Slope]) -> dict[str, float]:
-    """How far the gradient of each tensor is from the slope that it meets best."""
-    best: dict[str, float] = {}
-    for slope in slopes:
-        expected = float(np.sum(gradients[slope.name] * slope.direction))
-        # Of a slope that the loss's own rounding hides, only that it is as small can be seen.
-        error = abs(expected - slope.difference) / max(abs(slope.difference), slope.smallest)
-        best[slope.name] = min(best.get(slope.name, math.inf), error)
-    return best
 
 
 def optimizer(pair: Pair, precision: str) -> Iterator[Measurement]:

@@ -1,120 +1,139 @@
-"""Rungs 11 and 12: many steps, in float64 as far as it can predict, in float32 as far as its own noise goes."""
+"""Rungs 11 to 13: many steps and late ones, in float64 by state handed over, in float32 as far as its own noise goes.
+
+Left to themselves both part from one last bit, which training amplifies. So runs are short and start from many states.
+Whatever a trainer holds is compared at their end: parameters, moments, running statistics, losses and scores.
+"""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
 from common.contract import Weights
-from comparison.parity.divergence import relative_l2
+from comparison.parity.divergence import errors, relative_l2
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
 from comparison.parity.probes.probe import Probe
-from comparison.parity.rounding_noise import NOISE_FACTOR, disturbed_trajectories, nudges, reordered_trajectories
+from comparison.parity.rounding_noise import NOISE_FACTOR, NUM_REORDERINGS, Reordering, nudges
+from comparison.parity.rungs.states import errors_of_state, late_states, parts_of
 
-TRAJECTORY_TOLERANCES = {10: 1e-11, 20: 1e-11, 50: 1e-11, 100: 1e-11, 300: 1e-8}
-HANDED_OVER_FROM, HANDED_OVER_EVERY = 50, 10
-# Left alone, a trajectory is compared up to where rounding costs PyTorch less than this share of the tolerance: at
-# full width and a high learning rate that may be short of step 50.
-PREDICTABLE = {10: math.inf, 20: 0.1, 50: 0.1, 100: 1e-3, 300: 1e-3}
-NOISE_STEPS = (1, 2, 5, 10, 20, 50, 100)
+LEFT_ALONE, HANDED_OVER_EVERY = 10, 5
+# Up to a step: of all parameters as one vector, and of losses and scores. Further on losses may be small.
+TRAJECTORY_TOLERANCES = {10: 1e-11, 50: 1e-11, 100: 1e-11, 300: 1e-9}
+TENSOR_TOLERANCE = 1e-9  # of each tensor of the state by itself, however small
+NUM_NOISE_STEPS, NUM_LATE_STEPS = 5, 2
+# Half of what a layer by itself may be off (rung 3): last bits do not disturb all that the two compute otherwise.
+LEAST_ROUNDING = 5e-6
+# Of the gap, how often one program's rounding may fit into it. PyTorch's BatchNorm is off by 4e-6 in float32, JAX's by
+# 7e-7 (docs/results/parity.md): held against JAX's rounding, a gap that is mostly PyTorch's is six times as large.
+NOISE_FACTORS = {"torch": NOISE_FACTOR, "jax": 6 * NOISE_FACTOR}
 
 
 def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """All weights together and the losses, over many steps in float64.
+    """All state and losses over many steps in float64, which no step may have changed.
 
-    Left alone, both are followed as far as float64 can predict: until PyTorch parts from itself, one last bit moved or
-    its batches in another order. Beyond, JAX takes over PyTorch's state every few steps, and both must take the same
-    steps from there.
+    JAX is left alone for ten steps. From there on it takes over PyTorch's state every five, and must take the same next
+    five.
     """
     if precision != "float64":
         return  # rung 12 takes its place
-    followed_to, remark = yield from _left_alone(pair)
-    yield from _handed_over(pair, min(followed_to, HANDED_OVER_FROM), remark)
-
-
-def _left_alone(pair: Pair) -> Generator[Measurement, None, tuple[int, str]]:
-    """Returns how far it went, and why no further."""
-    nudged = pair.trajectory(pair.torch, "float64", nudge=nudges(pair)[0])
-    on_other_threads = pair.trajectory(pair.torch, "float64", other_num_threads=True)
-    disturbed = [nudged, on_other_threads, next(reordered_trajectories(pair, pair.torch, "float64"))]
-    followed_to = 0
-    reference, measured = (pair.trajectory(probe, "float64") for probe in pair.probes)
-    for step, tolerance in TRAJECTORY_TOLERANCES.items():
-        if step > pair.num_steps:
-            break
-        noise = max(_noise(run.at(step), reference.at(step)) for run in disturbed)
-        if not noise <= PREDICTABLE[step] * tolerance:
-            return followed_to, f" (left alone, a disturbed torch parts by {noise:.0e} until step {step})"
-        name = f"{step} steps, left alone (torch disturbed: {noise:.0e})"
-        yield from _compared(name, measured.at(step), reference.at(step), tolerance)
-        followed_to = step
-    return followed_to, ""
-
-
-def _noise(disturbed: Snapshot, reference: Snapshot) -> float:
-    """The worse of parameters and losses: where D wins, a loss is a small number that amplifies what they differ by."""
-    distance = distance_of(disturbed.weights, reference.weights)
-    return max(distance, relative_l2(disturbed.metrics, reference.metrics))
-
-
-def _handed_over(pair: Pair, first_step: int, remark: str) -> Iterator[Measurement]:
-    start = pair.trajectory(pair.torch, "float64").at(first_step).weights
-    reference = Trajectory(pair, pair.torch, "float64", start, step=first_step)
-    for last_step, tolerance in TRAJECTORY_TOLERANCES.items():
-        if not first_step < last_step <= pair.num_steps:
-            continue
+    reference = pair.trajectory(pair.torch, precision)
+    alone, tolerance = pair.trajectory(pair.jax, precision).at(LEFT_ALONE), TRAJECTORY_TOLERANCES[LEFT_ALONE]
+    yield from _compared(11, f"{LEFT_ALONE} steps, left alone", alone, reference.at(LEFT_ALONE), tolerance)
+    for first_step, last_step in zip(TRAJECTORY_TOLERANCES, list(TRAJECTORY_TOLERANCES)[1:], strict=False):
+        last_step = min(last_step, pair.num_steps)
+        name = f"steps {first_step + 1}-{last_step}, handed over every {HANDED_OVER_EVERY}"
+        tolerance = next(of for step, of in TRAJECTORY_TOLERANCES.items() if last_step <= step)
         worst: list[Measurement] = []
         for step in range(first_step, last_step, HANDED_OVER_EVERY):
-            follower = Trajectory(pair, pair.jax, "float64", reference.state, step=step)
-            end = step + HANDED_OVER_EVERY
-            name = f"steps {first_step + 1}-{last_step}, handed over every {HANDED_OVER_EVERY}{remark}"
-            found = list(_compared(name, follower.at(end), reference.at(end), tolerance))
-            worst = [max(both, key=_measured_value) for both in zip(worst or found, found, strict=True)]
+            start, end = reference.at(step).weights, min(step + HANDED_OVER_EVERY, last_step)
+            expected = reference.at(end)
+            found = Trajectory(pair, pair.jax, precision, start, step=step).at(end)
+            compared = list(_compared(11, name, found, expected, tolerance))
+            worst = [max(both, key=_measured_value) for both in zip(worst or compared, compared, strict=True)]
         yield from worst
-        first_step = last_step
 
 
 def _measured_value(measurement: Measurement) -> float:
-    return measurement.measured
+    return math.inf if math.isnan(measurement.measured) else measurement.measured
 
 
-def _compared(name: str, found: Snapshot, expected: Snapshot, tolerance: float) -> Iterator[Measurement]:
+def _compared(rung: int, name: str, found: Snapshot, expected: Snapshot, tolerance: float) -> Iterator[Measurement]:
     distance = distance_of(found.weights, expected.weights)
-    yield Measurement(11, f"{name}: parameters", "float64", distance, tolerance)
-    # A trajectory that took over at a step has metrics only from there on.
+    yield Measurement(rung, f"{name}: parameters", "float64", distance, tolerance)
+    # A run that took over at a step has metrics only from there on.
     error = relative_l2(found.metrics, expected.metrics[:, -found.metrics.shape[1] :])
-    yield Measurement(11, f"{name}: losses, scores", "float64", error, tolerance)
+    yield Measurement(rung, f"{name}: losses, scores", "float64", error, tolerance)
+    tensors = errors_of_state(found.weights, expected.weights)
+    yield Measurement.of_worst(rung, f"{name}: every tensor", "float64", tensors, TENSOR_TOLERANCE)
 
 
 def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
-    """The float32 gap between the frameworks, in units of the largest gap of either to a disturbed self."""
+    """The float32 gap after five steps from several states, in units of what rounding does to either program alone."""
     if precision != "float32":
         return
-    wanted = [step for step in NOISE_STEPS if step <= pair.num_steps]
-    undisturbed = {probe: pair.trajectory(probe, precision) for probe in pair.probes}
-    reference, measured = undisturbed.values()
-    gaps = {step: distance_of(measured.at(step).weights, reference.at(step).weights) for step in wanted}
-    envelope = dict.fromkeys(wanted, 0.0)
+    run = pair.trajectory(pair.torch, precision)
+    yield from _within_rounding(pair, 12, "steps 1-5", pair.initial_weights(precision), 0, NUM_NOISE_STEPS)
+    for step in sorted({LEFT_ALONE, 50, pair.num_steps}):
+        if LEFT_ALONE <= step <= pair.num_steps:
+            start, name = run.at(step).weights, f"steps {step + 1}-{step + NUM_NOISE_STEPS}"
+            yield from _within_rounding(pair, 12, name, start, step, NUM_NOISE_STEPS)
 
-    def widen(probe: Probe, disturbed: Trajectory, steps: list[int]) -> None:
-        for step in steps:
-            distance = distance_of(disturbed.at(step).weights, undisturbed[probe].at(step).weights)
-            envelope[step] = max(envelope[step], distance)
 
+def late(pair: Pair, precision: str) -> Iterator[Measurement]:
+    """Steps from states that training reaches late or rarely: in float64 JAX's two and a first of the other variant."""
+    for state in late_states(pair, precision):
+        if precision == "float32":
+            yield from _within_rounding(pair, 13, state.name, state.weights, LEFT_ALONE, NUM_LATE_STEPS)
+            continue
+        reference = Trajectory(pair, pair.torch, precision, state.weights, step=LEFT_ALONE)
+        arms = [(probe, pair.other_variant, 1) for probe in pair.probes]
+        for probe, variant, num_steps in (*arms, (pair.jax, pair.config.variant, NUM_LATE_STEPS)):
+            run = Trajectory(pair, probe, precision, state.weights, step=LEFT_ALONE, variant=variant)
+            found, expected = (each.at(LEFT_ALONE + num_steps) for each in (run, reference))
+            name = f"{state.name}, {probe.name} {variant}"
+            yield from _compared(13, name, found, expected, TENSOR_TOLERANCE)
+
+
+def _within_rounding(
+    pair: Pair, rung: int, name: str, start: Weights, first_step: int, num_steps: int
+) -> Iterator[Measurement]:
+    """The gap in each part of the state, in units of the largest gap of one program to its disturbed self.
+
+    Each program's rounding is a yardstick by itself, and none contains the other: a program that computes coarsely has
+    a wide one, and is held against the other's.
+    """
+    end = first_step + num_steps
+    runs = {
+        probe: parts_of(Trajectory(pair, probe, "float32", start, step=first_step).at(end)) for probe in pair.probes
+    }
+    gaps = errors(runs[pair.jax], runs[pair.torch])
     for probe in pair.probes:
-        for disturbed in disturbed_trajectories(pair, probe, precision):
-            widen(probe, disturbed, wanted)
-        # JAX runs float64 without XLA's fast convolutions: it is followed no further than rung 11 did.
-        widen(probe, pair.trajectory(probe, "float64"), [step for step in wanted if step <= HANDED_OVER_FROM])
-    for reordered in zip(*(reordered_trajectories(pair, probe, precision) for probe in pair.probes), strict=True):
-        if not any(NOISE_FACTOR * envelope[step] < gaps[step] < math.inf for step in wanted):
-            break
-        for probe, disturbed in zip(pair.probes, reordered, strict=True):
-            widen(probe, disturbed, wanted)
-    for step in wanted:
-        name = f"step {step}: gap {gaps[step]:.1e}, envelope {envelope[step]:.1e}"
-        share = gaps[step] / envelope[step] if math.isfinite(envelope[step]) else math.inf
-        yield Measurement(12, name, precision, share, NOISE_FACTOR)
+        rounding, allowed = dict.fromkeys(gaps, LEAST_ROUNDING), NOISE_FACTORS[probe.name]
+        disturbed_runs = _disturbed_runs(pair, probe, start, first_step)
+        # Each costs all steps again, and none explains a NaN.
+        while any(allowed * rounding[part] < gap < math.inf for part, gap in gaps.items()):
+            disturbed = next(disturbed_runs, None)
+            if disturbed is None:
+                break
+            for part, distance in errors(parts_of(disturbed.at(end)), runs[probe]).items():
+                if math.isfinite(distance):
+                    rounding[part] = max(rounding[part], distance)
+        shares = {part: gap / rounding[part] for part, gap in gaps.items()}
+        worst = max(shares, key=shares.__getitem__)
+        measured = f"{name}: {worst} {gaps[worst]:.1e} apart, {probe.name} from itself {rounding[worst]:.1e}"
+        yield Measurement(rung, measured, "float32", shares[worst], allowed, worst)
+
+
+def _disturbed_runs(pair: Pair, probe: Probe, start: Weights, first_step: int) -> Iterator[Trajectory]:
+    """Last bits moved at the start; in PyTorch the other memory format; then batches in other orders."""
+    nudged = (Trajectory(pair, probe, "float32", nudge(start), step=first_step) for nudge in nudges(pair))
+    other = [Trajectory(pair, probe, "float32", start, step=first_step, variant=pair.other_variant)]
+    reordered = (
+        Trajectory(pair, probe, "float32", start, step=first_step, reorder=Reordering(pair.config.seed, number))
+        for number in range(NUM_REORDERINGS)
+    )
+    yield from chain(nudged, other if probe is pair.torch else (), reordered)
 
 
 def distance_of(measured: Weights, reference: Weights) -> float:
