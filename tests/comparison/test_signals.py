@@ -137,7 +137,7 @@ def test_a_signal_that_comes_while_a_process_is_started_ends_it(number, monkeypa
 def told_to_stop(*_: object, **__: object) -> subprocess.Popen[str]:
     """Starts what compare.py wants to, and is told to stop while it runs."""
     os.kill(os.getpid(), signal.SIGTERM)
-    return subprocess.Popen([sys.executable, "-c", ""], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_sigterm_while_compare_checks_both_frameworks_is_exit_code_143(tmp_path, monkeypatch, capsys):
