@@ -27,7 +27,7 @@ def read_npz_images(path: Path) -> Loaded:
             f"{where} holds {held}: name the array of images {', '.join(TRAIN_IMAGES[:4])} or {TRAIN_IMAGES[-1]}"
         )
     train = _read_split(path, names, TRAIN_IMAGES, TRAIN_LABELS)
-    made = f"the arrays of {one_line(path.name)}"
+    made = f"the array {one_line(_first(TRAIN_IMAGES, names))} of {one_line(path.name)}"
     if _first(TEST_IMAGES, names) is None:
         return hold_out(train, where, f"{made}, {len(train.images):,} images")
     test = _read_split(path, names, TEST_IMAGES, TEST_LABELS)
@@ -90,6 +90,9 @@ def _as_uint8(images: np.ndarray, where: str) -> np.ndarray:
         raise UserError(f"{held}: only square images (N, S, S), (N, S, S, 1) or (N, S, S, 3) can be trained on")
     if images.dtype == np.uint8:
         return images
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        index = int(np.isfinite(images).reshape(len(images), -1).all(axis=1).argmin())
+        raise UserError(f"{held}, and image {index:,} has a pixel that is no number: mend it, or leave that image out")
     if images.dtype.kind in "fiu" and images.min() >= 0 and images.max() <= (1 if images.dtype.kind == "f" else 255):
         return (
             np.rint(images * np.float32(255)).astype(np.uint8) if images.dtype.kind == "f" else images.astype(np.uint8)

@@ -10,7 +10,7 @@ from rich.live import Live
 from common.console import draws_bars
 from common.stages.bar import Stage
 
-REFRESHES_PER_SECOND = 4
+REFRESHES_PER_SECOND = 1  # of what is drawn beside steps that are timed
 MIN_SECONDS = 2.0  # of a stage that is worth a line in a log
 
 

@@ -205,7 +205,7 @@ def test_floats_from_0_to_1_and_a_last_axis_of_1_are_the_same_images_and_a_tenth
         ({"images": noise(4, 3, 8, 8)}, "channels come last"),
         ({"images": noise(4, 8, 9)}, "only square images"),
         ({"images": noise(4, 8, 8) / 100}, "floats from 0 to 1"),
-        ({"images": np.full((4, 8, 8), np.nan)}, "floats from 0 to 1"),
+        ({"images": np.stack([np.zeros((8, 8)), np.full((8, 8), np.nan)])}, "image 1 has a pixel that is no number"),
         ({"images": np.array([{}, {}], object)}, "cannot be read"),
         ({"x_train": noise(4, 8, 8), "x_test": noise(4, 9, 9)}, "different shapes"),
     ],
@@ -213,6 +213,14 @@ def test_floats_from_0_to_1_and_a_last_axis_of_1_are_the_same_images_and_a_tenth
 def test_arrays_that_are_no_images_are_refused_by_what_they_are(tmp_path: Path, arrays, words):
     np.savez(tmp_path / "a.npz", **arrays)
     assert words in refusal("npz", tmp_path / "a.npz")
+
+
+def test_of_several_arrays_of_images_it_is_said_which_one_is_read(tmp_path: Path):
+    images = noise(20, 8, 8)
+    np.savez(tmp_path / "a.npz", images=noise(20, 8, 8, seed=1), x_train=images)
+    dataset = load_dataset("npz", tmp_path / "a.npz")
+    assert "the array x_train of a.npz" in dataset.made
+    assert dataset.train_images[0].tobytes() in {image.tobytes() for image in images}
 
 
 def test_files_that_are_no_npz_are_refused(tmp_path: Path):
