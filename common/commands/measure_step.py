@@ -118,7 +118,7 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
     stop_watching = implementation.watch_compilation()
     compile_seconds = 0.0
     num_blocks = first_counted + options.num_blocks
-    for index in in_stage(range(num_blocks), "blocks of steps", num_blocks):
+    for index in in_stage(range(num_blocks), "timing blocks of steps", num_blocks):
         first = index * count
         start = first % (steps_per_epoch - count + 1)
         clock.lap()

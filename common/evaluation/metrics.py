@@ -52,7 +52,7 @@ def quick_scores(draw: Draw, reference: Reference) -> Scores:
 
 def all_scores(draw: Draw, reference: Reference) -> Scores:
     """Every metric that samples alone have."""
-    with stage("all metrics of a draw", 3) as parts:
+    with stage("computing all metrics of a draw", 3) as parts:
         full = full_scores(draw, reference)
         parts.advance()
         nearest = nearest_training(draw.features, reference.training_digits.features)

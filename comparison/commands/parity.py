@@ -69,7 +69,7 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
     make_console(width=max(console.width, MATRIX_WIDTH)).print(detection_matrix(found))
     caught = sum(detection.caught_by is not None for detection in detections)
     known = sum(bool(detection.bug.missed_because) for detection in detections)
-    console.print(f"{caught} of {len(detections)} planted bugs are caught; {known} are known to be missed")
+    console.print(f"{caught} of {len(detections)} planted bugs are caught, and {known} are known to be missed")
     return found.holds, {
         "holds": found.holds,
         "preset": options.config.preset,

@@ -30,8 +30,9 @@ ARMS = {
         "torch",
         "dcgan32",
         "torch",
-        "eager in NCHW; one `backward()` each for real and generated images; sigmoid and `BCELoss`; resizes and "
-        "converts every image every epoch; reads five numbers a step. Its own networks are twice as wide, for 64 px",
+        "it runs eagerly in NCHW, PyTorch's default memory format. Real and generated images have a `backward()` each. "
+        "The loss is a sigmoid and `BCELoss`. Every image is resized and converted every epoch. Five numbers are read "
+        "a step. Its own networks are twice as wide, for 64 px",
         "pytorch_examples",
     ),
     "flax": Arm(
@@ -39,8 +40,8 @@ ARMS = {
         "jax",
         "dcgan32",
         "torch",
-        "`nnx.ConvTranspose`, one step under `nnx.jit`, the generator run once for each loss; normalises every batch. "
-        "Flax documents no GAN: its MNIST tutorial's step, done for both networks",
+        "it uses `nnx.ConvTranspose`, and one step under `nnx.jit`. The generator runs once for each loss. Every batch "
+        "is normalised anew. Flax documents no GAN, so this is its MNIST tutorial's step, done for both networks",
         "flax_nnx",
     ),
     "pytorch-gan": Arm(
@@ -48,8 +49,9 @@ ARMS = {
         "torch",
         "its own, 32 px",
         "torch",
-        "its networks enlarge maps before 3x3 convolutions: 13 times the arithmetic of `dcgan32` for an image through "
-        "both. Eager in NCHW; dropout; loader as above; reads two losses a step",
+        "its networks enlarge maps before 3x3 convolutions. An image through both takes 13 times the arithmetic of "
+        "`dcgan32`. It runs eagerly in NCHW, with dropout. Every image is resized and converted every epoch. Two "
+        "losses are read a step",
         "pytorch_gan",
     ),
     "torch-seed004": _ours("torch", "seed004", ours="torch-seed004"),
@@ -59,7 +61,8 @@ ARMS = {
         "torch",
         "seed004",
         "torch-seed004",
-        "eager in NCHW; sigmoid and `BCELoss`; converts every image every epoch; reads two losses a step",
+        "it runs eagerly in NCHW. The loss is a sigmoid and `BCELoss`. Every image is converted every epoch. Two "
+        "losses are read a step",
         "seed004",
     ),
 }

@@ -83,9 +83,9 @@ def matrix(bugs: Mapping[str, Any]) -> str:
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"
         edits.append(f"- {found['bug']}: {'; '.join(map(_edit, found['edits']))}{config if found['config'] else ''}")
     return (
-        f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught; a cross marks the first rung that catches "
-        "each. Where there is no number, shapes no longer fit each other. Of one that is missed the reason is "
-        "given, and the test of the matrix fails if it is caught after all.\n\n"
+        f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught. A cross marks the first rung that catches "
+        "each. Where there is no number, shapes no longer fit each other. A bug that is missed has its reason beside "
+        "it, and the test of this table fails if it is caught after all.\n\n"
         f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
     )
 

@@ -87,9 +87,9 @@ def conditions(result: Mapping[str, Any]) -> str:
     num_rounds = len(next(iter(result["block_seconds_per_step"].values())))
     return (
         f"Batches of {result['batch_size']}, float32, {result['num_threads']} threads of {environment['num_cpus']} "
-        f"CPUs ({processor(environment)}); {packages}. n = {num_rounds} rounds, in each a block of "
-        f"{result['steps_per_block']} steps of every arm, in turns; each arm is a process that sleeps meanwhile. "
-        f"The clock includes each arm's own loader. Sources {result['sources'][:12]}. "
+        f"CPUs ({processor(environment)}). Versions: {packages}. n = {num_rounds} rounds, in each of which every arm "
+        f"takes a block of {result['steps_per_block']} steps in its turn. Each arm is a process of its own, which "
+        f"sleeps while others compute. The clock includes each arm's own loader. Sources {result['sources'][:12]}. "
         f"Begun {environment['started_at']}."
     )
 

@@ -36,10 +36,10 @@ def parity(results: Mapping[str, Any]) -> str:
     count = sum(rung["num_measurements"] for rung in found["rungs"])
     kind, num_steps = ("quick", 100) if found["quick"] else ("whole", 300)
     return (
-        f"Certified for exactly these runs: all {count} measurements of the {kind} ladder (trajectories of {num_steps} "
-        "steps) hold for their configuration, images, sources, packages, processor and flags. Both took the first "
-        "steps that the ladder saw, as nearly as rounding lets them. Float64 is the proof, but compiled with other "
-        "options than float32. So rung 8 also holds each framework's float32 program against its own float64 one. "
-        "Records are not signed: this finds honest mistakes, not forgeries. "
+        f"Certified for exactly these runs. All {count} measurements of the {kind} ladder hold (trajectories of "
+        f"{num_steps} steps), for the runs' own configuration, images, sources, packages, processor and flags. Both "
+        "took the first steps that the ladder saw, as nearly as rounding lets them. Float64 is the proof, but compiled "
+        "with other options than float32. So rung 8 also holds each framework's float32 program against its own float64 "
+        "one. Records are not signed: this finds honest mistakes, not forgeries. "
         "Below, of each rung, the measurement with the least head-room."
     )

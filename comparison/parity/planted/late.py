@@ -128,19 +128,19 @@ LATE: tuple[PlantedBug, ...] = (
             "backpropagate(image_gradients)",
             "backpropagate(image_gradients * (1 + 1e-6 * (image_gradients.dtype == jax.numpy.float32)))",
         ),
-        missed_because="float32's own rounding is as large; float64 does not compute it",
+        missed_because="float32's own rounding is as large, and in float64 the edit does nothing",
     ),
     bug(
         "losses of the first 128 images alone",
         "torch/losses",
         ("logits, torch.full_like(logits, target))", "logits[:128], torch.full_like(logits[:128], target))"),
-        missed_because="the batches it is planted in are smaller; a run's own ladder climbs at its own batch size",
+        missed_because="the batches it is planted in are smaller, but a run's own ladder climbs at its own batch size",
     ),
     bug(
         "latents clipped to 6",
         "torch/trainer",
         ("dtype=self.dtype)\n        return zip(", "dtype=self.dtype).clamp(-6, 6)\n        return zip("),
-        missed_because="no latent of the steps climbed is beyond 6; of a run's, one in five hundred million is",
+        missed_because="no latent of the climbed steps is beyond 6, and in a run one in five hundred million is",
     ),
     bug(
         "every 5,000th chunk trained on twice, counted in a global",
@@ -152,6 +152,6 @@ LATE: tuple[PlantedBug, ...] = (
             '            if globals()["NUM_CHUNKS"] % 5000 == 0:\n'
             "                steps = self._run_steps(self._steps_of(real_images, latents))\n",
         ),
-        missed_because="nothing that a trainer holds tells of it, and a climb has fewer chunks",
+        missed_because="nothing that a trainer holds shows it, and a climb has fewer chunks",
     ),
 )

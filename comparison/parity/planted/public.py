@@ -22,7 +22,7 @@ PUBLIC: tuple[PlantedBug, ...] = (
             "    keys = sorted((key for key, _ in named), key=lambda key: key.split('.')[0])\n"
             "    for key, (_, parameter) in zip(keys, named, strict=True):\n",
         ),
-        missed_because="the networks it is planted in have no tenth layer with weights; those of seed000 have",
+        missed_because="the networks it is planted in have no tenth layer with weights, as those of seed000 have",
     ),
     bug(  # jax#37830
         "one buffer for all images, refilled under the device's tensor",
@@ -43,7 +43,7 @@ PUBLIC: tuple[PlantedBug, ...] = (
         "BatchNorm's variance as mean of squares less square of mean",
         "jax/tuned/normalization",
         ("jnp.square(centred).mean((0, 1, 2))", "jnp.square(wide).mean((0, 1, 2)) - jnp.square(mean)"),
-        missed_because="as exact wherever means are no larger than deviations, as they are in these networks",
+        missed_because="it is as exact unless means exceed deviations, and in these networks they do not",
     ),
     bug(  # typoverflow/flow-rl#12
         "latents rounded as TF32 does, in float32",
