@@ -39,7 +39,7 @@ def parity(results: Mapping[str, Any]) -> str:
         f"Certified for exactly these runs. All {count} measurements of the {kind} ladder hold (trajectories of "
         f"{num_steps} steps), for the runs' own configuration, images, sources, packages, processor and flags. Both "
         "took the first steps that the ladder saw, as nearly as rounding lets them. Float64 is the proof, but compiled "
-        "with other options than float32. So rung 8 also holds each framework's float32 program against its own float64 "
-        "one. Records are not signed: this finds honest mistakes, not forgeries. "
+        "with other options than float32. So rung 8 also holds each framework's float32 program against its own "
+        "float64 one. Records are not signed: this finds honest mistakes, not forgeries. "
         "Below, of each rung, the measurement with the least head-room."
     )

@@ -22,7 +22,7 @@ PUBLIC: tuple[PlantedBug, ...] = (
             "    keys = sorted((key for key, _ in named), key=lambda key: key.split('.')[0])\n"
             "    for key, (_, parameter) in zip(keys, named, strict=True):\n",
         ),
-        missed_because="the networks it is planted in have no tenth layer with weights, as those of seed000 have",
+        missed_because="the networks it is planted in have no tenth layer with weights, unlike those of seed000",
     ),
     bug(  # jax#37830
         "one buffer for all images, refilled under the device's tensor",
