@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -186,6 +187,12 @@ def test_rung_11_fails_when_one_framework_drifts(digits):
     failed = failures(trajectories.trajectory, drifting)
     assert any("left alone" in measurement.name for measurement in failed)
     assert any("handed over" in measurement.name for measurement in failed)
+
+
+@pytest.mark.parametrize(("shares", "held"), [((1, 90, 2, 90), True), ((90, 2, math.nan, 90), False), ((90,), False)])
+def test_what_few_states_do_to_one_program_is_excused_and_what_most_do_is_not(shares, held):
+    states = [Measurement(12, f"state {index}", "float32", share, 12.0) for index, share in enumerate(shares)]
+    assert trajectories.worst_of_the_better_half(states).holds == held
 
 
 def test_rung_12_fails_when_the_gap_exceeds_what_rounding_explains(digits, monkeypatch):

@@ -5,8 +5,9 @@ Whatever a trainer holds is compared at their end: parameters, moments, running 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,9 +25,17 @@ TENSOR_TOLERANCE = 1e-9  # of each tensor of the state by itself, however small
 NUM_NOISE_STEPS, NUM_LATE_STEPS = 5, 2
 # Half of what a layer by itself may be off (rung 3): last bits do not disturb all that the two compute otherwise.
 LEAST_ROUNDING = 5e-6
-# Of the gap, how often one program's rounding may fit into it. PyTorch's BatchNorm is off by 4e-6 in float32, JAX's by
+# How many times one program's rounding the gap may be at most. PyTorch's BatchNorm is off by 4e-6 in float32, JAX's by
 # 7e-7 (docs/results/parity.md): held against JAX's rounding, a gap that is mostly PyTorch's is six times as large.
 NOISE_FACTORS = {"torch": NOISE_FACTOR, "jax": 6 * NOISE_FACTOR}
+
+
+class Start(NamedTuple):
+    """A state from which both programs take some steps, the first of them the one after `step`."""
+
+    name: str
+    weights: Weights
+    step: int
 
 
 def trajectory(pair: Pair, precision: str) -> Iterator[Measurement]:
@@ -73,19 +82,19 @@ def noise_floor(pair: Pair, precision: str) -> Iterator[Measurement]:
     if precision != "float32":
         return
     run = pair.trajectory(pair.torch, precision)
-    yield from _within_rounding(pair, 12, "steps 1-5", pair.initial_weights(precision), 0, NUM_NOISE_STEPS)
-    for step in sorted({LEFT_ALONE, 50, pair.num_steps}):
-        if LEFT_ALONE <= step <= pair.num_steps:
-            start, name = run.at(step).weights, f"steps {step + 1}-{step + NUM_NOISE_STEPS}"
-            yield from _within_rounding(pair, 12, name, start, step, NUM_NOISE_STEPS)
+    steps = sorted(step for step in {LEFT_ALONE, 50, pair.num_steps} if LEFT_ALONE <= step <= pair.num_steps)
+    starts = [Start(f"steps {step + 1}-{step + NUM_NOISE_STEPS}", run.at(step).weights, step) for step in steps]
+    first = Start(f"steps 1-{NUM_NOISE_STEPS}", pair.initial_weights(precision), 0)
+    yield from _within_rounding(pair, 12, [first, *starts], NUM_NOISE_STEPS)
 
 
 def late(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Steps from states that training reaches late or rarely: in float64 JAX's two and a first of the other variant."""
+    if precision == "float32":
+        starts = [Start(*state, LEFT_ALONE) for state in late_states(pair, precision)]
+        yield from _within_rounding(pair, 13, starts, NUM_LATE_STEPS)
+        return
     for state in late_states(pair, precision):
-        if precision == "float32":
-            yield from _within_rounding(pair, 13, state.name, state.weights, LEFT_ALONE, NUM_LATE_STEPS)
-            continue
         reference = Trajectory(pair, pair.torch, precision, state.weights, step=LEFT_ALONE)
         arms = [(probe, pair.other_variant, 1) for probe in pair.probes]
         for probe, variant, num_steps in (*arms, (pair.jax, pair.config.variant, NUM_LATE_STEPS)):
@@ -95,34 +104,52 @@ def late(pair: Pair, precision: str) -> Iterator[Measurement]:
             yield from _compared(13, name, found, expected, TENSOR_TOLERANCE)
 
 
-def _within_rounding(
-    pair: Pair, rung: int, name: str, start: Weights, first_step: int, num_steps: int
-) -> Iterator[Measurement]:
-    """The gap in each part of the state, in units of the largest gap of one program to its disturbed self.
+def _within_rounding(pair: Pair, rung: int, starts: Sequence[Start], num_steps: int) -> Iterator[Measurement]:
+    """The gap after some steps from each state in units of PyTorch's own rounding, and of JAX's in half of the states.
 
     Each program's rounding is a yardstick by itself, and none contains the other: a program that computes coarsely has
-    a wide one, and is held against the other's.
+    a wide one, and is held against the other's. JAX rounds less. An activation next to a kink of LeakyReLU may change
+    sides in PyTorch alone, whatever disturbs JAX: that happens from a few states. Coarse arithmetic shows from all.
     """
-    end = first_step + num_steps
-    runs = {
-        probe: parts_of(Trajectory(pair, probe, "float32", start, step=first_step).at(end)) for probe in pair.probes
-    }
-    gaps = errors(runs[pair.jax], runs[pair.torch])
-    for probe in pair.probes:
-        rounding, allowed = dict.fromkeys(gaps, LEAST_ROUNDING), NOISE_FACTORS[probe.name]
-        disturbed_runs = _disturbed_runs(pair, probe, start, first_step)
-        # Each costs all steps again, and none explains a NaN.
-        while any(allowed * rounding[part] < gap < math.inf for part, gap in gaps.items()):
-            disturbed = next(disturbed_runs, None)
-            if disturbed is None:
-                break
-            for part, distance in errors(parts_of(disturbed.at(end)), runs[probe]).items():
-                if math.isfinite(distance):
-                    rounding[part] = max(rounding[part], distance)
-        shares = {part: gap / rounding[part] for part, gap in gaps.items()}
-        worst = max(shares, key=shares.__getitem__)
-        measured = f"{name}: {worst} {gaps[worst]:.1e} apart, {probe.name} from itself {rounding[worst]:.1e}"
-        yield Measurement(rung, measured, "float32", shares[worst], allowed, worst)
+    by_jax = []
+    for start in starts:
+        end = start.step + num_steps
+        runs = {
+            probe: parts_of(Trajectory(pair, probe, "float32", start.weights, step=start.step).at(end))
+            for probe in pair.probes
+        }
+        gaps = errors(runs[pair.jax], runs[pair.torch])
+        by_torch, of_jax = (_in_units_of(pair, probe, rung, start, end, runs[probe], gaps) for probe in pair.probes)
+        yield by_torch
+        by_jax.append(of_jax)
+    yield worst_of_the_better_half(by_jax)
+
+
+def worst_of_the_better_half(measurements: Sequence[Measurement]) -> Measurement:
+    """It holds if at least half of them do."""
+    num_better = (len(measurements) + 1) // 2
+    middle = sorted(measurements, key=_measured_value)[num_better - 1]
+    return middle._replace(name=f"{middle.name}, the worst of the better {num_better} of {len(measurements)} states")
+
+
+def _in_units_of(
+    pair: Pair, probe: Probe, rung: int, start: Start, end: int, undisturbed: Weights, gaps: dict[str, float]
+) -> Measurement:
+    """The part of the state with the largest gap beside the largest distance of one program to its disturbed self."""
+    rounding, allowed = dict.fromkeys(gaps, LEAST_ROUNDING), NOISE_FACTORS[probe.name]
+    disturbed_runs = _disturbed_runs(pair, probe, start.weights, start.step)
+    # Each costs all steps again, and none explains a NaN.
+    while any(allowed * rounding[part] < gap < math.inf for part, gap in gaps.items()):
+        disturbed = next(disturbed_runs, None)
+        if disturbed is None:
+            break
+        for part, distance in errors(parts_of(disturbed.at(end)), undisturbed).items():
+            if math.isfinite(distance):
+                rounding[part] = max(rounding[part], distance)
+    shares = {part: gap / rounding[part] for part, gap in gaps.items()}
+    worst = max(shares, key=shares.__getitem__)
+    measured = f"{start.name}: {worst} {gaps[worst]:.1e} apart, {probe.name} from itself {rounding[worst]:.1e}"
+    return Measurement(rung, measured, "float32", shares[worst], allowed, worst)
 
 
 def _disturbed_runs(pair: Pair, probe: Probe, start: Weights, first_step: int) -> Iterator[Trajectory]:
