@@ -204,7 +204,7 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
     assert ratio["low"] == speeds["torch"]["low"] / speeds["jax"]["high"]
     assert f"{number(ratio['median'])} {RATIO}" in html
     assert f"{number(ratio['median'])} {RATIO}" in markdown
-    assert "all 15 measurements of the quick ladder" in markdown
+    assert "All 15 measurements of the quick ladder hold" in markdown
     assert "| 8 steps | 3.0e-14 of 1e-12 | - |" in markdown
 
 

@@ -234,6 +234,7 @@ def trained(folder: Path, places: list[Path]) -> dict[str, RecordedRun]:
     return {"torch": run}
 
 
+@pytest.mark.slow  # forty seconds: two real runs and the ladder's first steps
 def test_a_run_takes_the_ladder_s_first_steps_unless_something_patched_it(digits: np.ndarray, tmp_path: Path) -> None:
     config = parse(CompareOptions, SMOKE, program="").config
     images = fit_images(digits[: config.train_size], config.image_size)
