@@ -214,15 +214,13 @@ class Run:
 
     def close(self, status: str, message: str) -> None:
         """Write how the time was spent and how the run ended; the status comes last."""
+        per_epoch, step = self.plan.steps_per_epoch, self.log.num_steps
         if self.log.chunks:
             self.folder.write_csv(LOSSES_FILE, LOSSES_HEADER, self.log.losses)
-            images_per_epoch = self.plan.steps_per_epoch * self.config.batch_size
-            total_seconds = self.times.since_start() - self.turns.waiting_seconds
-            times = self.times | self.turns.times | {"total_seconds": total_seconds}
-            timing = times | summarise_timing(self.log, self.config, images_per_epoch)
-            self.folder.write_json(TIMING_FILE, timing)
-        num_epochs = self.log.num_steps // self.plan.steps_per_epoch  # complete ones
-        self.folder.write_status(status, message=message, step=self.log.num_steps, epoch=num_epochs)
+            total = {"total_seconds": self.times.since_start() - self.turns.waiting_seconds}
+            summary = summarise_timing(self.log, self.config, per_epoch * self.config.batch_size)
+            self.folder.write_json(TIMING_FILE, self.times | self.turns.times | total | summary)
+        self.folder.write_status(status, message=message, step=step, epoch=step // per_epoch)
 
     def _note_peak_memory(self) -> None:
         """Before anything is scored: the arrays of that would count as the framework's."""
