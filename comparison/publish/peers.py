@@ -48,10 +48,10 @@ def page_part(result: Mapping[str, Any]) -> str:
 
 def headlines(result: Mapping[str, Any]) -> list[str]:
     """One sentence a peer."""
-    found = ratios(result)
+    found, count = ratios(result), num_rounds(result)
     return [
         f"- **A step of {arm.title} takes {interval_text(found[name]._asdict())} times as long as ours in PyTorch"
-        f"{'' if arm.networks == ARMS[arm.ours].networks else ', with networks of its own'}.**"
+        f"{'' if arm.networks == ARMS[arm.ours].networks else ', with networks of its own'}** (n = {count})."
         for name, arm in ARMS.items()
         if arm.module
     ]
@@ -80,16 +80,21 @@ def ratios(result: Mapping[str, Any]) -> dict[str, Interval]:
     return {name: ratio(blocks[name], blocks[arm.ours]) for name, arm in ARMS.items()}
 
 
+def num_rounds(result: Mapping[str, Any]) -> int:
+    """In each of which every arm takes one block."""
+    return len(next(iter(result["block_seconds_per_step"].values())))
+
+
 def conditions(result: Mapping[str, Any]) -> str:
     """On what, with what, and how often was measured."""
     environment = result["environment"]
     packages = ", ".join(f"{name} {environment['packages'][name]}" for name in SHOWN_PACKAGES)
-    num_rounds = len(next(iter(result["block_seconds_per_step"].values())))
     return (
         f"Batches of {result['batch_size']}, float32, {result['num_threads']} threads of {environment['num_cpus']} "
-        f"CPUs ({processor(environment)}). Versions: {packages}. n = {num_rounds} rounds, in each of which every arm "
-        f"takes a block of {result['steps_per_block']} steps in its turn. Each arm is a process of its own, which "
-        f"sleeps while others compute. The clock includes each arm's own loader. Sources {result['sources'][:12]}. "
+        f"CPUs ({processor(environment)}). Versions: {packages}. n = {num_rounds(result)} rounds. "
+        f"In each of them every arm takes a block of {result['steps_per_block']} steps in its turn. "
+        "Each arm is a process of its own. It sleeps while others compute. The clock includes each arm's own loader. "
+        f"Sources {result['sources'][:12]}. "
         f"Begun {environment['started_at']}."
     )
 

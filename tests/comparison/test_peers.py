@@ -90,8 +90,8 @@ def test_each_arm_is_measured_once_a_round_and_the_first_rounds_do_not_count(mon
 def test_a_ratio_is_taken_within_rounds_to_ours_of_the_same_networks():
     result = measured({"examples": [0.02, 0.04, 0.08], "seed004": [0.015, 0.03, 0.06]})
     text = peers.page_part(result)
-    assert "**A step of pytorch/examples takes 2.00 (2.00 to 2.00) times as long as ours in PyTorch.**" in text
-    assert "**A step of seed 004 takes 1.50 (1.50 to 1.50) times as long as ours in PyTorch.**" in text
+    assert "**A step of pytorch/examples takes 2.00 (2.00 to 2.00) times as long as ours in PyTorch** (n = " in text
+    assert "**A step of seed 004 takes 1.50 (1.50 to 1.50) times as long as ours in PyTorch** (n = " in text
     assert "A step of PyTorch-GAN takes 1.00 (1.00 to 1.00) times as long as ours in PyTorch, with networks of" in text
     assert "| pytorch/examples | `dcgan32` | 1,600 (1,200 to 2,400) | 40 | 2.00 (2.00 to 2.00) |" in text
     assert "n = 3 rounds" in text
