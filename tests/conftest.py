@@ -1,10 +1,13 @@
 """Settings of the whole suite, made before anything imports a framework, which no test here does by being collected."""
 
+import math
 import os
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+import common.stages.displays
 
 CACHE = Path(__file__).parents[1] / ".pytest_cache"
 # Tests wait for XLA to compile small networks, not for these to run: five times faster without its optimisations.
@@ -28,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """The slow tests look at programs as users run them."""
     if config.option.markexpr != "slow" and version("jaxlib").startswith(FAST_COMPILATION_JAXLIB):
         os.environ["XLA_FLAGS"] = FAST_COMPILATION
+
+
+@pytest.fixture(autouse=True)
+def _no_line_of_a_slow_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program prints must not depend on how busy this machine is; tests of stages have a clock of their own."""
+    monkeypatch.setattr(common.stages.displays, "MIN_SECONDS", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """A clock that goes on when it is told to."""
     now = [0.0]
     monkeypatch.setattr(common.stages.bar.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(common.stages.displays, "MIN_SECONDS", 2.0)
 
     def pass_by(seconds: float) -> None:
         now[0] += seconds
