@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -45,7 +45,7 @@ from common.evaluation.metrics import all_scores, full_scores, make_draw, quick_
 from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.samples import round_trip, some_of
 from common.evaluation.table import table
-from common.evaluation.training_digits import load_training_digits
+from common.evaluation.training_digits import load_features, load_training_digits
 
 ROOT = Path(__file__).parents[2]
 
@@ -353,6 +353,28 @@ def test_what_is_not_shipped_is_computed_once_and_a_damaged_cache_again(network:
     path.write_bytes(b"[")
     assert stored.load_or_compute("x.json", network, compute=compute, decode=json.loads) == [1]
     assert len(calls) == 2
+
+
+def test_features_that_are_kept_are_those_of_this_network_and_of_these_very_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    calls = []
+
+    def features_of(images: np.ndarray, *, sha256: str = "one") -> np.ndarray:
+        def extract(images: np.ndarray) -> SimpleNamespace:
+            calls.append(1)
+            return SimpleNamespace(features=images.reshape(len(images), -1).astype(np.float32))
+
+        return load_features(images, cast(FeatureNetwork, SimpleNamespace(sha256=sha256, extract=extract)))
+
+    images = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    for _ in range(2):
+        np.testing.assert_array_equal(features_of(images), images.reshape(2, 9))
+    assert len(calls) == 1
+    features_of(images, sha256="another")
+    assert len(calls) == 2
+    images[1, 2, 2] += 1
+    assert features_of(images)[1, 8] == images[1, 2, 2]
+    assert len(calls) == 3
 
 
 def test_a_border_around_the_digits_is_cut_off_again(mnist: Dataset):
