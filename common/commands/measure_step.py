@@ -25,8 +25,8 @@ from common.records.environment import describe_environment, source_hash
 from common.records.folder import write_atomically
 from common.safe_read import one_line
 from common.stages import in_stage
+from common.training.chunks import ChunkData, chunk_data
 from common.training.log import CHUNK_STEPS
-from common.training.loop import chunk_data
 
 if TYPE_CHECKING:
     from common.contract import Framework
@@ -107,7 +107,7 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
 
     architecture = build_architecture(config, image_channels=dataset.image_channels)
     compiled = implementation.create_compiled_trainer if options.compile else None
-    trainer = (compiled or implementation.create_trainer)(config, architecture, device)
+    trainer = (compiled or implementation.create_trainer)(config, architecture, device, dataset.train_images)
     trainer.load_weights(initial_weights(config, architecture))
     trainer.wait()
     build_seconds = clock.lap()
@@ -122,9 +122,9 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
         first = index * count
         start = first % (steps_per_epoch - count + 1)
         clock.lap()
-        images, latents = chunk_data(config, dataset.train_images, order, start, count, first_step=first)
+        chunk = chunk_data(config, order, start, count, first_step=first)
         data.append(clock.lap() / count)
-        metrics = _block(trainer, images, latents, compiled=options.compile)
+        metrics = _block(trainer, chunk, compiled=options.compile)
         blocks.append(clock.lap() / count)
         losses.append(metrics)
         if index == 0:
@@ -153,9 +153,9 @@ def _both_losses(metrics: StepMetrics) -> np.ndarray:
     return np.stack([metrics.discriminator_loss, metrics.generator_loss], axis=1)  # (K, 2)
 
 
-def _block(trainer: Trainer, images: np.ndarray, latents: np.ndarray, *, compiled: bool) -> StepMetrics:
+def _block(trainer: Trainer, chunk: ChunkData, *, compiled: bool) -> StepMetrics:
     try:
-        metrics = trainer.train_chunk(images, latents)
+        metrics = trainer.train_chunk(*chunk)
     except Exception as error:
         if not compiled:
             raise

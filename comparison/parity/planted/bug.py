@@ -9,13 +9,14 @@ from typing import Any
 
 # In the order in which they import each other: all are compiled again around an edit.
 MODULES = {
-    "torch": ("tuned/layers", "tuned/steps", "layers", "model", "losses", "steps", "weights", "trainer"),
+    "torch": ("tuned/layers", "tuned/steps", "layers", "model", "losses", "steps", "chunks", "weights", "trainer"),
     "jax": (
         "tuned/winograd",
         "tuned/convolution",
         "tuned/normalization",
         "conventions",
         "tuned/layers",
+        "chunks",
         "tuned/steps",
         "layers",
         "model",

@@ -134,9 +134,10 @@ class JaxProbe(Probe):
             path.append(_array(module.part[...]))
         return np.stack(path)
 
-    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def fed(self, trainer: Any, indices: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         _use_precision(trainer.config)
-        return [(np.array(images), np.array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
+        steps = trainer._steps_of(indices, latents, np.zeros(len(indices)))
+        return [(np.array(images), np.array(noise)) for images, noise, _ in steps]
 
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
         _use_precision(trainer.config)

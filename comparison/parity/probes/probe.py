@@ -53,9 +53,13 @@ class Probe(ABC):
         """Within it sums are split over another number of threads, where a running process can change that."""
         return nullcontext()
 
-    def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        """A trainer as training uses it, without weights yet."""
-        return self.trainer_module.create_trainer(config, architecture, self.device)
+    def create_trainer(self, config: TrainConfig, architecture: Architecture, images: np.ndarray | None = None) -> Any:
+        """A trainer as training uses it, without weights yet; without images it does not train."""
+        return self.trainer_module.create_trainer(config, architecture, self.device, images)
+
+    def addresses(self, trainer: Any) -> dict[str, int]:
+        """Where each tensor lies that loading must leave in its place; nowhere, where arrays are never written to."""
+        return {}
 
     @abstractmethod
     def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
@@ -82,7 +86,7 @@ class Probe(ABC):
         """Parameters (T, n) after each of T updates of a vector by given gradients (T, n)."""
 
     @abstractmethod
-    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def fed(self, trainer: Any, indices: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Each step's images and latents of a chunk, read back from the device right before the step."""
 
     @abstractmethod
