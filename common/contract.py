@@ -130,9 +130,12 @@ class Framework:
 
     configure: Callable[..., dict[str, Any]]
     select_device: Callable[[str], Any]
+    choose_execution: Callable[[str, Any], str]  # `step` or `chunk`, of what was asked for and the device
     device_name: Callable[[Any], str]
     peak_memory_bytes: Callable[[Any], int]
-    create_trainer: Callable[..., InspectableTrainer]  # of config, architecture, device and images, if it is to train
+    create_trainer: Callable[
+        ..., InspectableTrainer
+    ]  # of config, architecture, device; to train also images and execution
     matrix_multiplication: Callable[[Any, int, str], Callable[[], None]]
     watch_compilation: Callable[[], Callable[[], float]]
     # Has the framework's compiler make the networks, the first chunk paying for it; none where it makes them anyhow.

@@ -20,4 +20,9 @@ def step_of(
     images: Array, indices: Array, latents: Array, decays: Array, step: ArrayLike
 ) -> tuple[Array, Array, Array]:
     """What one step of the chunk is given; `images` are all that there are to train on."""
-    return jnp.take(images, indices[step], axis=0, mode="clip"), latents[step], decays[step]
+    return images_at(images, indices[step]), latents[step], decays[step]
+
+
+def images_at(images: Array, indices: Array) -> Array:
+    """A batch of them."""
+    return jnp.take(images, indices, axis=0, mode="clip")  # other modes look whether an index is one

@@ -42,6 +42,11 @@ def select_device(name: str) -> Device:
     return accelerators[0]
 
 
+def choose_execution(name: str, device: Device) -> str:
+    """`auto` is `chunk`, one program with a loop, on accelerators, and `step` on a CPU."""
+    return name if name != "auto" else "step" if device.platform == "cpu" else "chunk"
+
+
 def device_name(device: Device) -> str:
     """What the report calls the device: `cpu`, or the name the driver gives."""
     return device.platform if device.platform == "cpu" else device.device_kind

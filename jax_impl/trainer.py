@@ -12,7 +12,6 @@ from jax import Array
 from common.config import TrainConfig
 from common.contract import InspectableTrainer, StepMetrics, Weights, check_weights
 from common.networks.layers import Architecture, LayerSpec
-from jax_impl.chunks import steps_of
 from jax_impl.device import Device
 from jax_impl.features import guided_gradients
 from jax_impl.layers import select
@@ -28,13 +27,18 @@ class DCGANTrainer:
     """Both networks and their optimizers on one device; see `common.contract.InspectableTrainer`."""
 
     def __init__(
-        self, config: TrainConfig, architecture: Architecture, device: Device, images: np.ndarray | None = None
+        self,
+        config: TrainConfig,
+        architecture: Architecture,
+        device: Device,
+        images: np.ndarray | None = None,
+        execution: str = "step",
     ) -> None:
         self.config = config
         self.architecture = architecture
         self.device = device
         self.dtype = jnp.float64 if config.precision == "float64" else jnp.float32
-        form = select(config, device.platform)
+        form = select(config, device.platform, execution)
         with self._at_home():
             rngs = nnx.Rngs(config.seed)
             self.generator = Generator(architecture, form, rngs=rngs)
@@ -60,9 +64,9 @@ class DCGANTrainer:
 
     def train_chunk(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray) -> StepMetrics:
         with self._at_home():
-            steps = self._run_steps(self._steps_of(indices, latents, decays))
+            metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))
             # One transfer for the chunk: reading a scalar each step would wait for the device each step.
-            return StepMetrics(*np.array(jnp.stack(steps, axis=1)))
+            return StepMetrics(*np.array(metrics))
 
     def generate(self, latents: np.ndarray) -> np.ndarray:
         with self._at_home():
@@ -122,11 +126,6 @@ class DCGANTrainer:
         """On this trainer's device and in its precision: both belong to the process, which may have other trainers."""
         with jax.enable_x64(self.config.precision == "float64"), jax.default_device(self.device):
             yield
-
-    def _steps_of(
-        self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray
-    ) -> Iterator[tuple[Array, Array, Array]]:
-        return steps_of(self.images, *self._on_device(indices, latents, decays))
 
     @property
     def images(self) -> Array:
@@ -188,7 +187,11 @@ def create_optimizer(network: nnx.Module, config: TrainConfig, learning_rate: fl
 
 
 def create_trainer(
-    config: TrainConfig, architecture: Architecture, device: Device, images: np.ndarray | None = None
+    config: TrainConfig,
+    architecture: Architecture,
+    device: Device,
+    images: np.ndarray | None = None,
+    execution: str = "step",
 ) -> InspectableTrainer:
     """A trainer without weights yet: call `load_weights` before anything else; to train, it needs images."""
-    return DCGANTrainer(config, architecture, device, images)
+    return DCGANTrainer(config, architecture, device, images, execution)

@@ -23,7 +23,12 @@ class CountingTrainer:
     """Each step adds a little to every weight, and one to Adam's counts."""
 
     def __init__(
-        self, config: TrainConfig, architecture: Architecture, device: str, images: np.ndarray | None = None
+        self,
+        config: TrainConfig,
+        architecture: Architecture,
+        device: str,
+        images: np.ndarray | None = None,
+        execution: str = "step",
     ) -> None:
         self.config, self.architecture = config, architecture
         self.weights = initial_weights(config, architecture)
@@ -77,6 +82,7 @@ def run(
         return Framework(
             configure=lambda num_threads: {},
             select_device=lambda name: name,
+            choose_execution=lambda name, device: "step",
             device_name=lambda device: device,
             peak_memory_bytes=lambda device: 0,
             create_trainer=trainer,

@@ -3,12 +3,12 @@
 import functools
 import importlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common.config import TrainConfig
-from common.contract import InspectableTrainer
 from common.data.datasets import fit_images, load_dataset
 from common.data.initial_weights import initial_weights
 from common.data.randomness import training_latents
@@ -40,19 +40,30 @@ def small_architecture(config: TrainConfig, *, image_channels: int = 1) -> Archi
 
 
 def build(
-    framework: str, config: TrainConfig, *, image_channels: int = 1, images: np.ndarray | None = None
-) -> InspectableTrainer:
+    framework: str,
+    config: TrainConfig,
+    *,
+    image_channels: int = 1,
+    images: np.ndarray | None = None,
+    execution: str = "step",
+) -> Any:
     """A trainer of the small networks that holds the config's initial weights, and 512 digits if it gets no images."""
-    return build_networks(framework, config, small_architecture(config, image_channels=image_channels), images=images)
+    architecture = small_architecture(config, image_channels=image_channels)
+    return build_networks(framework, config, architecture, images=images, execution=execution)
 
 
 def build_networks(
-    framework: str, config: TrainConfig, architecture: Architecture, *, images: np.ndarray | None = None
-) -> InspectableTrainer:
+    framework: str,
+    config: TrainConfig,
+    architecture: Architecture,
+    *,
+    images: np.ndarray | None = None,
+    execution: str = "step",
+) -> Any:
     """A trainer of any networks that holds the config's initial weights."""
     images = real_digits(config.image_size) if images is None else images
     trainer, device = (importlib.import_module(f"{framework}_impl.{name}") for name in ("trainer", "device"))
-    trainer = trainer.create_trainer(config, architecture, device.select_device("cpu"), images)
+    trainer = trainer.create_trainer(config, architecture, device.select_device("cpu"), images, execution)
     trainer.load_weights(initial_weights(config, architecture))
     return trainer
 

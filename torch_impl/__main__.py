@@ -20,6 +20,7 @@ def load_framework() -> "Framework":
     return Framework(
         configure=device.configure,
         select_device=device.select_device,
+        choose_execution=device.choose_execution,
         device_name=device.device_name,
         peak_memory_bytes=device.peak_memory_bytes,
         create_trainer=trainer.create_trainer,

@@ -17,4 +17,9 @@ def step_of(
     images: Tensor, indices: Tensor, latents: Tensor, decays: Tensor, step: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What one step of the chunk is given; `images` are all that there are to train on."""
-    return images.index_select(0, indices[step]), latents[step], decays[step]
+    return images_at(images, indices[step]), latents[step], decays[step]
+
+
+def images_at(images: Tensor, indices: Tensor) -> Tensor:
+    """A batch of them."""
+    return images.index_select(0, indices)

@@ -39,6 +39,15 @@ def select_device(name: str) -> Device:
     return device
 
 
+def choose_execution(name: str, device: Device) -> str:
+    """`auto` is `chunk`, a CUDA graph that is replayed, on CUDA and ROCm, and `step` elsewhere."""
+    if name == "chunk" and device.type != "cuda":
+        raise UserError(
+            f"--execution chunk: PyTorch's is a CUDA graph, which needs CUDA, not {device.type}: leave it out"
+        )
+    return name if name != "auto" else "chunk" if device.type == "cuda" else "step"
+
+
 def device_name(device: Device) -> str:
     """What the report calls the device: `cpu`, or the name the driver gives."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

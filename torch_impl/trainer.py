@@ -1,6 +1,5 @@
 """The PyTorch side of the contract: only here and in weights.py NumPy is met. Mirrors jax_impl/trainer.py."""
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -11,7 +10,6 @@ from torch.optim import Adam
 from common.config import TrainConfig
 from common.contract import InspectableTrainer, StepMetrics, Weights, check_weights
 from common.networks.layers import Architecture
-from torch_impl.chunks import steps_of
 from torch_impl.device import Device
 from torch_impl.features import guided_gradients
 from torch_impl.layers import Form, select
@@ -27,13 +25,18 @@ class DCGANTrainer:
     """Both networks and their optimizers on one device; see `common.contract.InspectableTrainer`."""
 
     def __init__(
-        self, config: TrainConfig, architecture: Architecture, device: Device, images: np.ndarray | None = None
+        self,
+        config: TrainConfig,
+        architecture: Architecture,
+        device: Device,
+        images: np.ndarray | None = None,
+        execution: str = "step",
     ) -> None:
         self.config = config
         self.architecture = architecture
         self.device = device
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
-        form = select(config)
+        form = select(config, execution)
         self.memory_format = form.memory_format
         self.generator = Generator(architecture, form).to(device, self.dtype)
         self.discriminator = Discriminator(architecture, form).to(device, self.dtype)
@@ -45,15 +48,16 @@ class DCGANTrainer:
             self.discriminator, form, config, config.learning_rate_discriminator
         )
         self._train_step = form.prepare_step(train_step)
+        self._run_steps = form.prepare_steps(self._step, self._changing_tensors)
         # `torch.from_numpy` would share memory, and warn of arrays that nobody may write, as the bundled digits are.
         self._images = None if images is None else torch.tensor(images, device=device)
 
     @WAITING.adapted()
     def train_chunk(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray) -> StepMetrics:
         with self._autocast():
-            steps = [self._step(*data) for data in self._steps_of(indices, latents, decays)]
+            metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))
         # One transfer for the chunk: reading a scalar each step would wait for the device each step.
-        return StepMetrics(*torch.stack(steps, dim=1).cpu().numpy())
+        return StepMetrics(*metrics.cpu().numpy())
 
     @WAITING.adapted()
     def generate(self, latents: np.ndarray) -> np.ndarray:
@@ -104,11 +108,6 @@ class DCGANTrainer:
             ("discriminator", self.discriminator, self.discriminator_optimizer),
         )
 
-    def _steps_of(
-        self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        return steps_of(self.images, *self._on_device(indices, latents, decays))
-
     @property
     def images(self) -> Tensor:
         """All that there are to train on, uint8 (N, S, S[, 3])."""
@@ -136,6 +135,13 @@ class DCGANTrainer:
         )
         return torch.stack(measured)  # (4,)
 
+    def _changing_tensors(self) -> list[Tensor]:
+        """All that a step changes, where it lies."""
+        networks = (self.generator, self.discriminator, self.generator_average)
+        optimizers = (self.generator_optimizer, self.discriminator_optimizer)
+        tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+        return tensors + [tensor for of in optimizers for state in of.state.values() for tensor in state.values()]
+
     def _to_network(self, images: Tensor) -> Tensor:
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, S, S)
         images = images.to(self.dtype).div_(127.5).sub_(1)
@@ -160,17 +166,25 @@ def create_optimizer(network: nn.Module, form: Form, config: TrainConfig, learni
 
 
 def create_trainer(
-    config: TrainConfig, architecture: Architecture, device: Device, images: np.ndarray | None = None
+    config: TrainConfig,
+    architecture: Architecture,
+    device: Device,
+    images: np.ndarray | None = None,
+    execution: str = "step",
 ) -> InspectableTrainer:
     """A trainer without weights yet: call `load_weights` before anything else; to train, it needs images."""
-    return DCGANTrainer(config, architecture, device, images)
+    return DCGANTrainer(config, architecture, device, images, execution)
 
 
 def create_compiled_trainer(
-    config: TrainConfig, architecture: Architecture, device: Device, images: np.ndarray | None = None
+    config: TrainConfig,
+    architecture: Architecture,
+    device: Device,
+    images: np.ndarray | None = None,
+    execution: str = "step",
 ) -> InspectableTrainer:
     """A trainer whose networks torch.compile makes, when they are first called."""
-    trainer = DCGANTrainer(config, architecture, device, images)
+    trainer = DCGANTrainer(config, architecture, device, images, execution)
     trainer.generator.compile()
     trainer.discriminator.compile()
     return trainer

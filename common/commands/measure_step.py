@@ -69,15 +69,17 @@ def main(options: MeasureOptions, twin: Twin) -> int:
         raise UserError(f"the framework is not installed ({error}): leave its arms out, or install it") from None
     flags = implementation.configure(num_threads=options.num_threads)
     device = implementation.select_device(options.device)
+    execution = implementation.choose_execution(options.wanted_execution, device)
     import_seconds = clock.lap()
     if options.roof:
         found: dict[str, Any] = {"roof": roof(implementation, device)}
     else:
-        found = {"import_seconds": import_seconds, **step_times(implementation, device, options, clock)}
+        found = {"import_seconds": import_seconds, **step_times(implementation, device, options, clock, execution)}
     record = {
         **found,
         "device": implementation.device_name(device),
         "device_flags": flags,
+        "execution": execution,
         "environment": {"source_hash": source_hash(twin.name), **describe_environment()},
     }
     write_atomically(options.json, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
@@ -97,7 +99,9 @@ class Clock:
         return seconds
 
 
-def step_times(implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock) -> dict[str, Any]:
+def step_times(
+    implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock, execution: str
+) -> dict[str, Any]:
     """Every phase of training, and the first losses, by which arms can be seen to do the same work."""
     config, count = options.config, options.steps_per_block
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
@@ -107,7 +111,8 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
 
     architecture = build_architecture(config, image_channels=dataset.image_channels)
     compiled = implementation.create_compiled_trainer if options.compile else None
-    trainer = (compiled or implementation.create_trainer)(config, architecture, device, dataset.train_images)
+    create_trainer = compiled or implementation.create_trainer
+    trainer = create_trainer(config, architecture, device, dataset.train_images, execution)
     trainer.load_weights(initial_weights(config, architecture))
     trainer.wait()
     build_seconds = clock.lap()

@@ -74,6 +74,7 @@ class Process(Machine):
     framework_name: Text | None = None
     device: Text
     device_flags: dict[str, Any] = {}
+    execution: Text | None = None  # `step` or `chunk`; older runs do not say
     num_threads: Whole
     num_parameters: dict[str, Whole]
     resumed_from: Text | None = None

@@ -36,6 +36,7 @@ class Machine:
     framework: Framework
     device: Any
     device_flags: dict[str, Any]
+    execution: str  # `step` or `chunk`
 
     @property
     def device_name(self) -> str:
@@ -173,4 +174,6 @@ def prepare_machine(
         name = FRAMEWORK_NAMES[framework]
         raise UserError(f"{name} is not installed ({error}): pip install {PACKAGES[framework]}") from None
     device_flags = implementation.configure(num_threads=options.num_threads)
-    return Machine(implementation, implementation.select_device(options.device), device_flags)
+    device = implementation.select_device(options.device)
+    execution = implementation.choose_execution(options.wanted_execution, device)
+    return Machine(implementation, device, device_flags, execution)

@@ -236,6 +236,7 @@ class Run:
                 "framework_name": self.name,
                 "device": self.machine.device_name,
                 "device_flags": self.machine.device_flags,
+                "execution": self.machine.execution,
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.plan.architecture),
                 "source_hash": source_hash(self.framework),
@@ -248,7 +249,9 @@ class Run:
         self, weights: Weights, average: Weights | None = None, images: np.ndarray | None = None
     ) -> InspectableTrainer:
         machine = self.machine
-        trainer = machine.framework.create_trainer(self.config, self.plan.architecture, machine.device, images)
+        trainer = machine.framework.create_trainer(
+            self.config, self.plan.architecture, machine.device, images, machine.execution
+        )
         trainer.load_weights(weights, average)
         trainer.wait()
         return trainer

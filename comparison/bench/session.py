@@ -137,6 +137,8 @@ def find_or_make_certificate(
         data_sha256=subject.data_sha256,
         devices=dict.fromkeys(FRAMEWORK_NAMES, elsewhere) | devices,
         device_flags={framework: found["device_flags"] for framework, found in roofs.items()},
+        execution=dict.fromkeys(FRAMEWORK_NAMES, next(iter(roofs.values()))["execution"])
+        | {framework: found["execution"] for framework, found in roofs.items()},
     )
     flags = [*config_flags(tuned), *options.device_flags]
     stores = [RUNS, *filter(None, [options.output])]

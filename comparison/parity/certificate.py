@@ -36,6 +36,7 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
         data_sha256=hash_of_images(pair.train_images),
         devices={probe.name: probe.device_name for probe in pair.probes},
         device_flags={probe.name: probe.device_flags for probe in pair.probes},
+        execution={probe.name: probe.execution_of(pair.config) for probe in pair.probes},
     )
     holds = bool(measurements) and all(measurement.holds for measurement in measurements)
     return {

@@ -149,11 +149,11 @@ LATE: tuple[PlantedBug, ...] = (
         "every 5,000th chunk trained on twice, counted in a global",
         "jax/trainer",
         (
-            "            steps = self._run_steps(self._steps_of(indices, latents, decays))\n",
-            "            steps = self._run_steps(self._steps_of(indices, latents, decays))\n"
+            "            metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))\n",
+            "            metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))\n"
             '            globals()["NUM_CHUNKS"] = globals().get("NUM_CHUNKS", 0) + 1\n'
             '            if globals()["NUM_CHUNKS"] % 5000 == 0:\n'
-            "                steps = self._run_steps(self._steps_of(indices, latents, decays))\n",
+            "                metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))\n",
         ),
         missed_because="nothing that a trainer holds shows it, and a climb has fewer chunks",
     ),

@@ -14,7 +14,7 @@ from common.config import TrainConfig
 from common.contract import Weights
 from common.safe_read import cache_dir
 from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
-from jax_impl import device, layers, losses, trainer
+from jax_impl import chunks, device, layers, losses, trainer
 from jax_impl import weights as layout
 from jax_impl.tuned.steps import CPU_COMPILER_OPTIONS_JAXLIB
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
@@ -136,7 +136,7 @@ class JaxProbe(Probe):
 
     def fed(self, trainer: Any, indices: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         _use_precision(trainer.config)
-        steps = trainer._steps_of(indices, latents, np.zeros(len(indices)))
+        steps = chunks.steps_of(trainer.images, *trainer._on_device(indices, latents, np.zeros(len(indices))))
         return [(np.array(images), np.array(noise)) for images, noise, _ in steps]
 
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:

@@ -31,8 +31,9 @@ class Probe(ABC):
     device_module: Any
     trainer_module: Any
 
-    def __init__(self, device_name: str = "cpu") -> None:
+    def __init__(self, device_name: str = "cpu", execution: str = "auto") -> None:
         self._device_name = device_name
+        self._execution = execution
         self.device_flags: dict[str, Any] = {}
 
     @cached_property
@@ -55,7 +56,14 @@ class Probe(ABC):
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture, images: np.ndarray | None = None) -> Any:
         """A trainer as training uses it, without weights yet; without images it does not train."""
-        return self.trainer_module.create_trainer(config, architecture, self.device, images)
+        return self.trainer_module.create_trainer(config, architecture, self.device, images, self.execution_of(config))
+
+    def execution_of(self, config: TrainConfig) -> str:
+        """As a run would choose; but where PyTorch has no graph, `chunk` climbs with all that is around one."""
+        if config.variant == "idiomatic":
+            return "step"
+        is_chosen = self._execution == "auto"
+        return self.device_module.choose_execution("auto", self.device) if is_chosen else self._execution
 
     def addresses(self, trainer: Any) -> dict[str, int]:
         """Where each tensor lies that loading must leave in its place; nowhere, where arrays are never written to."""

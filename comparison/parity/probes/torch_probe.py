@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from common.config import TrainConfig
 from common.contract import Weights
 from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
-from torch_impl import device, layers, losses, trainer
+from torch_impl import chunks, device, layers, losses, trainer
 from torch_impl.weights import BATCH_NORM_BUFFERS
 
 ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
@@ -100,7 +100,7 @@ class TorchProbe(Probe):
         return np.stack(path)
 
     def fed(self, trainer: Any, indices: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        steps = trainer._steps_of(indices, latents, np.zeros(len(indices)))
+        steps = chunks.steps_of(trainer.images, *trainer._on_device(indices, latents, np.zeros(len(indices))))
         return [(_array(images), _array(noise)) for images, noise, _ in steps]
 
     def addresses(self, trainer: Any) -> dict[str, int]:
