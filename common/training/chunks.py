@@ -10,6 +10,8 @@ from common.config import TrainConfig
 from common.data.randomness import epoch_permutation, training_latents
 from common.training.averaging import average_decays
 
+CHUNK_SECONDS, MAX_CHUNK_STEPS = 0.04, 512  # on a GPU: a lively bar, a prompt Ctrl-C, and next to no waiting
+
 
 class ChunkData(NamedTuple):
     """The arguments of `Trainer.train_chunk` for K steps."""
@@ -58,3 +60,9 @@ def epoch_chunks(
             count = min(length(), steps_per_epoch - start)
             drawn = begin(start, count) if count else None
             yield chunk
+
+
+def fitting_chunk_steps(seconds_per_step: float) -> int:
+    """The largest power of two of such steps that fits into a chunk, which is then of 20 to 40 ms."""
+    fitting = min(int(CHUNK_SECONDS / seconds_per_step), MAX_CHUNK_STEPS)
+    return 1 << max(fitting, 1).bit_length() - 1

@@ -30,7 +30,7 @@ from common.records.folder import (
     RunFolder,
 )
 from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES, EpochQuality
-from common.training.chunks import epoch_chunks
+from common.training.chunks import epoch_chunks, fitting_chunk_steps
 from common.training.log import Chunk, EpochTiming, TrainingLog, epoch_rows
 from common.training.machine_load import read_cpu_time
 from common.training.progress import ProgressReporter
@@ -57,6 +57,7 @@ class TrainingLoop:
     log: TrainingLog = field(default_factory=TrainingLog)
     score_epoch: Callable[[Trainer], EpochQuality] | None = None  # of what the averaged generator makes
     turns: Alone = field(default_factory=Alone)  # one is taken before each epoch
+    is_on_cpu: bool = True  # where chunks have always the same length
 
     def __post_init__(self) -> None:
         start, log = self.start, self.log
@@ -120,6 +121,8 @@ class TrainingLoop:
                 spent = read_cpu_time().since(cpu_before)
                 log.add_chunk(Chunk(log.num_steps + 1, count, seconds, *spent), metrics, epoch=epoch)
                 log.data_seconds += chunk_started - data_started
+                if not self.is_on_cpu and len(log.chunks) == 2:  # the first has compiled
+                    log.chunk_steps = fitting_chunk_steps(seconds / count)
                 measured.append(metrics)
                 self.progress.chunk_done(
                     epoch=epoch,
