@@ -128,15 +128,16 @@ def check_weights(weights: Weights, architecture: Architecture, config: TrainCon
 class Framework:
     """What a run asks of `torch_impl` or `jax_impl`; a device is the framework's own object."""
 
-    configure: Callable[..., dict[str, Any]]
+    configure: Callable[..., dict[str, Any]]  # of num_threads, deterministic and tf32
     select_device: Callable[[str], Any]
     choose_execution: Callable[[str, Any], str]  # `step` or `chunk`, of what was asked for and the device
     device_name: Callable[[Any], str]
-    peak_memory_bytes: Callable[[Any], int]
+    peak_memory: Callable[[Any], dict[str, Any]]
     create_trainer: Callable[
         ..., InspectableTrainer
     ]  # of config, architecture, device; to train also images and execution
-    matrix_multiplication: Callable[[Any, int, str], Callable[[], None]]
+    matrix_multiplication: Callable[[Any, int, str], Callable[..., None]]
     watch_compilation: Callable[[], Callable[[], float]]
+    profile: Callable[[Callable[[], None], int], dict[str, float]]
     # Has the framework's compiler make the networks, the first chunk paying for it; none where it makes them anyhow.
     create_compiled_trainer: Callable[..., InspectableTrainer] | None = None

@@ -11,8 +11,9 @@ from jax import Array
 
 from common.config import TrainConfig
 from common.contract import InspectableTrainer, StepMetrics, Weights, check_weights
+from common.errors import UserError
 from common.networks.layers import Architecture, LayerSpec
-from jax_impl.device import Device
+from jax_impl.device import Device, has_float64
 from jax_impl.features import guided_gradients
 from jax_impl.layers import select
 from jax_impl.model import Discriminator, Generator
@@ -34,6 +35,8 @@ class DCGANTrainer:
         images: np.ndarray | None = None,
         execution: str = "step",
     ) -> None:
+        if config.precision == "float64" and not has_float64(device):
+            raise UserError("--precision float64: this GPU has none: pass --device cpu")
         self.config = config
         self.architecture = architecture
         self.device = device
@@ -70,9 +73,12 @@ class DCGANTrainer:
 
     def generate(self, latents: np.ndarray) -> np.ndarray:
         with self._at_home():
-            latents_on_device = jax.device_put(latents.astype(self.dtype), self.device)
+            # Cut on the host: on the device each cut would be compiled.
             batches = [
-                self._jit_generate(self.generator_average, latents_on_device[start : start + GENERATE_BATCH_SIZE])
+                self._jit_generate(
+                    self.generator_average,
+                    jax.device_put(latents[start : start + GENERATE_BATCH_SIZE].astype(self.dtype), self.device),
+                )
                 for start in range(0, len(latents), GENERATE_BATCH_SIZE)
             ]
         return self._from_network(np.concatenate(jax.device_get(batches)))

@@ -72,10 +72,10 @@ def to_canonical(array: np.ndarray, spec: LayerSpec | None) -> np.ndarray:
     return array.transpose(_TO_CANONICAL).copy() if array.ndim == 4 else array.copy()
 
 
-Named = tuple[str, nnx.Variable, LayerSpec | None]
+_Named = tuple[str, nnx.Variable, LayerSpec | None]
 
 
-def _tensors(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> Iterator[Named]:
+def _tensors(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> Iterator[_Named]:
     for key, variable in _buffers(name, network, specs):
         yield key, variable, None
     for key, path, spec in _parameters(name, network, specs):
@@ -99,7 +99,7 @@ def _buffers(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> It
                 yield f"{name}.layers.{index}.{canonical}", _at(network, ("layers", index, native))
 
 
-def _to_numpy(variables: Iterable[Named]) -> Weights:
+def _to_numpy(variables: Iterable[_Named]) -> Weights:
     """Copies on the host, all in one transfer: each by itself would wait for the device."""
     variables = list(variables)
     arrays = jax.device_get([variable[...] for _, variable, _ in variables])

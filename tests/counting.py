@@ -80,14 +80,15 @@ def run(
     def load() -> Framework:
         while_loading()
         return Framework(
-            configure=lambda num_threads: {},
+            configure=lambda **_: {},
             select_device=lambda name: name,
             choose_execution=lambda name, device: "step",
             device_name=lambda device: device,
-            peak_memory_bytes=lambda device: 0,
+            peak_memory=lambda device: {"peak_memory_bytes": 0, "peak_memory_kind": "process"},
             create_trainer=trainer,
-            matrix_multiplication=lambda device, size, precision: lambda: None,
+            matrix_multiplication=lambda device, size, precision: lambda times=1: None,
             watch_compilation=lambda: lambda: 0.0,
+            profile=lambda run, num_steps: {},
         )
 
     real, common.training.prepare.load_dataset, common.commands.measure_step.load_dataset = (

@@ -76,14 +76,14 @@ def train_step(
 @torch.no_grad()
 def update_average(generator_average: Generator, generator: Generator, decay: Tensor) -> None:
     """Exponential moving average of weights and running statistics (Yazici et al. 2019), which nothing trains on."""
-    averaged, latest = (averaged_tensors(network) for network in (generator_average, generator))
+    averaged, latest = (_averaged_tensors(network) for network in (generator_average, generator))
     # One kernel for all tensors each, as torch.optim.swa_utils has it, whose decay is a number of the host.
     torch._foreach_mul_(averaged, decay)  # pyright: ignore[reportPrivateImportUsage]
     added = torch._foreach_mul(latest, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
     torch._foreach_add_(averaged, added)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def averaged_tensors(generator: Generator) -> list[Tensor]:
+def _averaged_tensors(generator: Generator) -> list[Tensor]:
     """Its parameters and running statistics."""
     statistics = [buffer for buffer in generator.buffers() if buffer.is_floating_point()]
     return [*generator.parameters(), *statistics]

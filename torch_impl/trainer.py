@@ -9,8 +9,9 @@ from torch.optim import Adam
 
 from common.config import TrainConfig
 from common.contract import InspectableTrainer, StepMetrics, Weights, check_weights
+from common.errors import UserError
 from common.networks.layers import Architecture
-from torch_impl.device import Device
+from torch_impl.device import Device, has_float64
 from torch_impl.features import guided_gradients
 from torch_impl.layers import Form, select
 from torch_impl.model import Discriminator, Generator
@@ -32,6 +33,8 @@ class DCGANTrainer:
         images: np.ndarray | None = None,
         execution: str = "step",
     ) -> None:
+        if config.precision == "float64" and not has_float64(device):
+            raise UserError("--precision float64: this GPU has none: pass --device cpu")
         self.config = config
         self.architecture = architecture
         self.device = device
@@ -115,11 +118,10 @@ class DCGANTrainer:
         return self._images
 
     def _on_device(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray) -> tuple[Tensor, ...]:
-        return (
-            torch.tensor(indices, device=self.device),
-            torch.tensor(latents, device=self.device, dtype=self.dtype),
-            torch.tensor(decays, device=self.device, dtype=self.dtype),
-        )
+        pinned = self.device.type == "cuda"  # only from pinned memory a copy is not waited for
+        arrays = ((indices, torch.int32), (latents, self.dtype), (decays, self.dtype))
+        tensors = (torch.tensor(array, dtype=dtype, pin_memory=pinned) for array, dtype in arrays)
+        return tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
 
     def _step(self, real_images: Tensor, latents: Tensor, decay: Tensor) -> Tensor:
         measured = self._train_step(
@@ -182,9 +184,10 @@ def create_compiled_trainer(
     device: Device,
     images: np.ndarray | None = None,
     execution: str = "step",
+    mode: str = "default",
 ) -> InspectableTrainer:
     """A trainer whose networks torch.compile makes, when they are first called."""
     trainer = DCGANTrainer(config, architecture, device, images, execution)
-    trainer.generator.compile()
-    trainer.discriminator.compile()
+    trainer.generator.compile(mode=mode)
+    trainer.discriminator.compile(mode=mode)
     return trainer

@@ -37,10 +37,12 @@ class DeviceOptions(ConfigOptions):
     """Where a command computes with a config, and on whose data."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes an accelerator if the framework finds one."""
+    """auto takes an accelerator if the framework finds one: of several the first that CUDA_VISIBLE_DEVICES leaves."""
     execution: Literal["auto", "step", "chunk"] = "auto"
     """step: a call of the host for each step. chunk: one program of the device for many (a CUDA graph replayed in
     PyTorch, a scan in JAX, which on a CPU is many times slower). auto is chunk on GPUs, for the tuned variant."""
+    deterministic: bool = False
+    """On a GPU, have every run leave the same bits, which costs time. On a CPU runs do so anyway."""
     threads: int = 0
     """CPU threads of each framework; 0 is every core this process may use."""
     data_dir: Path | None = None
@@ -68,6 +70,7 @@ class DeviceOptions(ConfigOptions):
     def device_flags(self) -> list[str]:
         """Device, form of execution, threads and data folder, as flags of another command."""
         execution = [] if self.execution == "auto" else [f"--execution={self.execution}"]
+        execution += ["--deterministic"] * self.deterministic
         data = [] if self.data_dir is None else [f"--data-dir={self.data_dir}"]
         return [f"--device={self.device}", *execution, f"--threads={self.num_threads}", *data]
 

@@ -15,6 +15,7 @@ from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError, exit_code
 from common.networks.build import build_architecture, count_parameters
 from common.options import RunOptions
+from common.records.accelerator import describe_accelerator
 from common.records.environment import describe_environment, own_command, source_hash
 from common.records.folder import (
     CONFIG_FILE,
@@ -164,7 +165,7 @@ class Run:
         ends = {"num_epochs": self.config.epochs, "num_steps": self.num_steps, "first_step": start.step}
         with self.turns.progress(self.name, **ends, console=self.console) as progress:
             loop = TrainingLoop(trainer, self.config, len(images), start, self.folder, progress, self.stop, self.log)
-            loop.turns = self.turns
+            loop.turns, loop.is_on_cpu = self.turns, self.machine.is_cpu
             if not self.options.skip_epoch_quality:
                 loop.score_epoch = epoch_scorer(self.options, self.plan, before=self._note_peak_memory)
             loop.run()
@@ -226,7 +227,7 @@ class Run:
     def _note_peak_memory(self) -> None:
         """Before anything is scored: the arrays of that would count as the framework's."""
         if "peak_memory_bytes" not in self.times:
-            self.times["peak_memory_bytes"] = self.machine.framework.peak_memory_bytes(self.machine.device)
+            self.times.update(self.machine.framework.peak_memory(self.machine.device))
 
     def _write_environment(self) -> None:
         self.folder.write_json(
@@ -237,6 +238,7 @@ class Run:
                 "device": self.machine.device_name,
                 "device_flags": self.machine.device_flags,
                 "execution": self.machine.execution,
+                "accelerator": None if self.machine.is_cpu else describe_accelerator(),
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.plan.architecture),
                 "source_hash": source_hash(self.framework),

@@ -1,5 +1,6 @@
 """What a ladder climbs with: both frameworks, on the same data."""
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,7 @@ def _load(path: Path, config: TrainConfig, architecture: Architecture) -> Weight
 
 
 def _load_probes(options: ParityOptions, num_threads: int):
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # both frameworks share one GPU here
     try:
         from comparison.parity.probes.jax_probe import JaxProbe
         from comparison.parity.probes.torch_probe import TorchProbe
@@ -60,5 +62,5 @@ def _load_probes(options: ParityOptions, num_threads: int):
         raise UserError(f"parity needs both frameworks ({error}): pip install torch jax flax optax") from None
     probes = [kind(options.device, options.execution) for kind in (TorchProbe, JaxProbe)]
     for probe in probes:
-        probe.configure(num_threads=num_threads)
+        probe.configure(num_threads=num_threads, deterministic=options.deterministic)
     return probes

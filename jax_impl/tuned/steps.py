@@ -84,7 +84,7 @@ class FlatChunks(FlatSteps):
         return run(leaves, images, *chunk)
 
     def _loop(self, leaves: list[Array], images: Array, *chunk: Array) -> tuple[list[Array], Array]:
-        def body(leaves: list[Array], row: tuple[Array, Array, Array]) -> tuple[list[Array], Array]:
+        def body(leaves: list[Array], row: tuple[Array, ...]) -> tuple[list[Array], Array]:
             indices, latents, decay = row
             return self._step_leaves(leaves, images_at(images, indices), latents, decay)
 

@@ -17,9 +17,9 @@ Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class ReplayedSteps:
-    """Steps of a chunk, each a replay; `state` names every tensor that a step changes, which capturing leaves as it was.
+    """Steps of a chunk, each a replay; `state` gives every tensor that a step changes, for capturing must not train.
 
-    On another device than CUDA the captured function is simply called: what can go wrong around a graph can be tested.
+    On another device than CUDA what would be captured is called: all that can go wrong around a graph can be tested.
     """
 
     def __init__(self, step: Step, state: Callable[[], Sequence[Tensor]]) -> None:

@@ -35,8 +35,8 @@ class JaxProbe(Probe):
 
     name, device_module, trainer_module = "jax", device, trainer
 
-    def configure(self, *, num_threads: int) -> None:
-        super().configure(num_threads=num_threads)
+    def configure(self, *, num_threads: int, deterministic: bool = False) -> None:
+        super().configure(num_threads=num_threads, deterministic=deterministic)
         # Nothing is timed here, and half of a climb is compilation.
         cache = cache_dir()
         if cache and jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
