@@ -100,6 +100,10 @@ class Pair:
         config = replace(self.config, **changes)
         return replace(self, config=config, _trainers=kept[0], _trajectories={}, _results=kept[1])
 
+    def executing(self, framework: str, execution: str) -> "Pair":
+        """The same, with one framework's steps in another form from now on."""
+        return replace(self, **{framework: getattr(self, framework).executing(execution)})
+
     def remembering(self, other: "Pair", framework: str) -> None:
         """Keep what another pair has made of one framework."""
         for own, others in ((self._trainers, other._trainers), (self._results, other._results)):

@@ -80,7 +80,10 @@ LATE: tuple[PlantedBug, ...] = (
     bug(
         "samples from a copy made at the first call",
         "jax/trainer",
-        ("self._jit_generate(self.generator_average, latents", "self._jit_generate(sampler, latents"),
+        (
+            "                    self.generator_average,\n                    jax.device_put(",
+            "                    sampler,\n                    jax.device_put(",
+        ),
         (
             "            batches = [\n",
             '            sampler = vars(self).setdefault("_sampler", nnx.clone(self.generator_average))\n'
@@ -140,8 +143,8 @@ LATE: tuple[PlantedBug, ...] = (
         "latents clipped to 6",
         "torch/trainer",
         (
-            "torch.tensor(latents, device=self.device, dtype=self.dtype),\n",
-            "torch.tensor(latents, device=self.device, dtype=self.dtype).clamp(-6, 6),\n",
+            "(latents, self.dtype), (decays",
+            "(latents.clip(-6, 6), self.dtype), (decays",
         ),
         missed_because="no latent of the climbed steps is beyond 6, and in a run one in five hundred million is",
     ),

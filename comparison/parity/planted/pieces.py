@@ -200,6 +200,6 @@ PIECES: tuple[PlantedBug, ...] = (
     bug(
         "every batch of samples from the first latents",
         "jax/trainer",
-        ("latents_on_device[start : start + GENERATE_BATCH_SIZE]", "latents_on_device[:GENERATE_BATCH_SIZE]"),
+        ("latents[start : start + GENERATE_BATCH_SIZE]", "latents[: min(GENERATE_BATCH_SIZE, len(latents) - start)]"),
     ),
 )
