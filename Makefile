@@ -5,10 +5,13 @@ ARGS ?= --epochs 10
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: compare check test test-common test-long lint types clean
+.PHONY: compare gpu check test test-common test-long lint types clean
 
 compare: .venv/installed
 	$(BIN)/python compare.py $(ARGS)
+
+gpu: .venv/installed  # on a machine with an NVIDIA GPU, at most nine minutes; again, it goes on (docs/results/gpu.md)
+	$(BIN)/python -m comparison.bench.gpu --json gpu.json
 
 check: .venv/installed-dev  # what needs neither framework: the checkers on one core, the tests on the other
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types test-common

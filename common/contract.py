@@ -41,28 +41,31 @@ def is_averaged(name: str) -> bool:
     return name.startswith("generator.") and ".adam." not in name
 
 
-def is_any(name: str) -> bool:
-    """Every tensor of the trainer."""
-    return True
-
-
 class Trainer(Protocol):
     """A generator, a discriminator and their optimizers: all the training loop ever sees of a framework."""
 
-    def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
-        """Run K steps on uint8 images (K, B, S, S[, 3]) and float32 latents (K, L, B, Z)."""
+    def train_chunk(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray) -> StepMetrics:
+        """Run K steps on the training images of indices int32 (K, B), and on float32 latents (K, L, B, Z).
+
+        After each step the generator's average keeps `decays`, float64 (K,), of itself and takes the rest of the
+        generator. The images lie on the device already, and nothing depends on how steps are cut into chunks.
+        """
         ...
 
     def generate(self, latents: np.ndarray) -> np.ndarray:
-        """Images in eval mode for latents (N, Z): float32 (N, S, S[, 3]) in [-1, 1]."""
+        """Images of the generator's average in eval mode for latents (N, Z): float32 (N, S, S[, 3]) in [-1, 1]."""
         ...
 
-    def load_weights(self, weights: Weights) -> None:
-        """Replace parameters, BatchNorm statistics, Adam moments and step counts."""
+    def load_weights(self, weights: Weights, average: Weights | None = None) -> None:
+        """Replace parameters, BatchNorm statistics, Adam moments and step counts; no average is the weights' own."""
         ...
 
-    def export_weights(self, wanted: Callable[[str], bool] = is_any) -> Weights:
-        """Copies of those tensors that `load_weights` sets and whose canonical names are `wanted`."""
+    def export_weights(self) -> Weights:
+        """Copies of all that `load_weights` sets but the average."""
+        ...
+
+    def export_average(self) -> Weights:
+        """A copy of the generator's average, under the generator's names."""
         ...
 
     def wait(self) -> None:
@@ -125,12 +128,16 @@ def check_weights(weights: Weights, architecture: Architecture, config: TrainCon
 class Framework:
     """What a run asks of `torch_impl` or `jax_impl`; a device is the framework's own object."""
 
-    configure: Callable[..., dict[str, Any]]
+    configure: Callable[..., dict[str, Any]]  # of num_threads, deterministic and tf32
     select_device: Callable[[str], Any]
+    choose_execution: Callable[[str, Any], str]  # `step` or `chunk`, of what was asked for and the device
     device_name: Callable[[Any], str]
-    peak_memory_bytes: Callable[[Any], int]
-    create_trainer: Callable[[TrainConfig, Architecture, Any], InspectableTrainer]
-    matrix_multiplication: Callable[[Any, int, str], Callable[[], None]]
+    peak_memory: Callable[[Any], dict[str, Any]]
+    create_trainer: Callable[
+        ..., InspectableTrainer
+    ]  # of config, architecture, device; to train also images and execution
+    matrix_multiplication: Callable[[Any, int, str], Callable[..., None]]
     watch_compilation: Callable[[], Callable[[], float]]
+    profile: Callable[[Callable[[], None], int], dict[str, float]]
     # Has the framework's compiler make the networks, the first chunk paying for it; none where it makes them anyhow.
-    create_compiled_trainer: Callable[[TrainConfig, Architecture, Any], InspectableTrainer] | None = None
+    create_compiled_trainer: Callable[..., InspectableTrainer] | None = None

@@ -122,6 +122,8 @@ def child_environment(num_threads: int) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": threads,  # torch
         "PJRT_NPROC": threads,  # JAX on a CPU
+        # JAX would take three quarters of a GPU at once, on which PyTorch looks or waits for its turn.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
     }
 
 

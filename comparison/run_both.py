@@ -120,7 +120,7 @@ def check_devices(devices: Mapping[str, str]) -> None:
         found = ", ".join(f"{FRAMEWORK_NAMES[framework]} {device}" for framework, device in devices.items())
         raise UserError(
             f"the frameworks found unequal devices ({found}): install the other's build for this accelerator "
-            "(pip install 'jax[cuda12]', say), or pass --device cpu"
+            "(pip install 'jax[cuda13]', say), or pass --device cpu"
         )
 
 

@@ -17,11 +17,13 @@ def load_framework() -> "Framework":
     return Framework(
         configure=device.configure,
         select_device=device.select_device,
+        choose_execution=device.choose_execution,
         device_name=device.device_name,
-        peak_memory_bytes=device.peak_memory_bytes,
+        peak_memory=device.peak_memory,
         create_trainer=trainer.create_trainer,
         matrix_multiplication=device.matrix_multiplication,
         watch_compilation=device.watch_compilation,
+        profile=device.profile,
     )
 
 

@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 from flax import nnx
 
 from common.config import TrainConfig
-from common.contract import Weights, is_averaged
+from common.contract import Weights
 from common.errors import UserError
 from common.networks.layers import Architecture
 from common.safe_read import one_line
@@ -35,13 +35,11 @@ from jax_impl.trainer import DCGANTrainer
 def to_native(weights: Weights, average: Weights, architecture: Architecture, config: TrainConfig) -> dict[str, Any]:
     """What a checkpoint holds of checked weights and the generator's average."""
     trainer = _create_trainer(architecture, config)
-    trainer.load_weights(weights | average)
-    generator_average = _state_of(trainer.generator)
-    trainer.load_weights(weights)
+    trainer.load_weights(weights, average)
     return {
         "generator": _state_of(trainer.generator),
         "discriminator": _state_of(trainer.discriminator),
-        "generator_average": generator_average,
+        "generator_average": _state_of(trainer.generator_average),
         "generator_optimizer": _state_of(trainer.generator_optimizer),
         "discriminator_optimizer": _state_of(trainer.discriminator_optimizer),
     }
@@ -51,13 +49,12 @@ def to_canonical(content: dict[str, Any], architecture: Architecture, config: Tr
     """The inverse of `to_native`, of whose layout the content must be."""
     content = nnx.restore_int_paths(content)
     trainer = _create_trainer(architecture, config)
-    nnx.update(trainer.generator, content["generator_average"])
+    nnx.update(trainer.generator, content["generator"])
     nnx.update(trainer.discriminator, content["discriminator"])
     nnx.update(trainer.generator_optimizer, content["generator_optimizer"])
     nnx.update(trainer.discriminator_optimizer, content["discriminator_optimizer"])
-    average = trainer.export_weights(is_averaged)
-    nnx.update(trainer.generator, content["generator"])
-    return trainer.export_weights(), average
+    nnx.update(trainer.generator_average, content["generator_average"])
+    return trainer.export_weights(), trainer.export_average()
 
 
 def write_native(path: Path, content: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 What `idiomatic` and `tuned` mean: docs/decisions/0015-idiomatic-and-tuned.md.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,26 +15,30 @@ from jax import Array
 
 from common.config import TrainConfig
 from common.networks import layers as specs
+from jax_impl.chunks import steps_of
 from jax_impl.conventions import BatchNorm, LeakyReLU
 from jax_impl.tuned.layers import TunedBatchNorm, TunedConv, TunedConvTranspose
-from jax_impl.tuned.steps import FlatSteps, compiler_options
+from jax_impl.tuned.steps import FlatChunks, FlatSteps, compiler_options
 
 Layer = Callable[[Array], Array]
 
 
 class Form(NamedTuple):
-    """How layers compute, and all that a variant decides: the other files of this twin see only this."""
+    """All that a variant and its form of execution decide: the other files of this twin see only this."""
 
     conv: Callable[..., nnx.Conv]
     conv_transpose: Callable[..., nnx.ConvTranspose]
     batch_norm: Callable[..., BatchNorm]
-    # From a step and the modules it updates to a function that runs one step for each item of data.
-    prepare_steps: Callable[[Callable[..., Array], tuple[Any, ...]], Callable[[Iterable[Any]], list[Array]]]
+    # From a step and the modules it updates to a function that runs one step for each row of a chunk.
+    prepare_steps: Callable[[Callable[..., Array], tuple[Any, ...]], Callable[..., Array]]
     dtypes: dict[str, Any]  # of the arithmetic (`dtype`) and of what is stored (`param_dtype`), as Flax calls them
 
 
-def select(config: TrainConfig, platform: str) -> Form:
-    """The form of `config.variant`: Flax's own classes and a step under `nnx.jit`, or the ones of jax_impl/tuned."""
+def select(config: TrainConfig, platform: str, execution: str = "step") -> Form:
+    """The form of `config.variant`: Flax's own classes and a step under `nnx.jit`, or the ones of jax_impl/tuned.
+
+    What is taught is a call for each step: `execution` is of the tuned variant.
+    """
     stored = jnp.float64 if config.precision == "float64" else jnp.float32
     dtypes = {"dtype": jnp.bfloat16 if config.precision == "bfloat16" else stored, "param_dtype": stored}
     if config.variant == "idiomatic":
@@ -43,7 +47,10 @@ def select(config: TrainConfig, platform: str) -> Form:
         partial(TunedConv, platform=platform),
         partial(TunedConvTranspose, platform=platform),
         partial(TunedBatchNorm, platform=platform),
-        partial(FlatSteps, compiler_options=compiler_options(platform, config.precision)),
+        partial(
+            FlatChunks if execution == "chunk" else FlatSteps,
+            compiler_options=compiler_options(platform, config.precision),
+        ),
         dtypes,
     )
 
@@ -127,7 +134,7 @@ class Linear(nnx.Linear):
         return outputs.reshape(-1, *self.out_shape)
 
 
-def _jit_steps(step: Callable[..., Array], modules: tuple[Any, ...]) -> Callable[[Iterable[Any]], list[Array]]:
+def _jit_steps(step: Callable[..., Array], modules: tuple[Any, ...]) -> Callable[..., Array]:
     """The step under `nnx.jit`, which takes the modules apart and puts them together around every call."""
     compiled = nnx.jit(step)
-    return lambda data: [compiled(*modules, *of_step) for of_step in data]
+    return lambda images, *chunk: jnp.stack([compiled(*modules, *data) for data in steps_of(images, *chunk)], axis=1)

@@ -28,13 +28,15 @@ class StepTensors(NamedTuple):
 def train_step(
     generator: Generator,
     discriminator: Discriminator,
+    generator_average: Generator,
     generator_optimizer: nnx.Optimizer,
     discriminator_optimizer: nnx.Optimizer,
     real_images: Array,  # (B, S, S, C) in [-1, 1]
     latents: Array,  # (L, B, Z)
+    decay: Array,  # of the average, a scalar
     config: TrainConfig,
 ) -> StepTensors:
-    """Update the discriminator once, then the generator `config.generator_updates` times."""
+    """Update the discriminator once, then the generator `config.generator_updates` times, and its average."""
     fake_images, backpropagate = generate(generator, latents[0])
 
     # Both losses take the discriminator as an argument that hides the one outside: its BatchNorms update their running
@@ -63,6 +65,7 @@ def train_step(
         generator_loss, image_gradients = nnx.value_and_grad(generator_loss_of)(fake_images, discriminator)
         generator_optimizer.update(generator, backpropagate(image_gradients))
         generator_losses.append(generator_loss)
+    update_average(generator_average, generator, decay)
 
     return StepTensors(
         discriminator_loss=discriminator_loss.loss,
@@ -80,3 +83,9 @@ def generate(generator: Generator, latents: Array) -> tuple[Array, Callable[[Arr
     # the gradients come back too (nnx.vjp has no other mode that updates running statistics).
     images, pull_back, *_ = nnx.vjp(lambda network, inputs: network(inputs), generator, latents, graph=False)
     return images, lambda image_gradients: pull_back(image_gradients)[0]
+
+
+def update_average(generator_average: Generator, generator: Generator, decay: Array) -> None:
+    """Exponential moving average of weights and running statistics (Yazici et al. 2019), which nothing trains on."""
+    averaged, latest = (nnx.state(network) for network in (generator_average, generator))
+    nnx.update(generator_average, jax.tree.map(lambda old, new: old * decay + new * (1 - decay), averaged, latest))

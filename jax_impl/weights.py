@@ -1,8 +1,9 @@
 """Native layout <-> canonical weights (common/contract.py). Mirrors torch_impl/weights.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -26,11 +27,9 @@ def load_weights(
     weights: Weights, name: str, network: nnx.Module, optimizer: nnx.Optimizer, specs: tuple[LayerSpec, ...]
 ) -> None:
     """Copy `NAME.*` into one network and its optimizer; names and shapes are checked by the caller."""
+    load_network(weights, name, network, specs)
     adam = optimizer.opt_state[0]
-    for key, variable in _buffers(name, network, specs):
-        variable.set_value(jnp.array(weights[key]))
     for key, path, spec in _parameters(name, network, specs):
-        _at(network, path).set_value(jnp.array(to_native(weights[key], spec)))
         _at(adam.mu, path).set_value(jnp.array(to_native(weights[f"{key}.adam.exp_avg"], spec)))
         _at(adam.nu, path).set_value(jnp.array(to_native(weights[f"{key}.adam.exp_avg_sq"], spec)))
     step = weights[f"{name}.adam.step"]
@@ -38,26 +37,29 @@ def load_weights(
     optimizer.step.set_value(jnp.array(step, optimizer.step[...].dtype))
 
 
-def export_weights(
-    name: str,
-    network: nnx.Module,
-    optimizer: nnx.Optimizer,
-    specs: tuple[LayerSpec, ...],
-    wanted: Callable[[str], bool],
-) -> Weights:
-    """The inverse of `load_weights`: copies of the `wanted` tensors in canonical axis order."""
-    weights = {
-        key: to_canonical(np.asarray(variable[...]), spec)
-        for key, variable, spec in _variables(name, network, optimizer, specs)
-        if wanted(key)
-    }
-    if wanted(f"{name}.adam.step"):
-        weights[f"{name}.adam.step"] = np.array(optimizer.opt_state[0].count[...], np.int64)
-    return weights
+def load_network(weights: Weights, name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> None:
+    """Copy parameters and running statistics alone."""
+    for key, variable, spec in _tensors(name, network, specs):
+        variable.set_value(jnp.array(to_native(weights[key], spec)))
 
 
-def to_native(array: np.ndarray, spec: LayerSpec) -> np.ndarray:
-    """A parameter of `spec`, or a moment of it, in Flax's axis order."""
+def export_weights(name: str, network: nnx.Module, optimizer: nnx.Optimizer, specs: tuple[LayerSpec, ...]) -> Weights:
+    """The inverse of `load_weights`: copies in canonical axis order."""
+    adam = optimizer.opt_state[0]
+    variables = list(_tensors(name, network, specs))
+    for key, path, spec in _parameters(name, network, specs):
+        variables.append((f"{key}.adam.exp_avg", _at(adam.mu, path), spec))
+        variables.append((f"{key}.adam.exp_avg_sq", _at(adam.nu, path), spec))
+    return _to_numpy(variables) | {f"{name}.adam.step": np.array(adam.count[...], np.int64)}
+
+
+def export_network(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> Weights:
+    """The inverse of `load_network`."""
+    return _to_numpy(_tensors(name, network, specs))
+
+
+def to_native(array: np.ndarray, spec: LayerSpec | None) -> np.ndarray:
+    """A parameter of `spec`, or a moment of it, in Flax's axis order; None is of a running statistic."""
     if isinstance(spec, Linear):
         return _channels_last(array, spec)
     return np.ascontiguousarray(array.transpose(_TO_NATIVE)) if array.ndim == 4 else array
@@ -70,16 +72,14 @@ def to_canonical(array: np.ndarray, spec: LayerSpec | None) -> np.ndarray:
     return array.transpose(_TO_CANONICAL).copy() if array.ndim == 4 else array.copy()
 
 
-def _variables(
-    name: str, network: nnx.Module, optimizer: nnx.Optimizer, specs: tuple[LayerSpec, ...]
-) -> Iterator[tuple[str, nnx.Variable, LayerSpec | None]]:
-    adam = optimizer.opt_state[0]
+_Named = tuple[str, nnx.Variable, LayerSpec | None]
+
+
+def _tensors(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> Iterator[_Named]:
     for key, variable in _buffers(name, network, specs):
         yield key, variable, None
     for key, path, spec in _parameters(name, network, specs):
         yield key, _at(network, path), spec
-        yield f"{key}.adam.exp_avg", _at(adam.mu, path), spec
-        yield f"{key}.adam.exp_avg_sq", _at(adam.nu, path), spec
 
 
 def _parameters(
@@ -97,6 +97,13 @@ def _buffers(name: str, network: nnx.Module, specs: tuple[LayerSpec, ...]) -> It
         if isinstance(spec, BatchNorm):
             for canonical, native in BATCH_NORM_BUFFERS.items():
                 yield f"{name}.layers.{index}.{canonical}", _at(network, ("layers", index, native))
+
+
+def _to_numpy(variables: Iterable[_Named]) -> Weights:
+    """Copies on the host, all in one transfer: each by itself would wait for the device."""
+    variables = list(variables)
+    arrays = jax.device_get([variable[...] for _, variable, _ in variables])
+    return {key: to_canonical(array, spec) for (key, _, spec), array in zip(variables, arrays, strict=True)}
 
 
 def _at(node: Any, path: tuple[str | int, ...]) -> Any:

@@ -17,7 +17,6 @@ FAST_COMPILATION = (
 FAST_COMPILATION_JAXLIB = "0.10."  # another version may not know the flags, and an unknown one ends the process
 
 # Processes that tests start inherit all of it.
-os.environ["JAX_PLATFORMS"] = "cpu"
 # Two workers share two cores (the Makefile): each computes on one, and a thread that waits sleeps instead of spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -28,7 +27,9 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The slow tests look at programs as users run them."""
+    """The slow tests look at programs as users run them; those marked gpu, chosen alone, are given one."""
+    if config.option.markexpr != "gpu":  # where bytes are compared, `auto` must be the same device everywhere
+        os.environ["JAX_PLATFORMS"], os.environ["CUDA_VISIBLE_DEVICES"] = "cpu", ""
     if config.option.markexpr != "slow" and version("jaxlib").startswith(FAST_COMPILATION_JAXLIB):
         os.environ["XLA_FLAGS"] = FAST_COMPILATION
 

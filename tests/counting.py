@@ -9,7 +9,7 @@ import common.training.prepare
 import common.training.scoring
 from common.commands.dispatch import standalone
 from common.config import TrainConfig
-from common.contract import Framework, StepMetrics, Weights, is_any
+from common.contract import Framework, StepMetrics, Weights, is_averaged
 from common.data.datasets import Dataset
 from common.data.initial_weights import initial_weights
 from common.networks.layers import Architecture
@@ -22,12 +22,19 @@ FLAGS = [*DATA_FLAGS, "--skip-epoch-quality"]  # which takes longer than all tha
 class CountingTrainer:
     """Each step adds a little to every weight, and one to Adam's counts."""
 
-    def __init__(self, config: TrainConfig, architecture: Architecture, device: str) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        architecture: Architecture,
+        device: str,
+        images: np.ndarray | None = None,
+        execution: str = "step",
+    ) -> None:
         self.config, self.architecture = config, architecture
         self.weights = initial_weights(config, architecture)
 
-    def train_chunk(self, real_images: np.ndarray, latents: np.ndarray) -> StepMetrics:
-        count = len(real_images)
+    def train_chunk(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray) -> StepMetrics:
+        count = len(indices)
         for name, array in self.weights.items():
             added = count if name.endswith(".adam.step") else count / 1024
             self.weights[name] = np.asarray(array + array.dtype.type(added))
@@ -43,11 +50,14 @@ class CountingTrainer:
     def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
         return np.zeros(images.shape, np.float32)
 
-    def load_weights(self, weights: Weights) -> None:
+    def load_weights(self, weights: Weights, average: Weights | None = None) -> None:
         self.weights = dict(weights)
 
-    def export_weights(self, wanted: Callable[[str], bool] = is_any) -> Weights:
-        return {name: array for name, array in self.weights.items() if wanted(name)}
+    def export_weights(self) -> Weights:
+        return dict(self.weights)
+
+    def export_average(self) -> Weights:
+        return {name: array for name, array in self.weights.items() if is_averaged(name)}
 
     def wait(self) -> None: ...
 
@@ -70,13 +80,15 @@ def run(
     def load() -> Framework:
         while_loading()
         return Framework(
-            configure=lambda num_threads: {},
+            configure=lambda **_: {},
             select_device=lambda name: name,
+            choose_execution=lambda name, device: "step",
             device_name=lambda device: device,
-            peak_memory_bytes=lambda device: 0,
+            peak_memory=lambda device: {"peak_memory_bytes": 0, "peak_memory_kind": "process"},
             create_trainer=trainer,
-            matrix_multiplication=lambda device, size, precision: lambda: None,
+            matrix_multiplication=lambda device, size, precision: lambda times=1: None,
             watch_compilation=lambda: lambda: 0.0,
+            profile=lambda run, num_steps: {},
         )
 
     real, common.training.prepare.load_dataset, common.commands.measure_step.load_dataset = (

@@ -12,7 +12,6 @@ one, both flattened with the channels first, as `Linear` in torch_impl/layers.py
 
 import io
 import pickle
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch
 from safetensors.torch import load
 
 from common.config import TrainConfig
-from common.contract import Weights, is_averaged
+from common.contract import Weights
 from common.errors import UserError
 from common.networks.layers import Architecture
 from common.records.checkpoint import MAX_BYTES
@@ -33,13 +32,11 @@ from torch_impl.trainer import DCGANTrainer
 def to_native(weights: Weights, average: Weights, architecture: Architecture, config: TrainConfig) -> dict[str, Any]:
     """What a file holds of checked weights and the generator's average."""
     trainer = _create_trainer(architecture, config)
-    trainer.load_weights(weights | average)
-    generator_average = deepcopy(trainer.generator.state_dict())
-    trainer.load_weights(weights)
+    trainer.load_weights(weights, average)
     return {
         "generator": trainer.generator.state_dict(),
         "discriminator": trainer.discriminator.state_dict(),
-        "generator_average": generator_average,
+        "generator_average": trainer.generator_average.state_dict(),
         "generator_optimizer": trainer.generator_optimizer.state_dict(),
         "discriminator_optimizer": trainer.discriminator_optimizer.state_dict(),
     }
@@ -48,13 +45,12 @@ def to_native(weights: Weights, average: Weights, architecture: Architecture, co
 def to_canonical(content: dict[str, Any], architecture: Architecture, config: TrainConfig) -> tuple[Weights, Weights]:
     """The inverse of `to_native`, of whose layout the content must be."""
     trainer = _create_trainer(architecture, config)
-    trainer.generator.load_state_dict(content["generator_average"])
+    trainer.generator.load_state_dict(content["generator"])
     trainer.discriminator.load_state_dict(content["discriminator"])
     trainer.generator_optimizer.load_state_dict(content["generator_optimizer"])
     trainer.discriminator_optimizer.load_state_dict(content["discriminator_optimizer"])
-    average = trainer.export_weights(is_averaged)
-    trainer.generator.load_state_dict(content["generator"])
-    return trainer.export_weights(), average
+    trainer.generator_average.load_state_dict(content["generator_average"])
+    return trainer.export_weights(), trainer.export_average()
 
 
 def write_native(path: Path, content: dict[str, Any]) -> None:

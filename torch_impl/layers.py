@@ -5,7 +5,8 @@ BatchNorm and LeakyReLU are PyTorch's own here: theirs are the pinned convention
 are brought.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,25 +16,40 @@ from torch.optim import Adam
 
 from common.config import TrainConfig
 from common.networks import layers as specs
+from torch_impl.chunks import steps_of
 from torch_impl.tuned.layers import TunedConv, TunedConvTranspose
+from torch_impl.tuned.replay import ReplayedSteps
 from torch_impl.tuned.steps import fused_adam, spare_other_gradients
 
 
 class Form(NamedTuple):
-    """All that a variant decides: the other files of this twin see only this."""
+    """All that a variant and its form of execution decide: the other files of this twin see only this."""
 
     conv: type[nn.Conv2d]
     conv_transpose: type[nn.ConvTranspose2d]
     adam: Callable[..., Adam]
     memory_format: torch.memory_format
     prepare_step: Callable[[Callable[..., Any]], Callable[..., Any]]
+    # From a step and the tensors it changes to a function that runs one step for each row of a chunk.
+    prepare_steps: Callable[[Callable[..., Tensor], Callable[[], Sequence[Tensor]]], Callable[..., Tensor]]
 
 
-def select(config: TrainConfig) -> Form:
-    """The form of `config.variant`: PyTorch's own classes and a plain eager step, or the ones of torch_impl/tuned."""
+def select(config: TrainConfig, execution: str = "step") -> Form:
+    """The form of `config.variant`: PyTorch's own classes and a plain eager step, or the ones of torch_impl/tuned.
+
+    What is taught is a call for each step: `execution` is of the tuned variant.
+    """
     if config.variant == "idiomatic":
-        return Form(nn.Conv2d, nn.ConvTranspose2d, Adam, torch.contiguous_format, lambda step: step)
-    return Form(TunedConv, TunedConvTranspose, fused_adam, torch.channels_last, spare_other_gradients)
+        return Form(nn.Conv2d, nn.ConvTranspose2d, Adam, torch.contiguous_format, lambda step: step, _eager_steps)
+    replayed = execution == "chunk"
+    return Form(
+        TunedConv,
+        TunedConvTranspose,
+        partial(fused_adam, capturable=replayed),
+        torch.channels_last,
+        spare_other_gradients,
+        ReplayedSteps if replayed else _eager_steps,
+    )
 
 
 def build_layers(network: tuple[specs.LayerSpec, ...], form: Form) -> list[nn.Module]:
@@ -83,3 +99,8 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.flatten(1)).unflatten(1, self.out_shape)
+
+
+def _eager_steps(step: Callable[..., Tensor], _: Callable[[], Sequence[Tensor]]) -> Callable[..., Tensor]:
+    """One call after the other, from Python."""
+    return lambda images, *chunk: torch.stack([step(*data) for data in steps_of(images, *chunk)], dim=1)

@@ -6,6 +6,7 @@ There is no `generate` here: the tape remembers the generator's forward pass, wh
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -33,14 +34,16 @@ def update(network: nn.Module, optimizer: Adam, loss: Tensor) -> None:
 def train_step(
     generator: Generator,
     discriminator: Discriminator,
+    generator_average: Generator,
     generator_optimizer: Adam,
     discriminator_optimizer: Adam,
     real_images: Tensor,  # (B, C, S, S) in [-1, 1]
     latents: Tensor,  # (L, B, Z)
+    decay: Tensor,  # of the average, a scalar
     config: TrainConfig,
     update_network: Callable[[nn.Module, Adam, Tensor], None] = update,
 ) -> StepTensors:
-    """Update the discriminator once, then the generator `config.generator_updates` times."""
+    """Update the discriminator once, then the generator `config.generator_updates` times, and its average."""
     fake_images = generator(latents[0])
 
     discriminator_loss = losses.discriminator_loss(
@@ -60,6 +63,7 @@ def train_step(
         generator_loss = losses.generator_loss(fake_images, discriminator, target=config.generator_target)
         update_network(generator, generator_optimizer, generator_loss)
         generator_losses.append(generator_loss)
+    update_average(generator_average, generator, decay)
 
     return StepTensors(
         discriminator_loss=discriminator_loss.loss.detach(),
@@ -67,3 +71,19 @@ def train_step(
         real_score=discriminator_loss.real_logits.detach().sigmoid().mean(),
         fake_score=discriminator_loss.fake_logits.detach().sigmoid().mean(),
     )
+
+
+@torch.no_grad()
+def update_average(generator_average: Generator, generator: Generator, decay: Tensor) -> None:
+    """Exponential moving average of weights and running statistics (Yazici et al. 2019), which nothing trains on."""
+    averaged, latest = (_averaged_tensors(network) for network in (generator_average, generator))
+    # One kernel for all tensors each, as torch.optim.swa_utils has it, whose decay is a number of the host.
+    torch._foreach_mul_(averaged, decay)  # pyright: ignore[reportPrivateImportUsage]
+    added = torch._foreach_mul(latest, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_add_(averaged, added)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _averaged_tensors(generator: Generator) -> list[Tensor]:
+    """Its parameters and running statistics."""
+    statistics = [buffer for buffer in generator.buffers() if buffer.is_floating_point()]
+    return [*generator.parameters(), *statistics]

@@ -1,6 +1,6 @@
 """Native layout <-> canonical weights (common/contract.py). Mirrors jax_impl/weights.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -14,34 +14,45 @@ BATCH_NORM_BUFFERS = ("running_mean", "running_var")
 
 @torch.no_grad()
 def load_weights(weights: Weights, name: str, network: nn.Module, optimizer: Adam) -> None:
-    """Copy `NAME.*` into one network and its optimizer; names and shapes are checked by the caller."""
-    for key, tensor in _buffers(name, network):
-        tensor.copy_(torch.from_numpy(weights[key]))
+    """Copy `NAME.*` into one network and its optimizer; names and shapes are checked by the caller.
+
+    Every tensor stays where it is, for a captured graph of the step goes on with what it was captured with.
+    """
+    load_network(weights, name, network)
     for key, parameter in _parameters(name, network):
-        parameter.copy_(torch.from_numpy(weights[key]))
-        optimizer.state[parameter] = {
-            # A fused Adam keeps its step count beside the parameter, in float32.
-            "step": torch.tensor(float(weights[f"{name}.adam.step"]), device=_step_device(parameter, optimizer)),
-            "exp_avg": torch.empty_like(parameter).copy_(torch.from_numpy(weights[f"{key}.adam.exp_avg"])),
-            "exp_avg_sq": torch.empty_like(parameter).copy_(torch.from_numpy(weights[f"{key}.adam.exp_avg_sq"])),
-        }
-
-
-def export_weights(name: str, network: nn.Module, optimizer: Adam, wanted: Callable[[str], bool]) -> Weights:
-    """The inverse of `load_weights`: copies of the `wanted` tensors in canonical axis order, PyTorch's own."""
-    weights = {key: _to_numpy(tensor) for key, tensor in _tensors(name, network, optimizer) if wanted(key)}
-    if wanted(f"{name}.adam.step"):
-        (step,) = {int(state["step"]) for state in optimizer.state.values()}  # every parameter has its own
-        weights[f"{name}.adam.step"] = np.array(step, np.int64)
-    return weights
-
-
-def _tensors(name: str, network: nn.Module, optimizer: Adam) -> Iterator[tuple[str, Tensor]]:
-    yield from _buffers(name, network)
-    for key, parameter in _parameters(name, network):
-        yield key, parameter
+        state = optimizer.state[parameter] or _new_state(parameter, optimizer)
+        state["step"].fill_(float(weights[f"{name}.adam.step"]))
         for moment in ("exp_avg", "exp_avg_sq"):
-            yield f"{key}.adam.{moment}", optimizer.state[parameter][moment]
+            state[moment].copy_(torch.from_numpy(weights[f"{key}.adam.{moment}"]))
+        optimizer.state[parameter] = state
+
+
+@torch.no_grad()
+def load_network(weights: Weights, name: str, network: nn.Module) -> None:
+    """Copy parameters and running statistics alone."""
+    for key, tensor in _tensors(name, network):
+        tensor.copy_(torch.from_numpy(weights[key]))
+
+
+def export_weights(name: str, network: nn.Module, optimizer: Adam) -> Weights:
+    """The inverse of `load_weights`: copies in canonical axis order, PyTorch's own."""
+    tensors = dict(_tensors(name, network))
+    for key, parameter in _parameters(name, network):
+        for moment in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{key}.adam.{moment}"] = optimizer.state[parameter][moment]
+    steps = torch.stack([state["step"] for state in optimizer.state.values()]).tolist()
+    (step,) = {int(step) for step in steps}  # every parameter has its own
+    return _to_numpy(tensors) | {f"{name}.adam.step": np.array(step, np.int64)}
+
+
+def export_network(name: str, network: nn.Module) -> Weights:
+    """The inverse of `load_network`."""
+    return _to_numpy(dict(_tensors(name, network)))
+
+
+def _tensors(name: str, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from _buffers(name, network)
+    yield from _parameters(name, network)
 
 
 def _parameters(name: str, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -55,9 +66,16 @@ def _buffers(name: str, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield f"{name}.layers.{key}", buffer
 
 
-def _step_device(parameter: Tensor, optimizer: Adam) -> torch.device:
-    return parameter.device if optimizer.defaults["fused"] else torch.device("cpu")
+def _new_state(parameter: Tensor, optimizer: Adam) -> dict[str, Tensor]:
+    # A fused Adam keeps its step count beside the parameter, in float32.
+    device = parameter.device if optimizer.defaults["fused"] else torch.device("cpu")
+    moments = {moment: torch.empty_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
+    return {"step": torch.zeros((), device=device), **moments}
 
 
-def _to_numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().contiguous().numpy().copy()
+def _to_numpy(tensors: Mapping[str, Tensor]) -> Weights:
+    """Copies on the host, all in one transfer: each by itself would wait for the device."""
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors.values()]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors.values()])
+    parts = np.split(flat, ends[:-1])
+    return {name: part.reshape(tensor.shape) for (name, tensor), part in zip(tensors.items(), parts, strict=True)}

@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -21,12 +21,13 @@ from common.data.randomness import epoch_permutation, fixed_latents
 from common.errors import UserError
 from common.networks.build import build_architecture
 from common.options import DeviceOptions, check_result_file
+from common.records.accelerator import describe_accelerator, flags_on
 from common.records.environment import describe_environment, source_hash
 from common.records.folder import write_atomically
 from common.safe_read import one_line
 from common.stages import in_stage
+from common.training.chunks import ChunkData, chunk_data
 from common.training.log import CHUNK_STEPS
-from common.training.loop import chunk_data
 
 if TYPE_CHECKING:
     from common.contract import Framework
@@ -34,9 +35,12 @@ if TYPE_CHECKING:
 
 NUM_GENERATED = 500
 NUM_COMPARED_STEPS = 3  # whose losses say whether two arms do the same work: later, float32 itself parts them
-ROOF_SIZES = (512, 1024, 2048)
-ROOF_PRECISIONS = ("float32", "bfloat16")
+ROOF_SIZES, GPU_ROOF_SIZES = (512, 1024, 2048), (1024, 2048, 4096, 8192)
+ROOF_PRECISIONS, GPU_ROOF_PRECISIONS = ("float32", "bfloat16"), ("float32", "tf32", "bfloat16", "float64")
 NUM_ROOF_WARM_UPS, NUM_ROOF_TRIALS = 2, 10
+NUM_GPU_PRODUCTS = 20  # between two waits, which take as long as a small product
+# On a GPU a block is many chunks, and the clock has risen before any counts.
+MIN_GPU_BLOCK_SECONDS, GPU_WARM_UP_SECONDS = 0.5, 2.0
 # A processor without bfloat16 multiplies it a thousand times slower: one trial is enough, no larger matrix is tried.
 SLOW_ROOF_SECONDS = 1.0
 
@@ -55,6 +59,12 @@ class MeasureOptions(DeviceOptions):
     """Blocks that are counted."""
     compile: bool = False
     """Have the networks compiled where the framework does not anyhow (torch.compile)."""
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    """torch.compile's."""
+    tf32: bool = False
+    """On a GPU, have tensor cores multiply in TF32 what is float32."""
+    profile: bool = False
+    """Count a block's operations and launches as well, when all has been timed."""
     roof: bool = False
     """Time matrix multiplications instead of a training step: what the processor can do at best."""
 
@@ -67,17 +77,22 @@ def main(options: MeasureOptions, twin: Twin) -> int:
         implementation = twin.load_framework()
     except ImportError as error:
         raise UserError(f"the framework is not installed ({error}): leave its arms out, or install it") from None
-    flags = implementation.configure(num_threads=options.num_threads)
+    flags = implementation.configure(
+        num_threads=options.num_threads, deterministic=options.deterministic, tf32=options.tf32
+    )
     device = implementation.select_device(options.device)
+    execution = implementation.choose_execution(options.wanted_execution, device)
     import_seconds = clock.lap()
     if options.roof:
         found: dict[str, Any] = {"roof": roof(implementation, device)}
     else:
-        found = {"import_seconds": import_seconds, **step_times(implementation, device, options, clock)}
+        found = {"import_seconds": import_seconds, **step_times(implementation, device, options, clock, execution)}
     record = {
         **found,
         "device": implementation.device_name(device),
-        "device_flags": flags,
+        "device_flags": flags_on(implementation.device_name(device), flags),
+        "accelerator": None if implementation.device_name(device) == "cpu" else describe_accelerator(),
+        "execution": execution,
         "environment": {"source_hash": source_hash(twin.name), **describe_environment()},
     }
     write_atomically(options.json, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
@@ -97,7 +112,9 @@ class Clock:
         return seconds
 
 
-def step_times(implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock) -> dict[str, Any]:
+def step_times(
+    implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock, execution: str
+) -> dict[str, Any]:
     """Every phase of training, and the first losses, by which arms can be seen to do the same work."""
     config, count = options.config, options.steps_per_block
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
@@ -107,29 +124,42 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
 
     architecture = build_architecture(config, image_channels=dataset.image_channels)
     compiled = implementation.create_compiled_trainer if options.compile else None
-    trainer = (compiled or implementation.create_trainer)(config, architecture, device)
+    given = config, architecture, device, dataset.train_images, execution
+    trainer = compiled(*given, options.compile_mode) if compiled else implementation.create_trainer(*given)
     trainer.load_weights(initial_weights(config, architecture))
     trainer.wait()
     build_seconds = clock.lap()
 
     first_counted = 1 + options.num_warm_up_blocks
     steps_per_epoch = len(order) // config.batch_size
-    data, blocks, losses = [], [], []
+    data, blocks, losses, chunks = [], [], [], []
     stop_watching = implementation.watch_compilation()
     compile_seconds = 0.0
-    num_blocks = first_counted + options.num_blocks
+    num_blocks, num_chunks = first_counted + options.num_blocks, 1
+    on_cpu, step = implementation.device_name(device) == "cpu", 0
     for index in in_stage(range(num_blocks), "timing blocks of steps", num_blocks):
-        first = index * count
-        start = first % (steps_per_epoch - count + 1)
         clock.lap()
-        images, latents = chunk_data(config, dataset.train_images, order, start, count, first_step=first)
-        data.append(clock.lap() / count)
-        metrics = _block(trainer, images, latents, compiled=options.compile)
-        blocks.append(clock.lap() / count)
-        losses.append(metrics)
+        chunks = []
+        for _ in range(num_chunks):
+            start = step % (steps_per_epoch - count + 1)
+            chunks.append(chunk_data(config, order, start, count, first_step=step))
+            step += count
+        data.append(clock.lap() / count / num_chunks)
+        metrics = [_chunk(trainer, chunk, compiled=options.compile) for chunk in chunks]
+        blocks.append(clock.lap() / count / num_chunks)
+        losses += metrics
         if index == 0:
             compile_seconds = stop_watching()
-    peak_memory_bytes = implementation.peak_memory_bytes(device)  # of training: sampling comes after
+        if index == first_counted - 1:
+            if not on_cpu:
+                _warm_up(trainer, chunks[-1], GPU_WARM_UP_SECONDS)
+                num_chunks = max(1, math.ceil(MIN_GPU_BLOCK_SECONDS / (count * blocks[-1])))
+            stop_watching = implementation.watch_compilation()
+    recompile_seconds = stop_watching()
+    peak_memory = implementation.peak_memory(device)  # of training: sampling comes after
+    profile = None
+    if options.profile:
+        profile = implementation.profile(lambda: _warm_up(trainer, chunks[-1], 0.0), count)
     latents = fixed_latents(config.seed, num=NUM_GENERATED, latent_dim=config.latent_dim)
     trainer.generate(latents)
     clock.lap()
@@ -139,12 +169,14 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
         "data_loading_seconds": data_loading_seconds,
         "build_seconds": build_seconds,
         "compile_seconds": compile_seconds,
+        "recompile_seconds": recompile_seconds,  # in blocks that count, where nothing should be
+        "profile": profile,
         "first_block_seconds": count * blocks[0],
         "warm_up_seconds": count * sum(blocks[1:first_counted]),
         "steps_per_block": count,
         "block_seconds_per_step": blocks[first_counted:],
         "data_seconds_per_step": float(np.median(data[first_counted:])),
-        "peak_memory_bytes": peak_memory_bytes,
+        **peak_memory,
         "first_losses": _finite(np.concatenate([_both_losses(block) for block in losses])[:NUM_COMPARED_STEPS].ravel()),
     }
 
@@ -153,9 +185,19 @@ def _both_losses(metrics: StepMetrics) -> np.ndarray:
     return np.stack([metrics.discriminator_loss, metrics.generator_loss], axis=1)  # (K, 2)
 
 
-def _block(trainer: Trainer, images: np.ndarray, latents: np.ndarray, *, compiled: bool) -> StepMetrics:
+def _warm_up(trainer: Trainer, chunk: ChunkData, seconds: float) -> None:
+    """The same chunk until so long has passed, and at least once."""
+    started = time.perf_counter()
+    while True:
+        trainer.train_chunk(*chunk)
+        trainer.wait()
+        if time.perf_counter() - started >= seconds:
+            return
+
+
+def _chunk(trainer: Trainer, chunk: ChunkData, *, compiled: bool) -> StepMetrics:
     try:
-        metrics = trainer.train_chunk(images, latents)
+        metrics = trainer.train_chunk(*chunk)
     except Exception as error:
         if not compiled:
             raise
@@ -175,20 +217,22 @@ def _finite(values: np.ndarray) -> list[float | None]:
 
 def roof(implementation: "Framework", device: Any) -> dict[str, dict[str, float]]:
     """The best of some runs of a square matrix multiplication: GFLOP/s by precision and size, up to a slow one."""
-    found: dict[str, dict[str, float]] = {precision: {} for precision in ROOF_PRECISIONS}
+    on_cpu = implementation.device_name(device) == "cpu"
+    times, all_sizes = (1, ROOF_SIZES) if on_cpu else (NUM_GPU_PRODUCTS, GPU_ROOF_SIZES)
+    found: dict[str, dict[str, float]] = {p: {} for p in (ROOF_PRECISIONS if on_cpu else GPU_ROOF_PRECISIONS)}
     for precision, sizes in found.items():
-        for size in ROOF_SIZES:
+        for size in all_sizes:
             multiply = implementation.matrix_multiplication(device, size, precision)
             multiply()  # which may compile
             clock = Clock()
-            multiply()
+            multiply(times)
             is_slow = (best := clock.lap()) > SLOW_ROOF_SECONDS
             if not is_slow:
                 for _ in range(NUM_ROOF_WARM_UPS):
-                    multiply()
+                    multiply(times)
                 clock = Clock()
-                best = min((multiply(), clock.lap())[1] for _ in range(NUM_ROOF_TRIALS))
-            sizes[str(size)] = 2 * size**3 / best / 1e9
+                best = min((multiply(times), clock.lap())[1] for _ in range(NUM_ROOF_TRIALS))
+            sizes[str(size)] = 2 * size**3 * times / best / 1e9
             if is_slow:
                 break
     return found

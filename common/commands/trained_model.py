@@ -70,8 +70,7 @@ class StoredModel:
         framework.configure(num_threads=default_num_threads())
         exact = replace(self.config, precision="float64", variant="tuned")
         trainer = framework.create_trainer(exact, self.architecture, framework.select_device("cpu"))
-        weights = self.checkpoint.weights | self.checkpoint.average
-        trainer.load_weights({n: a if a.dtype == np.int64 else a.astype(np.float64) for n, a in weights.items()})
+        trainer.load_weights(_in_float64(self.checkpoint.weights), _in_float64(self.checkpoint.average))
         return Model(self.name, exact, self.architecture, trainer)
 
     @property
@@ -106,6 +105,10 @@ class Model:
     config: TrainConfig
     architecture: Architecture
     trainer: InspectableTrainer
+
+
+def _in_float64(weights: Weights) -> Weights:
+    return {name: array if array.dtype == np.int64 else array.astype(np.float64) for name, array in weights.items()}
 
 
 def open_model(options: ModelOptions, load_framework: "Callable[[], Framework]") -> Model:

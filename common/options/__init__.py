@@ -37,7 +37,12 @@ class DeviceOptions(ConfigOptions):
     """Where a command computes with a config, and on whose data."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes an accelerator if the framework finds one."""
+    """auto takes an accelerator if the framework finds one: of several the first that CUDA_VISIBLE_DEVICES leaves."""
+    execution: Literal["auto", "step", "chunk"] = "auto"
+    """step: a call of the host for each step. chunk: one program of the device for many (a CUDA graph replayed in
+    PyTorch, a scan in JAX, which on a CPU is many times slower). auto is chunk on GPUs, for the tuned variant."""
+    deterministic: bool = False
+    """On a GPU, have every run leave the same bits, which costs time. On a CPU runs do so anyway."""
     threads: int = 0
     """CPU threads of each framework; 0 is every core this process may use."""
     data_dir: Path | None = None
@@ -45,6 +50,8 @@ class DeviceOptions(ConfigOptions):
     NAME/VERSION/. A run that is resumed knows its own."""
 
     def __post_init__(self) -> None:
+        if self.execution == "chunk" and self.config.variant == "idiomatic":
+            raise UserError("--execution chunk is of the tuned variant: leave it out, or pass --variant tuned")
         cores = default_num_threads()
         if not 0 <= self.threads <= MAX_THREADS_PER_CORE * cores:
             raise UserError(f"--threads is {self.threads}: pass 1 to {cores} on this machine, or 0 for every core")
@@ -55,10 +62,17 @@ class DeviceOptions(ConfigOptions):
         return self.threads or default_num_threads()
 
     @property
+    def wanted_execution(self) -> str:
+        """What is asked of the framework to choose: the idiomatic variant is a call a step."""
+        return "step" if self.config.variant == "idiomatic" else self.execution
+
+    @property
     def device_flags(self) -> list[str]:
-        """Device, threads and data folder, as flags of another command."""
+        """Device, form of execution, threads and data folder, as flags of another command."""
+        execution = [] if self.execution == "auto" else [f"--execution={self.execution}"]
+        execution += ["--deterministic"] * self.deterministic
         data = [] if self.data_dir is None else [f"--data-dir={self.data_dir}"]
-        return [f"--device={self.device}", f"--threads={self.num_threads}", *data]
+        return [f"--device={self.device}", *execution, f"--threads={self.num_threads}", *data]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ from common.records.environment import package_versions
 from common.records.folder import CHECKPOINTS, write_atomically
 from common.safe_read import one_line, parse_json, read_bounded, unreadable_is_named
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (2, 3)  # in 2, the average had moved once a chunk of steps
 AVERAGE_PREFIX = "average."
 SUFFIX = ".safetensors"
 METADATA_KEY = "checkpoint"  # one key: safetensors writes several in any order, and equal runs leave equal bytes
@@ -60,8 +61,9 @@ def deserialise(content: bytes) -> Checkpoint:
     if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
         raise ValueError(f"its header is not that of a checkpoint of this project; {BRING_BACK}")
     header = parse_json(metadata[METADATA_KEY].encode())
-    if header.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"its format version is {header.get('format_version')!r}, not {FORMAT_VERSION}")
+    if header.get("format_version") not in READABLE_VERSIONS:
+        known = " or ".join(map(str, READABLE_VERSIONS))
+        raise ValueError(f"its format version is {header.get('format_version')!r}, not {known}")
     checksum = str(header.pop("sha256", ""))
     digest = hashlib.sha256(head.replace(checksum.encode(), UNSIGNED.encode(), 1))
     digest.update(memoryview(content)[end:])

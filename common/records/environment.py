@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
@@ -26,13 +27,16 @@ DISTRIBUTION = "dcgan-twins"
 # What of the environment only one framework reads, and what decides a speed but no number; every other is the user's
 # own business.
 OWN_VARIABLES = {"torch": ("TORCH", "PYTORCH_", "ATEN_"), "jax": ("JAX_", "FLAX_", "XLA_", "PJRT_")}
-SHARED_VARIABLES = ("OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_", "CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF")
+SHARED_VARIABLES = ("OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_")
+SHARED_VARIABLES += ("CUDA_", "CUBLAS_", "CUDNN_", "NCCL_", "NVIDIA_")
 SPEED_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_")
 ENVIRONMENT_PREFIXES = (*OWN_VARIABLES["torch"], *OWN_VARIABLES["jax"], *SHARED_VARIABLES, *SPEED_VARIABLES)
 # Caches, what PyTorch (when a kernel is loaded) and scikit-learn (KMP_) set themselves at their import, how a thread
-# waits, and the number of threads, which a record has under its own name, decide no number.
+# waits, how much of a GPU JAX takes at once, and the number of threads, which a record has by its own name, decide no
+# number.
 NEUTRAL_VARIABLE = re.compile(
     r"CACHE|_NUM_THREADS$|_WAIT_POLICY$|^CUDA_MODULE_LOADING$|^KMP_(DUPLICATE_LIB_OK|INIT_AT_FORK)$"
+    r"|^XLA_PYTHON_CLIENT_"
 )
 # Distributions whose files compute: another build of one may round otherwise under the same version.
 COMPUTING_PACKAGES = re.compile(r"flax|jax.*|ml-dtypes|mkl|intel-openmp|numpy|nvidia-.+|optax|torch|triton.*")
@@ -116,12 +120,20 @@ def describe_environment() -> dict[str, Any]:
 @functools.cache
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages this project requires, and of jaxlib, which does JAX's work."""
-    required = (re.split(r"[^A-Za-z0-9_-]", name)[0] for name in requires(DISTRIBUTION) or () if "extra ==" not in name)
+    required = (re.split(r"[^A-Za-z0-9_-]", name)[0] for name in _requirements() if "extra ==" not in name)
     found = {}
     for name in (*required, "jaxlib"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _requirements() -> list[str]:
+    """As installed; of a checkout that only stands on the path, as a cluster's image has it, by its pyproject.toml."""
+    try:
+        return requires(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
 def package_hashes() -> dict[str, str]:

@@ -74,6 +74,8 @@ class Process(Machine):
     framework_name: Text | None = None
     device: Text
     device_flags: dict[str, Any] = {}
+    execution: Text | None = None  # `step` or `chunk`; older runs do not say
+    accelerator: dict[str, Text] | None = None  # what the driver says of it; None on a CPU
     num_threads: Whole
     num_parameters: dict[str, Whole]
     resumed_from: Text | None = None
@@ -115,6 +117,9 @@ class Timings(Record):
     chunk_size: Whole | None = None
     loop_overhead_fraction: Amount | None = None
     peak_memory_bytes: Whole | None = None
+    peak_memory_kind: Text | None = None  # whose: of the `process`, or of the framework's `allocator` on a GPU
+    peak_memory_reserved_bytes: Whole | None = None  # what that allocator took of the GPU
+    peak_memory_process_bytes: Whole | None = None  # beside it, on the host
     import_seconds: Seconds = Field(None, title="Import", description="of the framework")
     data_loading_seconds: Seconds = Field(None, title="Load the dataset", description="once")
     build_seconds: Seconds = Field(None, title="Build the networks", description="and load the initial weights")

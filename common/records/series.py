@@ -117,8 +117,9 @@ class Progress:
 
 
 def steady_chunks(chunks: Sequence[Chunk], chunk_size: int) -> Sequence[Chunk]:
-    """The chunks that count for the speed: without the first, which compiles, and without short last ones."""
-    return [chunk for chunk in chunks[1:] if chunk.num_steps == chunk_size] or chunks[1:]
+    """The chunks that count for the speed: not the first of their length, which may compile, and no short ones."""
+    first = next((chunk.step for chunk in chunks if chunk.num_steps == chunk_size), None)
+    return [c for c in chunks[1:] if c.num_steps == chunk_size and c.step != first] or chunks[1:]
 
 
 def cores_used_by_others(chunks: Sequence[Chunk]) -> float | None:

@@ -1,35 +1,30 @@
-"""The running average of the generator's weights that samples are drawn from (Yazici et al. 2019, arXiv:1806.04498)."""
+"""How fast the generator's average forgets (Yazici et al. 2019, arXiv:1806.04498), and that average once more in NumPy.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+The trainers keep it, on their devices, as the last part of each step. What a step forgets is a number of the host's, so
+that both frameworks are given the same.
+"""
 
-from common.contract import Trainer, Weights, is_averaged
+import numpy as np
+
+from common.contract import Weights, is_averaged
+
+
+def average_decays(decay: float, *, first_step: int, num_steps: int) -> np.ndarray:
+    """What the average keeps of itself at each of the steps after `first_step`: float64 (num_steps,)."""
+    steps = np.arange(first_step + 1, first_step + num_steps + 1)
+    # Early on a long memory would hold mostly the initial weights: it grows with the steps seen so far.
+    return np.minimum(decay, (1 + steps) / (10 + steps))
 
 
 class GeneratorAverage:
-    """An exponential moving average, in NumPy and so the same for both frameworks, of the generator alone.
+    """The witness: what the average must be, given the weights after each step; the ladder and tests hold it beside."""
 
-    It never feeds back into training. BatchNorm's running statistics are averaged with the weights they belong to.
-    """
-
-    def __init__(self, decay: float, weights: Weights) -> None:
-        self.decay = decay
+    def __init__(self, weights: Weights) -> None:
         self.weights = {name: array.copy() for name, array in weights.items() if is_averaged(name)}
 
-    def update(self, weights: Weights, *, step: int, num_steps: int) -> None:
-        """Take in the weights after step `step`, the last of `num_steps` since the previous update."""
-        # Early on a long memory would hold mostly the initial weights: it grows with the steps seen so far.
-        decay = min(self.decay, (1 + step) / (10 + step)) ** num_steps
+    def update(self, weights: Weights, decay: float) -> None:
+        """Take in the weights after a step."""
         for name, average in self.weights.items():
-            average *= decay
-            average += (1 - decay) * weights[name]
-
-    @contextmanager
-    def applied(self, trainer: Trainer) -> Iterator[None]:
-        """Inside, the trainer generates with the average; afterwards it goes on as if nothing had happened."""
-        weights = trainer.export_weights()
-        trainer.load_weights(weights | self.weights)
-        try:
-            yield
-        finally:
-            trainer.load_weights(weights)
+            share = average.dtype.type(decay)  # the trainer's number: both shares must add up to 1 in its precision
+            average *= share
+            average += (1 - share) * weights[name]

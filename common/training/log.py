@@ -42,6 +42,7 @@ class TrainingLog:
     """Everything the loop measured; losses and pictures also from before a resumption, times only since."""
 
     resumed_at_step: int = 0
+    chunk_steps: int = CHUNK_STEPS  # of the chunks to come
     chunks: list[Chunk] = field(default_factory=list)
     losses: list[tuple[float, ...]] = field(default_factory=list)  # rows of losses.csv
     epoch_timings: list[EpochTiming] = field(default_factory=list)
@@ -58,8 +59,8 @@ class TrainingLog:
         """Take in how long a chunk took, and a row of losses.csv for each of its steps."""
         self.chunks.append(chunk)
         self.losses += [
-            (step, epoch, *map(float, values))
-            for step, values in enumerate(zip(*metrics, strict=True), start=chunk.step)
+            (step, epoch, *values)
+            for step, values in enumerate(zip(*(values.tolist() for values in metrics), strict=True), start=chunk.step)
         ]
 
     @property
@@ -92,12 +93,12 @@ def epoch_rows(
 
 def summarise_timing(log: TrainingLog, config: TrainConfig, images_per_epoch: int) -> dict[str, Any]:
     """What timing.json says of the loop; speeds are of the steady chunks alone."""
-    steady = steady_chunks(log.chunks, CHUNK_STEPS)
+    steady = steady_chunks(log.chunks, log.chunk_steps)
     speeds = sorted(chunk.num_steps * config.batch_size / chunk.seconds for chunk in steady)
     summary: dict[str, Any] = {
         "resumed_at_step": log.resumed_at_step,
         "first_chunk_seconds": log.chunks[0].seconds,
-        "chunk_size": CHUNK_STEPS,
+        "chunk_size": log.chunk_steps,
         "chunks": [asdict(chunk) for chunk in log.chunks],
         "training_seconds": log.training_seconds,
         "data_seconds": log.data_seconds,

@@ -1,11 +1,12 @@
 """The one training loop, for either framework, and its clock.
 
-Timed as training: `train_chunk` until the device is done, so copying a chunk there, its steps, and reading its losses
-back. Not timed: making the batches, averaging the generator, the bar, sample grids, quick scores, checkpoints, files,
-waiting for a turn.
+Timed as training: `train_chunk` until the device is done, so copying indices and latents there, the steps, the
+generator's average, and reading the losses back. Not timed: waiting for the next chunk to be drawn, the bar, sample
+grids, quick scores, checkpoints, files, waiting for a turn.
 The published speed leaves out the first chunk and short ones: `steady_chunks` in `common/records/series.py`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.config import TrainConfig, to_dict
-from common.contract import StepMetrics, Trainer, is_averaged
+from common.contract import StepMetrics, Trainer
 from common.data.datasets import to_uint8
-from common.data.randomness import epoch_permutation, fixed_latents, training_latents
+from common.data.randomness import fixed_latents
 from common.errors import RunFailedError
 from common.pictures.captions import epoch_words, run_words
 from common.pictures.compose import captioned, enlarged, image_grid
@@ -29,8 +30,8 @@ from common.records.folder import (
     RunFolder,
 )
 from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES, EpochQuality
-from common.training.averaging import GeneratorAverage
-from common.training.log import CHUNK_STEPS, Chunk, EpochTiming, TrainingLog, epoch_rows
+from common.training.chunks import epoch_chunks, fitting_chunk_steps
+from common.training.log import Chunk, EpochTiming, TrainingLog, epoch_rows
 from common.training.machine_load import read_cpu_time
 from common.training.progress import ProgressReporter
 from common.training.start import Start
@@ -42,13 +43,13 @@ from common.training.turns import EPOCH, Alone
 class TrainingLoop:
     """One run's training: `run()` goes to the end of `config.epochs` epochs, or until told to stop, and fills `log`.
 
-    The trainer holds `start`'s weights. Each epoch is on disk before the next; a checkpoint comes after everything that
-    belongs to it, so whatever the moment of a crash, the files beside a checkpoint hold all it needs to go on.
+    The trainer holds `start`'s weights, and the images. Each epoch is on disk before the next; a checkpoint comes after
+    everything that belongs to it, so whatever the moment of a crash, the files beside it hold all it needs to go on.
     """
 
     trainer: Trainer
     config: TrainConfig
-    train_images: np.ndarray  # uint8 (N, S, S[, 3])
+    num_images: int  # to train on
     start: Start
     folder: RunFolder
     progress: ProgressReporter
@@ -56,21 +57,20 @@ class TrainingLoop:
     log: TrainingLog = field(default_factory=TrainingLog)
     score_epoch: Callable[[Trainer], EpochQuality] | None = None  # of what the averaged generator makes
     turns: Alone = field(default_factory=Alone)  # one is taken before each epoch
-    average: GeneratorAverage = field(init=False)
+    is_on_cpu: bool = True  # where chunks have always the same length
 
     def __post_init__(self) -> None:
         start, log = self.start, self.log
-        self.average = GeneratorAverage(self.config.generator_average, start.average or start.weights)
         log.resumed_at_step, log.losses, log.progress_images = start.step, [*start.losses], [*start.progress_images]
         log.epoch_quality = dict(start.epoch_quality)
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in one pass over the images; the last partial batch is dropped."""
-        return len(self.train_images) // self.config.batch_size
+        return self.num_images // self.config.batch_size
 
-    def run(self) -> GeneratorAverage:
-        """Train, and return the running average of the generator."""
+    def run(self) -> None:
+        """Train."""
         started = time.perf_counter()
         try:
             self._record_start()
@@ -91,7 +91,6 @@ class TrainingLoop:
         finally:
             not_counted = self.log.epoch_quality_seconds + self.turns.waiting_seconds
             self.log.wall_seconds = time.perf_counter() - started - not_counted
-        return self.average
 
     def _record_start(self) -> None:
         """A run that goes on in another folder shows what came before, and can be resumed there at once."""
@@ -110,29 +109,30 @@ class TrainingLoop:
 
     def _run_epoch(self, epoch: int) -> StepMetrics:
         config, log = self.config, self.log
-        order = epoch_permutation(config.seed, epoch - 1, len(self.train_images))
+        chunks = epoch_chunks(config, self.num_images, first_step=log.num_steps, length=lambda: log.chunk_steps)
         measured = []
-        for start in range(log.num_steps - (epoch - 1) * self.steps_per_epoch, self.steps_per_epoch, CHUNK_STEPS):
-            data_started = time.perf_counter()
-            count = min(CHUNK_STEPS, self.steps_per_epoch - start)
-            images, latents = chunk_data(config, self.train_images, order, start, count, first_step=log.num_steps)
-            cpu_before, chunk_started = read_cpu_time(), time.perf_counter()
-            metrics = self.trainer.train_chunk(images, latents)
-            self.trainer.wait()
-            seconds = time.perf_counter() - chunk_started
-            spent = read_cpu_time().since(cpu_before)
-            log.add_chunk(Chunk(log.num_steps + 1, count, seconds, *spent), metrics, epoch=epoch)
-            log.data_seconds += chunk_started - data_started
-            measured.append(metrics)
-            self.average.update(self.trainer.export_weights(is_averaged), step=log.num_steps, num_steps=count)
-            self.progress.chunk_done(
-                epoch=epoch,
-                step=log.num_steps,
-                images_per_second=count * config.batch_size / seconds,
-                metrics=metrics,
-            )
-            if self.stop or not all(np.isfinite(values).all() for values in metrics):
-                break
+        data_started = time.perf_counter()
+        with contextlib.closing(chunks):
+            for chunk in chunks:
+                cpu_before, chunk_started = read_cpu_time(), time.perf_counter()
+                metrics = self.trainer.train_chunk(*chunk)
+                self.trainer.wait()
+                count, seconds = len(chunk.indices), time.perf_counter() - chunk_started
+                spent = read_cpu_time().since(cpu_before)
+                log.add_chunk(Chunk(log.num_steps + 1, count, seconds, *spent), metrics, epoch=epoch)
+                log.data_seconds += chunk_started - data_started
+                if not self.is_on_cpu and len(log.chunks) == 2:  # the first has compiled
+                    log.chunk_steps = fitting_chunk_steps(seconds / count)
+                measured.append(metrics)
+                self.progress.chunk_done(
+                    epoch=epoch,
+                    step=log.num_steps,
+                    images_per_second=count * config.batch_size / seconds,
+                    metrics=metrics,
+                )
+                if self.stop or not all(np.isfinite(values).all() for values in metrics):
+                    break
+                data_started = time.perf_counter()
         return StepMetrics(*(np.concatenate(values) for values in zip(*measured, strict=True)))
 
     def _finish_epoch(self, epoch: int, round_began_at: str | None) -> None:
@@ -161,8 +161,7 @@ class TrainingLoop:
         started = time.perf_counter()
         self.stop.at_once = True
         try:
-            with self.average.applied(self.trainer):
-                self.log.epoch_quality[epoch] = self.score_epoch(self.trainer)
+            self.log.epoch_quality[epoch] = self.score_epoch(self.trainer)
         finally:
             self.stop.at_once = False
             self.log.epoch_quality_seconds += time.perf_counter() - started
@@ -177,15 +176,14 @@ class TrainingLoop:
         """A checkpoint, and the status that points to it; `last_epoch` is the last complete one."""
         started = time.perf_counter()
         header = checkpoint_header(self.config, framework=self.folder.framework, epoch=last_epoch)
-        weights, step = self.trainer.export_weights(), self.log.num_steps
-        save_checkpoint(self.folder.path / CHECKPOINTS, weights, self.average.weights, step=step, header=header)
+        weights, average, step = self.trainer.export_weights(), self.trainer.export_average(), self.log.num_steps
+        save_checkpoint(self.folder.path / CHECKPOINTS, weights, average, step=step, header=header)
         self.folder.write_status("running", message="", step=step, epoch=last_epoch)
         self.log.checkpoint_seconds += time.perf_counter() - started
 
     def _show_progress(self, *, epoch: int) -> None:
         latents = fixed_latents(self.config.seed, num=NUM_PICTURES, latent_dim=self.config.latent_dim)
-        with self.average.applied(self.trainer):
-            images = to_uint8(self.trainer.generate(latents))
+        images = to_uint8(self.trainer.generate(latents))
         self.log.progress_images.append(images)
         self._write_grid(images, epoch=epoch)
         self._write_progress(last_epoch=epoch)
@@ -201,26 +199,6 @@ class TrainingLoop:
         grids = self.log.progress_images
         epochs = np.arange(last_epoch + 1 - len(grids), last_epoch + 1)
         self.folder.write_npz(PROGRESS_FILE, images=np.stack(grids), epochs=epochs)
-
-
-def chunk_data(
-    config: TrainConfig, train_images: np.ndarray, order: np.ndarray, start: int, count: int, *, first_step: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images (K, B, S, S[, 3]) of steps `start`.. of this epoch, and their latents (K, L, B, Z)."""
-    batch_size = config.batch_size
-    chosen = order[start * batch_size : (start + count) * batch_size]
-    real_images = train_images[chosen].reshape(count, batch_size, *train_images.shape[1:])
-    latents = [
-        training_latents(
-            config.seed,
-            step,
-            num_batches=config.latent_batches,
-            batch_size=batch_size,
-            latent_dim=config.latent_dim,
-        )
-        for step in range(first_step, first_step + count)
-    ]
-    return real_images, np.stack(latents)
 
 
 def _check_finite(metrics: StepMetrics, *, last_step: int) -> None:

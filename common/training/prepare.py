@@ -14,6 +14,7 @@ from common.evaluation.own_network import OwnNetwork, load_own_network
 from common.networks.build import build_architecture
 from common.networks.layers import Architecture
 from common.options import DeviceOptions, RunOptions
+from common.records.accelerator import flags_on
 from common.records.folder import FRAMEWORK_NAMES, RunFolder
 from common.records.origin import (
     Origin,
@@ -36,11 +37,17 @@ class Machine:
     framework: Framework
     device: Any
     device_flags: dict[str, Any]
+    execution: str  # `step` or `chunk`
 
     @property
     def device_name(self) -> str:
         """The device in the framework's own words."""
         return self.framework.device_name(self.device)
+
+    @property
+    def is_cpu(self) -> bool:
+        """Both frameworks call it by this name."""
+        return self.device_name == "cpu"
 
 
 @dataclass(frozen=True)
@@ -172,5 +179,8 @@ def prepare_machine(
     except ImportError as error:
         name = FRAMEWORK_NAMES[framework]
         raise UserError(f"{name} is not installed ({error}): pip install {PACKAGES[framework]}") from None
-    device_flags = implementation.configure(num_threads=options.num_threads)
-    return Machine(implementation, implementation.select_device(options.device), device_flags)
+    device_flags = implementation.configure(num_threads=options.num_threads, deterministic=options.deterministic)
+    device = implementation.select_device(options.device)
+    execution = implementation.choose_execution(options.wanted_execution, device)
+    device_flags = flags_on(implementation.device_name(device), device_flags)
+    return Machine(implementation, device, device_flags, execution)

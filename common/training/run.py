@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from rich.console import Console
 
 from common.config import TrainConfig, to_dict
@@ -14,6 +15,7 @@ from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError, exit_code
 from common.networks.build import build_architecture, count_parameters
 from common.options import RunOptions
+from common.records.accelerator import describe_accelerator
 from common.records.environment import describe_environment, own_command, source_hash
 from common.records.folder import (
     CONFIG_FILE,
@@ -35,7 +37,7 @@ from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
 from common.training.loop import TrainingLoop
 from common.training.prepare import Machine, Plan, find_resumed, make_plan, plan_records, prepare_machine
-from common.training.scoring import Samples, Trained, sample, score
+from common.training.scoring import Samples, sample, score
 from common.training.stop_request import StopRequest
 from common.training.turns import FINISH, Alone
 
@@ -84,13 +86,13 @@ def _run_training(
 def _carry_out(run: "Run") -> int:
     with run.stop:
         try:
-            trained = run.train()
+            trainer = run.train()
             run.stop.at_once = True  # the last checkpoint is written: nothing is left to save first
             if not run.stop:
                 run.turns.take(FINISH, run.stop)
-                samples = run.sample(trained)
+                samples = run.sample(trainer)
                 run.draw(samples)
-                run.score(trained, samples)
+                run.score(trainer, samples)
                 run.close("finished", "")
                 return 0
             run.close_interrupted()
@@ -155,25 +157,25 @@ class Run:
             self._write_environment()
         self.folder.write_status("running", message="", step=step, epoch=step // self.plan.steps_per_epoch)
 
-    def train(self) -> Trained:
+    def train(self) -> InspectableTrainer:
         """Build the trainer from the common initial weights and run the loop."""
         start, images = self.plan.start, self.plan.dataset.train_images
         with self.times.measure("build_seconds"):
-            trainer = self._build_trainer(start.weights)
+            trainer = self._build_trainer(start.weights, start.average, images)
         ends = {"num_epochs": self.config.epochs, "num_steps": self.num_steps, "first_step": start.step}
         with self.turns.progress(self.name, **ends, console=self.console) as progress:
-            loop = TrainingLoop(trainer, self.config, images, start, self.folder, progress, self.stop, self.log)
-            loop.turns = self.turns
+            loop = TrainingLoop(trainer, self.config, len(images), start, self.folder, progress, self.stop, self.log)
+            loop.turns, loop.is_on_cpu = self.turns, self.machine.is_cpu
             if not self.options.skip_epoch_quality:
                 loop.score_epoch = epoch_scorer(self.options, self.plan, before=self._note_peak_memory)
-            average = loop.run()
+            loop.run()
         self._note_peak_memory()
-        return Trained(trainer, average)
+        return trainer
 
-    def sample(self, trained: Trained) -> Samples:
+    def sample(self, trainer: InspectableTrainer) -> Samples:
         """Generate the images that are scored, in eval mode."""
-        with trained.average.applied(trained.trainer), self.times.measure("generate_seconds"):
-            samples = sample(trained.trainer, self.config)
+        with self.times.measure("generate_seconds"):
+            samples = sample(trainer, self.config)
         self.folder.write_npz(SAMPLES_FILE, **samples._asdict())
         return samples
 
@@ -184,14 +186,14 @@ class Run:
         if note:
             self.console.print(f"{self.name}: {note}", soft_wrap=True)
 
-    def score(self, trained: Trained, samples: Samples) -> None:
+    def score(self, trainer: InspectableTrainer, samples: Samples) -> None:
         """Score the samples: digits by all that knows digits, other images by their pixels, or a network of theirs."""
         # Those of an earlier scoring are not this one's, whatever comes of it.
         (self.folder.path / METRICS_FILE).unlink(missing_ok=True)
         try:
             with self.times.measure("scoring_seconds"):
                 evaluation = score(
-                    *trained,
+                    trainer,
                     replace(self.options, threads=max(self.options.num_threads // self.turns.num_finishing, 1)),
                     self.plan.dataset,
                     samples,
@@ -225,7 +227,7 @@ class Run:
     def _note_peak_memory(self) -> None:
         """Before anything is scored: the arrays of that would count as the framework's."""
         if "peak_memory_bytes" not in self.times:
-            self.times["peak_memory_bytes"] = self.machine.framework.peak_memory_bytes(self.machine.device)
+            self.times.update(self.machine.framework.peak_memory(self.machine.device))
 
     def _write_environment(self) -> None:
         self.folder.write_json(
@@ -235,6 +237,8 @@ class Run:
                 "framework_name": self.name,
                 "device": self.machine.device_name,
                 "device_flags": self.machine.device_flags,
+                "execution": self.machine.execution,
+                "accelerator": None if self.machine.is_cpu else describe_accelerator(),
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.plan.architecture),
                 "source_hash": source_hash(self.framework),
@@ -243,8 +247,13 @@ class Run:
             },
         )
 
-    def _build_trainer(self, weights: Weights) -> InspectableTrainer:
-        trainer = self.machine.framework.create_trainer(self.config, self.plan.architecture, self.machine.device)
-        trainer.load_weights(weights)
+    def _build_trainer(
+        self, weights: Weights, average: Weights | None = None, images: np.ndarray | None = None
+    ) -> InspectableTrainer:
+        machine = self.machine
+        trainer = machine.framework.create_trainer(
+            self.config, self.plan.architecture, machine.device, images, machine.execution
+        )
+        trainer.load_weights(weights, average)
         trainer.wait()
         return trainer

@@ -18,18 +18,10 @@ from common.evaluation.samples import NUM_STANDARD
 from common.evaluation.smoothness import path_length
 from common.options import RunOptions
 from common.stages import in_stage
-from common.training.averaging import GeneratorAverage
 from common.training.generate import generate_images
 from common.training.prepare import is_scored
 
 UNTRAINED = "untrained discriminator"
-
-
-class Trained(NamedTuple):
-    """What training leaves in memory: the trainer, and the average its samples are drawn from."""
-
-    trainer: InspectableTrainer
-    average: GeneratorAverage
 
 
 class Samples(NamedTuple):
@@ -47,7 +39,6 @@ def sample(trainer: Trainer, config: TrainConfig, *, draw: int = 0) -> Samples:
 
 def score(
     trainer: InspectableTrainer,
-    average: GeneratorAverage,
     options: RunOptions,
     dataset: Dataset,
     first: Samples,
@@ -62,16 +53,15 @@ def score(
         for draw in in_stage(range(options.draws), "scoring the samples", options.draws):
             yield sample(trainer, config, draw=draw).images if draw else first.images
 
-    with average.applied(trainer):
-        if is_digits:
-            evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
-        else:
-            evaluation = evaluate_own(draws(), dataset, space=network, quick=quick, threads=threads)
-        paths = range(0 if quick else options.draws)
-        speeds = [
-            path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
-            for draw in in_stage(paths, "measuring latent paths", len(paths))
-        ]
+    if is_digits:
+        evaluation = evaluate_samples(draws(), quick=quick, threads=threads)
+    else:
+        evaluation = evaluate_own(draws(), dataset, space=network, quick=quick, threads=threads)
+    paths = range(0 if quick else options.draws)
+    speeds = [
+        path_length(trainer.generate, seed=config.seed, draw=draw, latent_dim=config.latent_dim)
+        for draw in in_stage(paths, "measuring latent paths", len(paths))
+    ]
     averaged = f"exponential average, decay {config.generator_average} a step" if config.generator_average else "last"
     evaluation.protocol.update(batch_norm="eval", weights=averaged, checkpoint="last")
     if speeds:

@@ -129,6 +129,8 @@ def find_or_make_certificate(
     tuned = replace(options.config, variant="tuned", precision="float32")
     devices: dict[str, str] = {framework: found["device"] for framework, found in roofs.items()}
     elsewhere = next(iter(devices.values()))
+    execution: dict[str, str] = {framework: found["execution"] for framework, found in roofs.items()}
+    execution = dict.fromkeys(FRAMEWORK_NAMES, next(iter(execution.values()))) | execution
     identity = identity_of(
         tuned,
         subject.architecture,
@@ -137,6 +139,8 @@ def find_or_make_certificate(
         data_sha256=subject.data_sha256,
         devices=dict.fromkeys(FRAMEWORK_NAMES, elsewhere) | devices,
         device_flags={framework: found["device_flags"] for framework, found in roofs.items()},
+        accelerator=next(iter(roofs.values()))["accelerator"],
+        execution=execution,
     )
     flags = [*config_flags(tuned), *options.device_flags]
     stores = [RUNS, *filter(None, [options.output])]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.data.datasets import hash_of_images
+from common.records.accelerator import describe_accelerator
 from common.records.environment import describe_environment
 from common.records.folder import PARITY_FILE, read_json
 from common.records.recorded_run import Runs
@@ -36,6 +37,8 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
         data_sha256=hash_of_images(pair.train_images),
         devices={probe.name: probe.device_name for probe in pair.probes},
         device_flags={probe.name: probe.device_flags for probe in pair.probes},
+        accelerator=describe_accelerator() if any(probe.device_name != "cpu" for probe in pair.probes) else None,
+        execution={probe.name: probe.execution_of(pair.config) for probe in pair.probes},
     )
     holds = bool(measurements) and all(measurement.holds for measurement in measurements)
     return {

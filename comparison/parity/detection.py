@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing import get_context
 from typing import NamedTuple
@@ -51,6 +52,7 @@ def detect(bug: PlantedBug, pair: Pair) -> Detection:
     """The first measurement that does not hold with the bug in place."""
     with bug.planted():
         fresh = pair.forgetting(bug.framework, but=bug.leaves_alone, **bug.config)
+        fresh = fresh.executing(bug.framework, bug.execution)
         failed = [each for each in climb(fresh, stop_at_first_failure=True) if not each.holds]
     if not bug.config:  # the other framework is as it was
         pair.remembering(fresh, "jax" if bug.framework == "torch" else "torch")
@@ -85,7 +87,8 @@ def _start_worker(options: ParityOptions, cache: str) -> None:
     os.environ["PJRT_NPROC"] = "1"  # read when JAX starts
     if version("jaxlib").startswith(QUICK_COMPILATION_JAXLIB):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILATION}"
-    _pair = make_pair(options, num_threads=1)
+    # Bugs are of the source, not of a device, and a GPU has no room for so many clients.
+    _pair = make_pair(replace(options, device="cpu"), num_threads=1)
     import jax
 
     # What a bug does not touch is compiled once for all of them.

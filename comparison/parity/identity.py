@@ -26,10 +26,13 @@ IDENTITY = {
     "source_hashes": "other source files",
     "devices": "other devices",
     "device_flags": "other device flags",
+    "execution": "another form of execution",
+    "deterministic": "another --deterministic",
+    "accelerator": "another GPU, driver or setting of it",
     "environment_variables": "other environment variables",
 }
 # Those of which each framework has its own.
-OWN = ("source_hashes", "devices", "device_flags", "environment_variables")
+OWN = ("source_hashes", "devices", "device_flags", "execution", "environment_variables")
 # A run alone may have fewer packages than the ladder, but none in another version.
 SUBSETS = ("packages", "package_hashes")
 # Follows from the rest; `bench` does not know it of a framework that it does not measure.
@@ -58,6 +61,7 @@ def facts_of(environment: Mapping[str, Any], framework: str) -> dict[str, Any]:
         "data_sha256": (environment.get("dataset") or {}).get("sha256"),
         "source_hashes": environment.get("source_hash"),
         "devices": environment.get("device"),
+        "deterministic": bool((environment.get("device_flags") or {}).get("deterministic")),
         "environment_variables": None if variables is None else numeric_variables(variables, framework),
     }
 
@@ -71,6 +75,8 @@ def identity_of(
     data_sha256: str,
     devices: Mapping[str, str],
     device_flags: Mapping[str, Any],
+    execution: Mapping[str, str],
+    accelerator: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """What `IDENTITY` names, of a configuration and of the sources as they are now; `environment` is of any process."""
     names = ("python", "packages", "package_hashes", "cpu_model", "cpu_flags")
@@ -84,6 +90,9 @@ def identity_of(
         "source_hashes": {framework: source_hash(framework) for framework in FRAMEWORK_NAMES},
         "devices": dict(devices),
         "device_flags": dict(device_flags),
+        "execution": dict(execution),
+        "deterministic": any(flags.get("deterministic") for flags in device_flags.values()),
+        "accelerator": accelerator,
         "environment_variables": {name: numeric_variables(variables, name) for name in FRAMEWORK_NAMES},
     }
 

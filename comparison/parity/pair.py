@@ -14,8 +14,8 @@ from common.contract import Weights
 from common.data.initial_weights import initial_weights
 from common.data.randomness import epoch_permutation
 from common.networks.layers import Architecture
+from common.training.chunks import ChunkData, chunk_data
 from common.training.log import CHUNK_STEPS
-from common.training.loop import chunk_data
 from comparison.parity.probes.probe import Probe
 
 PRECISIONS = ("float64", "float32")
@@ -100,6 +100,10 @@ class Pair:
         config = replace(self.config, **changes)
         return replace(self, config=config, _trainers=kept[0], _trajectories={}, _results=kept[1])
 
+    def executing(self, framework: str, execution: str) -> "Pair":
+        """The same, with one framework's steps in another form from now on."""
+        return replace(self, **{framework: getattr(self, framework).executing(execution)})
+
     def remembering(self, other: "Pair", framework: str) -> None:
         """Keep what another pair has made of one framework."""
         for own, others in ((self._trainers, other._trainers), (self._results, other._results)):
@@ -123,7 +127,7 @@ class Pair:
         config = self.at(precision, variant)
         key = (probe.name, precision, config.variant)
         if key not in self._trainers:
-            self._trainers[key] = probe.create_trainer(config, self.architecture)
+            self._trainers[key] = probe.create_trainer(config, self.architecture, self.train_images)
         trainer = self._trainers[key]
         trainer.load_weights(self.initial_weights(precision) if weights is None else weights)
         return trainer
@@ -153,11 +157,16 @@ class Pair:
         return epoch_permutation(self.config.seed, 0, len(self.train_images))
 
     def data(self, first_step: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images (K, B, S, S[, 3]) and latents (K, L, B, Z) of steps `first_step`.., as the loop feeds them."""
+        """Images (K, B, S, S[, 3]) and latents (K, L, B, Z) of steps `first_step`..."""
+        chunk = self.chunk(first_step, count)
+        return self.train_images[chunk.indices], chunk.latents
+
+    def chunk(self, first_step: int, count: int) -> ChunkData:
+        """What the loop gives a trainer for steps `first_step`..; an epoch's end cuts it short."""
         num_steps = len(self.train_images) // self.config.batch_size
         start = first_step % num_steps
         count = min(count, num_steps - start)
-        return chunk_data(self.config, self.train_images, self.order, start, count, first_step=first_step)
+        return chunk_data(self.config, self.order, start, count, first_step=first_step)
 
 
 @dataclass
@@ -189,13 +198,13 @@ class Trajectory:
     def _train_to(self, step: int) -> None:
         trainer = self.pair.trainer(self.probe, self.precision, weights=self.state, variant=self.variant)
         while self.step < step:
-            images, latents = self.pair.data(self.step, min(CHUNK_STEPS, step - self.step))
+            indices, latents, decays = self.pair.chunk(self.step, min(CHUNK_STEPS, step - self.step))
             if self.reorder is not None:
-                images, latents = self.reorder(images, latents)
+                indices, latents = self.reorder(indices, latents)
             with self.probe.other_num_threads() if self.other_num_threads else nullcontext():
-                metrics = trainer.train_chunk(images, latents)
+                metrics = trainer.train_chunk(indices, latents, decays)
             self._metrics.append(np.stack(metrics))
-            self.step += len(images)
+            self.step += len(indices)
         self.state = trainer.export_weights()
         if step in STOPS:
             self._snapshots[step] = self._now(step)

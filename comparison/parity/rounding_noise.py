@@ -72,13 +72,15 @@ def disturbed_trajectories(pair: Pair, probe: Probe, precision: str) -> Iterator
 
     In float64 that is on another number of threads: a weight whose first gradient is below Adam's epsilon, 1e-8, moves
     by that gradient times 1e8, and how its sum was split decides the last bits of all that follows. In float32 it is
-    torch's other memory format, which rung 8 certifies in float64.
+    torch's other memory format, which rung 8 certifies in float64. So it is in float64 on a GPU, where threads split
+    nothing.
     """
-    if probe is pair.torch and precision == "float64":
+    splits_by_threads = precision == "float64" and probe.device_name == "cpu"
+    if probe is pair.torch and splits_by_threads:
         yield pair.trajectory(probe, precision, other_num_threads=True)
     for nudge in nudges(pair):
         yield pair.trajectory(probe, precision, nudge=nudge)
-    if probe is pair.torch and precision == "float32":
+    if probe is pair.torch and not splits_by_threads:
         yield pair.trajectory(probe, precision, variant=pair.other_variant)
 
 

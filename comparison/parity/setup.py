@@ -1,5 +1,6 @@
 """What a ladder climbs with: both frameworks, on the same data."""
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def make_pair(options: ParityOptions, *, num_threads: int) -> Pair:
     if options.planted_bugs and width is None:
         width = max(1, PRESETS[config.preset].width // BUG_WIDTH_DIVISOR)
     architecture = build_architecture(config, image_channels=dataset.image_channels, width=width)
-    torch_probe, jax_probe = _load_probes(options.device, num_threads)
+    torch_probe, jax_probe = _load_probes(options, num_threads)
     num_steps = NUM_QUICK_STEPS if options.quick or options.planted_bugs else NUM_STEPS
     checkpoint = _load(options.checkpoint, config, architecture) if options.checkpoint else None
     return Pair(torch_probe, jax_probe, config, architecture, dataset.train_images, num_steps, checkpoint)
@@ -52,12 +53,14 @@ def _load(path: Path, config: TrainConfig, architecture: Architecture) -> Weight
     return weights
 
 
-def _load_probes(device_name: str, num_threads: int):
+def _load_probes(options: ParityOptions, num_threads: int):
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # both frameworks share one GPU here
     try:
         from comparison.parity.probes.jax_probe import JaxProbe
         from comparison.parity.probes.torch_probe import TorchProbe
     except ImportError as error:
         raise UserError(f"parity needs both frameworks ({error}): pip install torch jax flax optax") from None
-    for probe in (probes := (TorchProbe(device_name), JaxProbe(device_name))):
-        probe.configure(num_threads=num_threads)
+    probes = [kind(options.device, options.execution) for kind in (TorchProbe, JaxProbe)]
+    for probe in probes:
+        probe.configure(num_threads=num_threads, deterministic=options.deterministic)
     return probes

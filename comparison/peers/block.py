@@ -21,7 +21,7 @@ from common.errors import RunFailedError, UserError, report_errors
 from common.networks.build import build_architecture
 from common.networks.presets import PRESETS
 from common.records.environment import default_num_threads
-from common.training.loop import chunk_data
+from common.training.chunks import chunk_data
 from comparison.peers.catalogue import ARMS, BATCH_SIZE, Arm
 
 TWINS = {"torch": torch_impl.__main__, "jax": jax_impl.__main__}
@@ -47,16 +47,17 @@ def our_block(arm: Arm) -> Block:
     config = PRESETS[arm.networks].recipe
     assert config.batch_size == BATCH_SIZE
     architecture = build_architecture(config)
-    trainer = framework.create_trainer(config, architecture, framework.select_device("cpu"))
-    trainer.load_weights(initial_weights(config, architecture))
     dataset = prepare_dataset(load_dataset(), image_size=config.image_size, train_size=config.train_size)
+    device = framework.select_device("cpu")
+    trainer = framework.create_trainer(config, architecture, device, dataset.train_images)
+    trainer.load_weights(initial_weights(config, architecture))
     order = epoch_permutation(config.seed, 0, len(dataset.train_images))
     num_done = 0
 
     def block(num_steps: int) -> Losses:
         nonlocal num_done
         start = num_done % (len(order) // BATCH_SIZE - num_steps)
-        data = chunk_data(config, dataset.train_images, order, start, num_steps, first_step=num_done)
+        data = chunk_data(config, order, start, num_steps, first_step=num_done)
         metrics = trainer.train_chunk(*data)
         trainer.wait()
         num_done += num_steps

@@ -18,7 +18,7 @@ SHOWN_PACKAGES = ("torch", "jax", "jaxlib", "flax", "optax")
 # What the columns mean; wherever the tables go, so do these.
 DEFINITIONS = {
     "ms a step": "the median over processes of each process's median block, and quartiles over processes. A block is "
-    "the steps of one `train_chunk`, from images and latents that lie ready in memory to the one wait for all results",
+    "the steps of one `train_chunk`, from indices and latents that lie ready in memory to the one wait for all results",
     "of the best matrix multiply": "the layers' arithmetic, that of direct convolutions for both frameworks, over the "
     "best that any measured framework reaches in a matrix multiply of the same run, with as many threads and the same "
     "precision. Where JAX's tuned form computes a convolution in Winograd's form (docs/decisions/0013) it does 9 of 16 "

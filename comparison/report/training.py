@@ -26,13 +26,15 @@ def speed_rows(frameworks: Mapping[str, Any]) -> list[Row]:
 
     chunk_sizes = {framework["chunk_size"] for framework in frameworks.values()} - {None}
     chunk = f"chunks of {chunk_sizes.pop()} steps" if len(chunk_sizes) == 1 else "chunks"
+    kinds = {framework.get("peak_memory_kind") for framework in frameworks.values()}
+    whose = "of the framework's allocator on the GPU" if "allocator" in kinds else "of the process"
     rows = (
         ("Steady images/s", f"median (range) over {chunk}", "steady_images_per_second", rate),
         ("Time per epoch", "at that median", "seconds_per_epoch", duration),
         ("First chunk", "with compilation", "first_chunk_seconds", duration),
         ("Preparing data", "batches and latents, whole run", "data_seconds", duration),
         ("Loop overhead", "wall time outside training steps, files included", "loop_overhead_fraction", percentage),
-        ("Peak memory", "of the process", "peak_memory_bytes", memory),
+        ("Peak memory", whose, "peak_memory_bytes", memory),
     )
     return [Row(label, note, [text(f[name]) for f in frameworks.values()]) for label, note, name, text in rows]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.contract import StepMetrics, is_any, is_averaged
+from common.contract import StepMetrics, is_averaged
 from common.data.datasets import fit_images
 from common.data.initial_weights import initial_weights
 from common.errors import RunFailedError, UserError
@@ -44,11 +44,11 @@ class Recorder:
         self.hashes: list[str] = []
         self.num_steps = 0
 
-    def train_chunk(self, real_images, latents):
-        for array in (real_images, latents):
+    def train_chunk(self, indices, latents, decays):
+        for array in (indices, latents, decays):
             self.hashes.append(hashlib.sha256(array.tobytes()).hexdigest())
-        metrics = self.trainer.train_chunk(real_images, latents)
-        self.num_steps += len(real_images)
+        metrics = self.trainer.train_chunk(indices, latents, decays)
+        self.num_steps += len(indices)
         self.on_chunk()
         return metrics
 
@@ -63,8 +63,8 @@ class Constant:
         self.config = config
         self.weights = initial_weights(config, small_architecture(config))
 
-    def train_chunk(self, real_images, latents):
-        return StepMetrics(*np.full((4, len(real_images)), 0.5))
+    def train_chunk(self, indices, latents, decays):
+        return StepMetrics(*np.full((4, len(indices)), 0.5))
 
     def generate(self, latents):
         size = self.config.image_size
@@ -76,11 +76,14 @@ class Constant:
     def discriminator_gradients(self, images, *, layer, channels):
         return np.zeros(images.shape, np.float32)
 
-    def load_weights(self, weights):
+    def load_weights(self, weights, average=None):
         self.weights = weights
 
-    def export_weights(self, wanted=is_any):
+    def export_weights(self):
         return self.weights
+
+    def export_average(self):
+        return {name: array for name, array in self.weights.items() if is_averaged(name)}
 
     def wait(self):
         pass
@@ -88,7 +91,7 @@ class Constant:
 
 def run_loop(trainer, config, images, folder: Path, stop: StopRequest | None = None) -> TrainingLog:
     run, start = RunFolder.create(folder), Start(trainer.export_weights())
-    loop = TrainingLoop(trainer, config, images, start, run, Silent(), StopRequest() if stop is None else stop)
+    loop = TrainingLoop(trainer, config, len(images), start, run, Silent(), StopRequest() if stop is None else stop)
     loop.run()
     return loop.log
 
@@ -118,23 +121,24 @@ class Counting(Constant):
     def __init__(self, config):
         super().__init__(config)
         self.num_bytes = self.num_steps = self.num_generated = 0
-        self.num_exports = self.num_generator_exports = 0
+        self.num_exports = self.num_average_exports = 0
 
-    def train_chunk(self, real_images, latents):
-        self.num_bytes += real_images.nbytes + latents.nbytes
-        self.num_steps += len(real_images)
-        return super().train_chunk(real_images, latents)
+    def train_chunk(self, indices, latents, decays):
+        self.num_bytes += sum(array.nbytes for array in (indices, latents, decays))
+        self.num_steps += len(indices)
+        return super().train_chunk(indices, latents, decays)
 
     def generate(self, latents):
         self.num_generated += len(latents)
         return super().generate(latents)
 
-    def export_weights(self, wanted=is_any):
-        if wanted is is_averaged:
-            self.num_generator_exports += 1
-        else:
-            self.num_exports += 1
-        return super().export_weights(wanted)
+    def export_weights(self):
+        self.num_exports += 1
+        return super().export_weights()
+
+    def export_average(self):
+        self.num_average_exports += 1
+        return super().export_average()
 
 
 def test_an_epoch_costs_in_proportion_to_its_images(digits, tmp_path):
@@ -143,12 +147,12 @@ def test_an_epoch_costs_in_proportion_to_its_images(digits, tmp_path):
     for num_chunks in (2, 4, 6):
         trainer = Counting(config)
         run_loop(trainer, config, digits[: 2 * CHUNK_STEPS * num_chunks], tmp_path / str(num_chunks))
-        num_exports = (trainer.num_generator_exports, trainer.num_exports)
+        num_exports = (trainer.num_average_exports, trainer.num_exports)
         costs.append((trainer.num_bytes, trainer.num_steps, *num_exports, trainer.num_generated))
     first, second = (np.subtract(later, earlier) for earlier, later in itertools.pairwise(costs))
     assert (first == second).all(), "each image costs as much as the one before it"
     assert costs[1][:2] == tuple(2 * cost for cost in costs[0][:2])
-    assert first.tolist()[2:] == [2, 0, 0], "the generator once a chunk, everything and samples once an epoch"
+    assert first.tolist()[2:] == [0, 0, 0], "weights, their average and samples are asked for once an epoch"
 
 
 def test_the_run_folder_holds_losses_epochs_samples_and_the_last_two_checkpoints(digits, tmp_path):
@@ -188,12 +192,12 @@ class Poisoned(Constant):
 
     num_steps = 0
 
-    def train_chunk(self, real_images, latents):
-        metrics = super().train_chunk(real_images, latents)
-        steps = self.num_steps + 1 + np.arange(len(real_images))
+    def train_chunk(self, indices, latents, decays):
+        metrics = super().train_chunk(indices, latents, decays)
+        steps = self.num_steps + 1 + np.arange(len(indices))
         metrics.generator_loss[steps >= 11] = np.nan
         metrics.discriminator_loss[steps >= 12] = np.nan
-        self.num_steps += len(real_images)
+        self.num_steps += len(indices)
         return metrics
 
 
@@ -220,9 +224,9 @@ def test_a_request_to_stop_ends_the_run_after_the_chunk_with_everything_kept(dig
 
 def test_time_outside_the_trainer_is_not_counted_as_training(digits, tmp_path):
     class Slow(Constant):
-        def train_chunk(self, real_images, latents):
+        def train_chunk(self, indices, latents, decays):
             time.sleep(0.02)
-            return super().train_chunk(real_images, latents)
+            return super().train_chunk(indices, latents, decays)
 
     class SlowProgress(Silent):
         def chunk_done(self, **_: object) -> None:
@@ -231,7 +235,7 @@ def test_time_outside_the_trainer_is_not_counted_as_training(digits, tmp_path):
     config = small_config(epochs=1)
     slow = Slow(config)
     start = Start(slow.export_weights())
-    loop = TrainingLoop(slow, config, digits[:64], start, RunFolder.create(tmp_path), SlowProgress())
+    loop = TrainingLoop(slow, config, 64, start, RunFolder.create(tmp_path), SlowProgress())
     loop.run()
     log = loop.log
     assert 0.02 <= log.training_seconds < log.wall_seconds - 0.05

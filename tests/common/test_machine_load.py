@@ -25,9 +25,9 @@ MacTimes = namedtuple("MacTimes", "user nice system idle")
 class Resting(Constant):
     """Its steps take time and hardly any of the processor."""
 
-    def train_chunk(self, real_images, latents):
+    def train_chunk(self, indices, latents, decays):
         time.sleep(0.5)
-        return super().train_chunk(real_images, latents)
+        return super().train_chunk(indices, latents, decays)
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ def failing_after(num_chunks: int, error: BaseException) -> type[CountingTrainer
     class Failing(CountingTrainer):
         num_left = num_chunks
 
-        def train_chunk(self, real_images, latents):
+        def train_chunk(self, indices, latents, decays):
             if self.num_left == 0:
                 raise error
             self.num_left -= 1
-            return super().train_chunk(real_images, latents)
+            return super().train_chunk(indices, latents, decays)
 
     return Failing
 

@@ -340,7 +340,7 @@ def test_the_count_of_operations_is_pytorch_s_own(preset, digits):
         Discriminator(architecture, form)(torch.zeros(1, 1, config.image_size, config.image_size))
     assert counter.get_total_flops() == sum(forward_flops(architecture.discriminator, size=config.image_size))
     trainer = build("torch", config)
-    chunk = chunk_of(config, digits, num_steps=1)
+    chunk = chunk_of(config, num_steps=1)
     with FlopCounterMode(display=False) as counter:
         trainer.train_chunk(*chunk)
     assert counter.get_total_flops() == flops_per_step(architecture, config)

@@ -201,7 +201,17 @@ HERE = environment.describe_environment()
 def hash_now() -> str:
     config = OPTIONS.config
     networks = build_architecture(config)
-    found = identity_of(config, networks, environment=HERE, num_threads=1, data_sha256="0", devices={}, device_flags={})
+    found = identity_of(
+        config,
+        networks,
+        environment=HERE,
+        num_threads=1,
+        data_sha256="0",
+        devices={},
+        device_flags={},
+        execution={},
+        accelerator=None,
+    )
     return identity_hash(found)
 
 

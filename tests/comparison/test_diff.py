@@ -137,7 +137,7 @@ def test_after_one_step_the_first_difference_is_what_the_change_reaches_first(ch
     runs = []
     for letter, config in (("a", CONFIG), ("b", replace(CONFIG, **changes))):
         trainer = build("torch", config)
-        trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
+        trainer.train_chunk(*chunk_of(config, num_steps=1))
         runs.append(write_run(tmp_path / letter, trainer.export_weights(), config=config))
     _, found = diff(*runs)
     assert found["first_difference"]["name"] == found["first_divergence"]["name"] == part
@@ -148,8 +148,8 @@ def test_other_noise_reaches_the_generators_statistics_first(diff, digits, tmp_p
     runs = []
     for letter, factor in (("a", 1), ("b", 1.01)):
         trainer = build("torch", CONFIG)
-        images, latents = chunk_of(CONFIG, digits, num_steps=1)
-        trainer.train_chunk(images, (latents * factor).astype(np.float32))
+        chunk = chunk_of(CONFIG, num_steps=1)
+        trainer.train_chunk(*chunk._replace(latents=(chunk.latents * factor).astype(np.float32)))
         runs.append(write_run(tmp_path / letter, trainer.export_weights()))
     _, found = diff(*runs)
     assert found["first_difference"]["name"] == "generator.layers.1.running_mean"

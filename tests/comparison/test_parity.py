@@ -56,12 +56,12 @@ class DriftingJaxProbe(JaxProbe):
         super().__init__()
         self.drift = drift
 
-    def create_trainer(self, config: Any, architecture: Any) -> Any:
-        trainer = super().create_trainer(config, architecture)
+    def create_trainer(self, config: Any, architecture: Any, images: Any = None) -> Any:
+        trainer = super().create_trainer(config, architecture, images)
         train_chunk = trainer.train_chunk
 
-        def drifting(images: np.ndarray, latents: np.ndarray) -> Any:
-            metrics = train_chunk(images, latents)
+        def drifting(*chunk: np.ndarray) -> Any:
+            metrics = train_chunk(*chunk)
             weights = trainer.export_weights()
             weights["generator.layers.3.weight"] *= 1 + self.drift
             trainer.load_weights(weights)
@@ -140,7 +140,7 @@ def test_late_states_are_what_their_names_say(clean_pair):
     assert {name for name in found if name.startswith("step")} == {"step 9,999", "step 10,239", "step 99,999"}
     assert found["step 9,999"]["generator.adam.step"] == 9_999
     trainer = clean_pair.trainer(clean_pair.torch, "float64", weights=found["saturated scores"])
-    assert max(trainer.train_chunk(*clean_pair.data(10, 1)).generator_loss) > 5
+    assert max(trainer.train_chunk(*clean_pair.chunk(10, 1)).generator_loss) > 5
     assert np.count_nonzero(found["dead channels"]["generator.layers.0.weight"][:, :2]) == 0
     for weights in found.values():
         clean_pair.trainer(clean_pair.jax, "float64", weights=weights)

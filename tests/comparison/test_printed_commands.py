@@ -44,9 +44,9 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Stopping(CountingTrainer):
     """A trainer that is told to stop while it runs its first chunk."""
 
-    def train_chunk(self, real_images: np.ndarray, latents: np.ndarray):
+    def train_chunk(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray):
         os.kill(os.getpid(), signal.SIGTERM)
-        return super().train_chunk(real_images, latents)
+        return super().train_chunk(indices, latents, decays)
 
 
 class FullDisk(CountingTrainer):

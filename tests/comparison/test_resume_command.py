@@ -53,11 +53,11 @@ def stopping_after(number: int, signal_number: int = signal.SIGTERM) -> type[Cou
     class Stopping(CountingTrainer):
         chunks = 0
 
-        def train_chunk(self, real_images, latents):
+        def train_chunk(self, indices, latents, decays):
             self.chunks += 1
             if self.chunks == number:
                 os.kill(os.getpid(), signal_number)
-            return super().train_chunk(real_images, latents)
+            return super().train_chunk(indices, latents, decays)
 
     return Stopping
 
@@ -65,7 +65,7 @@ def stopping_after(number: int, signal_number: int = signal.SIGTERM) -> type[Cou
 class Failing(CountingTrainer):
     """A trainer that does not get through its first chunk."""
 
-    def train_chunk(self, real_images, latents):
+    def train_chunk(self, indices, latents, decays):
         raise MemoryError("no memory")
 
 

@@ -8,7 +8,6 @@ import common.training.scoring
 from common.data.datasets import load_dataset, prepare_dataset
 from common.evaluation import Evaluation
 from common.options import RunOptions
-from common.training.averaging import GeneratorAverage
 from common.training.scoring import sample, score
 from tests.trainers import FRAMEWORKS, build, small_config
 
@@ -29,7 +28,6 @@ def score_of(framework: str) -> Evaluation:
     trainer = build(framework, config)
     return score(
         trainer,
-        GeneratorAverage(0.9, trainer.export_weights()),
         RunOptions(config=config, draws=2, threads=2),
         dataset,
         sample(trainer, config),

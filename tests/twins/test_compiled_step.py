@@ -29,11 +29,12 @@ def compiled_step(preset: str, variant: str, precision: str = "float32") -> str:
     size = config.image_size
     images = np.zeros((config.batch_size, size, size), np.uint8)
     latents = np.zeros((config.latent_batches, config.batch_size, config.latent_dim), np.float32)
+    data = images, latents, np.float32(0.5)
     if isinstance(trainer._run_steps, FlatSteps):
         leaves = jax.tree.leaves(nnx.state(trainer._modules))
-        lowered = trainer._run_steps.compiled.lower(leaves, images, latents)
+        lowered = trainer._run_steps.compiled.lower(leaves, *data)
     else:
-        lowered = nnx.jit(trainer._step).lower(*trainer._modules, images, latents)
+        lowered = nnx.jit(trainer._step).lower(*trainer._modules, *data)
     text = lowered.compile().as_text()
     assert text is not None
     return text

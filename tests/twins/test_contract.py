@@ -8,7 +8,16 @@ from common.data.datasets import fit_images
 from common.data.initial_weights import initial_weights
 from common.data.randomness import evaluation_latents
 from common.networks.build import weight_shapes
-from tests.trainers import DISTINCT_PRESETS, FRAMEWORKS, build, chunk_of, small_architecture, small_config
+from tests.trainers import (
+    DISTINCT_PRESETS,
+    FRAMEWORKS,
+    build,
+    chunk_of,
+    real_digits,
+    small_architecture,
+    small_config,
+    steps_of,
+)
 
 SMALLEST = "dcgan28"  # it has the fewest layers, and JAX traces the step of each trainer anew
 
@@ -19,7 +28,7 @@ def test_training_changes_every_parameter_and_every_running_statistic(framework,
     config = small_config(SMALLEST)
     trainer = build(framework, config)
     before = trainer.export_weights()
-    trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
+    trainer.train_chunk(*chunk_of(config, num_steps=2))
     after = trainer.export_weights()
     unchanged = [name for name in after if np.array_equal(before[name], after[name])]
     assert unchanged == []
@@ -27,17 +36,18 @@ def test_training_changes_every_parameter_and_every_running_statistic(framework,
 
 def test_arrays_that_nobody_may_write_are_taken_like_any_other(framework, digits):
     config = small_config(SMALLEST)
-    trainer, (images, latents) = build(framework, config), chunk_of(config, digits, num_steps=1)
-    for array in (images, latents):
+    chunk, images = chunk_of(config, num_steps=1), real_digits(config.image_size).copy()
+    for array in (*chunk, images):
         array.flags.writeable = False
-    trainer.train_chunk(images, latents)  # a warning is an error here
-    trainer.generate(latents[0, 0])
-    trainer.discriminator_activations(images[0])
+    trainer = build(framework, config, images=images)  # a warning is an error here
+    trainer.train_chunk(*chunk)
+    trainer.generate(chunk.latents[0, 0])
+    trainer.discriminator_activations(images[:8])
 
 
 def test_a_chunk_returns_one_finite_value_of_each_metric_a_step(framework, digits):
     config = small_config(SMALLEST)
-    metrics = build(framework, config).train_chunk(*chunk_of(config, digits, num_steps=3))
+    metrics = build(framework, config).train_chunk(*chunk_of(config, num_steps=3))
     assert isinstance(metrics, StepMetrics)
     assert all(values.shape == (3,) and np.isfinite(values).all() for values in metrics)
     assert all((values > 0).all() and (values < 1).all() for values in (metrics.real_score, metrics.fake_score))
@@ -46,11 +56,11 @@ def test_a_chunk_returns_one_finite_value_of_each_metric_a_step(framework, digit
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_two_chunks_are_the_same_as_one(precision, framework, digits):
     config = small_config(SMALLEST, precision=precision)
-    images, latents = chunk_of(config, digits, num_steps=4)
+    chunk = chunk_of(config, num_steps=4)
     whole, halves = build(framework, config), build(framework, config)
-    whole.train_chunk(images, latents)
-    halves.train_chunk(images[:1], latents[:1])
-    halves.train_chunk(images[1:], latents[1:])
+    whole.train_chunk(*chunk)
+    halves.train_chunk(*steps_of(chunk, 0, 1))
+    halves.train_chunk(*steps_of(chunk, 1, 4))
     halves_weights = halves.export_weights()
     for name, array in whole.export_weights().items():
         np.testing.assert_array_equal(array, halves_weights[name], err_msg=name)
@@ -58,7 +68,7 @@ def test_two_chunks_are_the_same_as_one(precision, framework, digits):
 
 def test_training_twice_from_the_same_weights_is_bit_identical(framework, digits):
     config = small_config(SMALLEST)
-    chunk = chunk_of(config, digits, num_steps=3)
+    chunk = chunk_of(config, num_steps=3)
     first, second = build(framework, config).train_chunk(*chunk), build(framework, config).train_chunk(*chunk)
     np.testing.assert_array_equal(first, second)
 
@@ -66,7 +76,7 @@ def test_training_twice_from_the_same_weights_is_bit_identical(framework, digits
 def test_weights_come_back_bit_exact_optimizer_state_included(framework, digits):
     config = small_config(SMALLEST)
     trained, fresh = build(framework, config), build(framework, config)
-    trained.train_chunk(*chunk_of(config, digits, num_steps=2))
+    trained.train_chunk(*chunk_of(config, num_steps=2))
     weights = trained.export_weights()
     fresh.load_weights(weights)
     restored = fresh.export_weights()
@@ -77,21 +87,23 @@ def test_weights_come_back_bit_exact_optimizer_state_included(framework, digits)
 
 def test_a_trainer_continues_from_exported_weights_as_if_never_interrupted(framework, digits):
     config = small_config(SMALLEST)
-    images, latents = chunk_of(config, digits, num_steps=4)
+    chunk = chunk_of(config, num_steps=4)
     whole, first, second = (build(framework, config) for _ in range(3))
-    whole.train_chunk(images, latents)
-    first.train_chunk(images[:2], latents[:2])
-    second.load_weights(first.export_weights())
-    second.train_chunk(images[2:], latents[2:])
-    resumed = second.export_weights()
+    whole.train_chunk(*chunk)
+    first.train_chunk(*steps_of(chunk, 0, 2))
+    second.load_weights(first.export_weights(), first.export_average())
+    second.train_chunk(*steps_of(chunk, 2, 4))
+    resumed, resumed_average = second.export_weights(), second.export_average()
     for name, array in whole.export_weights().items():
         np.testing.assert_array_equal(resumed[name], array, err_msg=name)
+    for name, array in whole.export_average().items():
+        np.testing.assert_array_equal(resumed_average[name], array, err_msg=name)
 
 
 def test_exported_weights_do_not_change_when_training_goes_on(framework, digits):
     config = small_config(SMALLEST)
     trainer = build(framework, config)
-    chunk = chunk_of(config, digits, num_steps=1)
+    chunk = chunk_of(config, num_steps=1)
     trainer.train_chunk(*chunk)
     exported = trainer.export_weights()
     copies = {name: array.copy() for name, array in exported.items()}
@@ -100,17 +112,27 @@ def test_exported_weights_do_not_change_when_training_goes_on(framework, digits)
         np.testing.assert_array_equal(array, copies[name], err_msg=name)
 
 
-def test_the_generator_s_export_is_its_part_of_the_whole_and_a_copy(framework, digits):
+def test_the_average_begins_as_the_weights_moves_with_them_and_is_a_copy(framework):
     config = small_config(SMALLEST)
     trainer = build(framework, config)
-    chunk = chunk_of(config, digits, num_steps=1)
-    trainer.train_chunk(*chunk)
-    exported = trainer.export_weights(is_averaged)
-    whole = trainer.export_weights()
-    assert exported.keys() == {name for name in whole if is_averaged(name)}
-    trainer.train_chunk(*chunk)
-    for name, array in exported.items():
-        np.testing.assert_array_equal(array, whole[name], err_msg=name)
+    initial, average = trainer.export_weights(), trainer.export_average()
+    assert average.keys() == {name for name in initial if is_averaged(name)}
+    for name, array in average.items():
+        np.testing.assert_array_equal(array, initial[name], err_msg=name)
+    trainer.train_chunk(*chunk_of(config, num_steps=1)._replace(decays=np.array([0.75])))
+    weights = trainer.export_weights()
+    for name, array in trainer.export_average().items():
+        np.testing.assert_allclose(array, 0.75 * initial[name] + 0.25 * weights[name], rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(average[name], initial[name], err_msg=name)
+
+
+def test_an_average_that_keeps_nothing_is_the_last_weights_exactly(framework):
+    config = small_config(SMALLEST, generator_average=0.0)
+    trainer = build(framework, config)
+    trainer.train_chunk(*chunk_of(config, num_steps=2))
+    weights = trainer.export_weights()
+    for name, array in trainer.export_average().items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
 
 
 @pytest.mark.parametrize("num_images", [1, 7, 501])
@@ -136,17 +158,16 @@ def test_generating_leaves_the_weights_alone_and_an_image_does_not_depend_on_its
 
 def test_colour_images_keep_their_channels_last(framework):
     config = small_config()
-    trainer = build(framework, config, image_channels=3)
-    images = np.random.default_rng(0).integers(0, 256, (1, config.batch_size, 32, 32, 3), dtype=np.uint8)
-    latents = np.zeros((1, 1, config.batch_size, config.latent_dim), np.float32)
-    assert np.isfinite(trainer.train_chunk(images, latents)).all()
-    assert trainer.generate(latents[0, 0]).shape == (config.batch_size, 32, 32, 3)
+    images = np.random.default_rng(0).integers(0, 256, (config.batch_size, 32, 32, 3), dtype=np.uint8)
+    trainer, chunk = build(framework, config, image_channels=3, images=images), chunk_of(config, num_steps=1)
+    assert np.isfinite(trainer.train_chunk(*chunk)).all()
+    assert trainer.generate(chunk.latents[0, 0]).shape == (config.batch_size, 32, 32, 3)
 
 
 def test_float64_weights_stay_float64_through_training(framework, digits):
     config = small_config(SMALLEST, precision="float64")
     trainer = build(framework, config)
-    trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
+    trainer.train_chunk(*chunk_of(config, num_steps=1))
     kinds = {name: array.dtype for name, array in trainer.export_weights().items() if not name.endswith("step")}
     assert set(kinds.values()) == {np.dtype(np.float64)}, kinds
 
@@ -156,7 +177,7 @@ def test_the_generator_meets_the_updated_discriminator_in_bfloat16_too(framework
     losses = {}
     for precision in ("float32", "bfloat16"):
         config = small_config(SMALLEST, precision=precision, learning_rate_discriminator=0.05)
-        losses[precision] = build(framework, config).train_chunk(*chunk_of(config, digits, num_steps=1)).generator_loss
+        losses[precision] = build(framework, config).train_chunk(*chunk_of(config, num_steps=1)).generator_loss
     before_the_update = np.log(2)
     assert abs(losses["float32"] - before_the_update) > 0.1
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.1)
@@ -165,8 +186,8 @@ def test_the_generator_meets_the_updated_discriminator_in_bfloat16_too(framework
 def test_bfloat16_trains_float32_weights(framework, digits):
     config = small_config(SMALLEST, precision="bfloat16")
     trainer = build(framework, config)
-    metrics = trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
-    reference = build(framework, small_config(SMALLEST)).train_chunk(*chunk_of(config, digits, num_steps=2))
+    metrics = trainer.train_chunk(*chunk_of(config, num_steps=2))
+    reference = build(framework, small_config(SMALLEST)).train_chunk(*chunk_of(config, num_steps=2))
     np.testing.assert_allclose(metrics.discriminator_loss, reference.discriminator_loss, rtol=0.05)
     assert not np.array_equal(metrics.discriminator_loss, reference.discriminator_loss)
     assert trainer.export_weights()["generator.layers.0.weight"].dtype == np.float32
@@ -175,7 +196,7 @@ def test_bfloat16_trains_float32_weights(framework, digits):
 def test_steps_are_counted_for_each_network(framework, digits):
     config = small_config(SMALLEST, generator_updates=2)
     trainer = build(framework, config)
-    trainer.train_chunk(*chunk_of(config, digits, num_steps=3))
+    trainer.train_chunk(*chunk_of(config, num_steps=3))
     weights = trainer.export_weights()
     assert (weights["discriminator.adam.step"], weights["generator.adam.step"]) == (3, 6)
 
@@ -218,7 +239,7 @@ def test_the_discriminators_activations_are_one_map_a_leaky_relu_and_the_same_in
 
 def test_looking_at_activations_leaves_training_as_it_was(framework, digits):
     config = small_config(SMALLEST)
-    chunk = chunk_of(config, digits, num_steps=1)
+    chunk = chunk_of(config, num_steps=1)
     looked, plain = build(framework, config), build(framework, config)
     looked.discriminator_activations(fit_images(digits[:6], config.image_size))
     np.testing.assert_array_equal(looked.train_chunk(*chunk), plain.train_chunk(*chunk))

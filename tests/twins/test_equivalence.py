@@ -17,6 +17,7 @@ from tests.trainers import (
     slowly,
     small_architecture,
     small_config,
+    steps_of,
 )
 
 RECIPES = {
@@ -44,7 +45,7 @@ def relative_l2(measured: np.ndarray, reference: np.ndarray) -> float:
 @pytest.mark.parametrize("preset", DISTINCT_PRESETS)
 def test_float32_losses_of_an_odd_first_batch_agree_to_1e_5_and_images_have_the_presets_size(preset, digits):
     config = small_config(preset, batch_size=5)
-    chunk, size = chunk_of(config, digits, num_steps=1), config.image_size
+    chunk, size = chunk_of(config, num_steps=1), config.image_size
     trainers = [build(framework, config) for framework in FRAMEWORKS]
     torch_metrics, jax_metrics = (trainer.train_chunk(*chunk) for trainer in trainers)
     assert np.isfinite(torch_metrics).all()
@@ -60,7 +61,7 @@ def test_the_default_preset_at_full_width_stays_within_2_percent_for_ten_float32
     losses = []
     for framework in FRAMEWORKS:
         trainer = build_networks(framework, config, architecture)
-        metrics = trainer.train_chunk(*chunk_of(config, digits, num_steps=10))
+        metrics = trainer.train_chunk(*chunk_of(config, num_steps=10))
         losses.append(np.stack([metrics.discriminator_loss, metrics.generator_loss]))
     differences = np.abs(losses[1] / losses[0] - 1)
     assert differences[:, 0].max() < 1e-4
@@ -70,7 +71,7 @@ def test_the_default_preset_at_full_width_stays_within_2_percent_for_ten_float32
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_float64_training_agrees_to_rounding_in_every_tensor_after_three_steps(recipe, digits):
     config = small_config(precision="float64", **RECIPES[recipe])
-    chunk = chunk_of(config, digits, num_steps=3)
+    chunk = chunk_of(config, num_steps=3)
     torch_trainer, jax_trainer = (build(framework, config) for framework in FRAMEWORKS)
     for torch_values, jax_values in zip(
         torch_trainer.train_chunk(*chunk), jax_trainer.train_chunk(*chunk), strict=True
@@ -86,7 +87,7 @@ def test_float64_training_agrees_to_rounding_in_every_tensor_after_three_steps(r
 )
 def test_float64_images_in_eval_mode_agree_after_training(preset, digits):
     config = small_config(preset, precision="float64")
-    chunk = chunk_of(config, digits, num_steps=2)
+    chunk = chunk_of(config, num_steps=2)
     latents = fixed_latents(0, num=5, latent_dim=config.latent_dim)
     images = []
     for framework in FRAMEWORKS:
@@ -101,7 +102,7 @@ def test_float64_images_in_eval_mode_agree_after_training(preset, digits):
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_tuned_and_the_idiomatic_variant_are_the_same_gan(framework, digits):
-    chunk = chunk_of(small_config(), digits, num_steps=3)
+    chunk = chunk_of(small_config(), num_steps=3)
     weights = []
     for variant in ("tuned", "idiomatic"):
         trainer = build(framework, small_config(precision="float64", variant=variant))
@@ -115,7 +116,7 @@ def test_the_tuned_and_the_idiomatic_variant_are_the_same_gan(framework, digits)
 def test_weights_go_from_torch_to_jax_and_back_bit_exact_with_optimizer_state(preset, precision, digits):
     config = small_config(preset, precision=precision)
     torch_trainer, jax_trainer = (build(framework, config) for framework in FRAMEWORKS)
-    torch_trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
+    torch_trainer.train_chunk(*chunk_of(config, num_steps=2))
     weights = torch_trainer.export_weights()
     jax_trainer.load_weights(weights)
     through_jax = jax_trainer.export_weights()
@@ -127,12 +128,12 @@ def test_weights_go_from_torch_to_jax_and_back_bit_exact_with_optimizer_state(pr
 
 def test_jax_continues_what_torch_started_in_float64(digits):
     config = small_config(precision="float64")
-    images, latents = chunk_of(config, digits, num_steps=4)
+    chunk = chunk_of(config, num_steps=4)
     whole, first, second = build("torch", config), build("torch", config), build("jax", config)
-    whole.train_chunk(images, latents)
-    first.train_chunk(images[:2], latents[:2])
+    whole.train_chunk(*chunk)
+    first.train_chunk(*steps_of(chunk, 0, 2))
     second.load_weights(first.export_weights())
-    second.train_chunk(images[2:], latents[2:])
+    second.train_chunk(*steps_of(chunk, 2, 4))
     resumed = second.export_weights()
     assert max(relative_l2(resumed[name], array) for name, array in whole.export_weights().items()) < 1e-11
 
@@ -144,8 +145,8 @@ def test_jax_continues_what_torch_started_in_float64(digits):
 def test_this_comparison_notices_a_small_difference_in_the_recipe(difference, digits):
     config, other = small_config(precision="float64"), small_config(precision="float64", **difference)
     torch_trainer, jax_trainer = build("torch", config), build("jax", other)
-    torch_trainer.train_chunk(*chunk_of(config, digits, num_steps=3))
-    jax_trainer.train_chunk(*chunk_of(other, digits, num_steps=3))
+    torch_trainer.train_chunk(*chunk_of(config, num_steps=3))
+    jax_trainer.train_chunk(*chunk_of(other, num_steps=3))
     jax_weights = jax_trainer.export_weights()
     errors = (relative_l2(jax_weights[name], array) for name, array in torch_trainer.export_weights().items())
     assert max(errors) > 1e-6

@@ -14,18 +14,20 @@ from common.config import TrainConfig
 from common.contract import InspectableTrainer, Trainer, Weights
 from common.data.datasets import fit_images
 from common.networks.layers import Architecture, BatchNorm, Conv, LeakyReLU, Linear
-from tests.trainers import FRAMEWORKS, build, chunk_of, small_architecture, small_config
+from tests.trainers import FRAMEWORKS, build, chunk_of, real_digits, small_architecture, small_config
 
 STEP = 1e-6  # of a finite difference: D is piecewise linear in eval mode, and nearly never bends within it
 
 
 def trained(framework: str, config: TrainConfig, digits: np.ndarray, *, image_channels: int = 1) -> InspectableTrainer:
     """A trainer after two steps in PyTorch, so that no BatchNorm is the identity."""
-    images, latents = chunk_of(config, digits, num_steps=2)
+    images = real_digits(config.image_size)
     if image_channels == 3:
         images = np.stack([images, images // 2, 255 - images], axis=-1)
-    teacher, pupil = (build(name, config, image_channels=image_channels) for name in ("torch", framework))
-    teacher.train_chunk(images, latents)
+    teacher, pupil = (
+        build(name, config, image_channels=image_channels, images=images) for name in ("torch", framework)
+    )
+    teacher.train_chunk(*chunk_of(config, num_steps=2))
     pupil.load_weights(teacher.export_weights())
     return pupil
 
@@ -174,7 +176,7 @@ def test_gradients_of_a_colour_model_are_colour_images(framework, digits):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_looking_at_gradients_leaves_training_as_it_was(framework, digits):
     config = small_config()
-    chunk = chunk_of(config, digits, num_steps=1)
+    chunk = chunk_of(config, num_steps=1)
     looked, plain = build(framework, config), build(framework, config)
     images = fit_images(digits[:4], config.image_size)
     looked.discriminator_gradients(images, layer=1, channels=np.array([0, 1, 2, 3]))

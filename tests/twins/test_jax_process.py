@@ -11,7 +11,7 @@ from tests.trainers import build, chunk_of, small_config
 def test_a_float64_trainer_leaves_the_process_in_float32_whatever_it_is_asked_for(digits):
     config = small_config(precision="float64")
     trainer = build("jax", config)
-    trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
+    trainer.train_chunk(*chunk_of(config, num_steps=1))
     trainer.generate(np.zeros((2, config.latent_dim), np.float32))
     images = fit_images(digits[:2], config.image_size)
     trainer.discriminator_activations(images)
@@ -24,7 +24,7 @@ def test_a_float64_trainer_leaves_the_process_in_float32_whatever_it_is_asked_fo
 
 def test_a_float32_trainer_computes_the_same_beside_a_float64_one(digits):
     config = small_config()
-    chunk = chunk_of(config, digits, num_steps=1)
+    chunk = chunk_of(config, num_steps=1)
     alone = build("jax", config).train_chunk(*chunk)
     first, other = build("jax", config), build("jax", small_config(precision="float64"))
     other.train_chunk(*chunk)

@@ -33,7 +33,7 @@ def checkpoint(tmp_path_factory, digits) -> Path:
 def save_model(folder: Path, config: TrainConfig, digits: np.ndarray, *, image_channels: int = 1) -> Path:
     trainer: Trainer = build("torch", config, image_channels=image_channels)
     if image_channels == 1:
-        trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
+        trainer.train_chunk(*chunk_of(config, num_steps=2))
     weights = trainer.export_weights()
     average = {name: array for name, array in weights.items() if name.startswith("generator.") and ".adam." not in name}
     return save_checkpoint(

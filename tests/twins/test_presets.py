@@ -86,7 +86,7 @@ def test_only_a_bias_that_batchnorm_takes_away_keeps_its_initial_value(preset, f
     config = small_config(preset, variant=variant)
     trainer = build(framework, config)
     before = trainer.export_weights()
-    trainer.train_chunk(*chunk_of(config, digits, num_steps=2))
+    trainer.train_chunk(*chunk_of(config, num_steps=2))
     after = trainer.export_weights()
     architecture = build_architecture(config)
     taken_away = {
@@ -104,14 +104,14 @@ def test_only_a_bias_that_batchnorm_takes_away_keeps_its_initial_value(preset, f
 def test_colour_images_train_alike_in_both_frameworks(preset, rng):
     config = small_config(preset, precision="float64", batch_size=4)
     size = config.image_size
-    images = rng.integers(0, 256, (2, 4, size, size, 3), dtype=np.uint8)
-    latents = rng.standard_normal((2, config.latent_batches, 4, config.latent_dim)).astype(np.float32)
-    torch_trainer, jax_trainer = (build(framework, config, image_channels=3) for framework in FRAMEWORKS)
-    losses = [trainer.train_chunk(images, latents).discriminator_loss for trainer in (torch_trainer, jax_trainer)]
+    images = rng.integers(0, 256, (8, size, size, 3), dtype=np.uint8)
+    torch_trainer, jax_trainer = (build(framework, config, image_channels=3, images=images) for framework in FRAMEWORKS)
+    chunk = chunk_of(config, num_steps=2)
+    losses = [trainer.train_chunk(*chunk).discriminator_loss for trainer in (torch_trainer, jax_trainer)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-11)
     jax_weights = jax_trainer.export_weights()
     for name, array in torch_trainer.export_weights().items():
         assert relative_l2(jax_weights[name], array) < 1e-11, name
-    shown = [trainer.generate(latents[0, 0]) for trainer in (torch_trainer, jax_trainer)]
+    shown = [trainer.generate(chunk.latents[0, 0]) for trainer in (torch_trainer, jax_trainer)]
     assert shown[0].shape == (4, size, size, 3)
     np.testing.assert_allclose(shown[1], shown[0], rtol=0, atol=1e-7)

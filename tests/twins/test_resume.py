@@ -28,7 +28,7 @@ from common.training.stop_request import StopRequest
 from comparison.parity.divergence import relative_l2
 from tests.common.test_loop import Recorder, Silent
 from tests.common.test_resume import average_of, drawn_weights
-from tests.trainers import FRAMEWORKS, build, build_networks, chunk_of, small_architecture, small_config
+from tests.trainers import FRAMEWORKS, build, build_networks, chunk_of, small_architecture, small_config, steps_of
 
 
 @hypothesis.given(
@@ -49,8 +49,8 @@ def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
     average = given_average = average_of(weights)
     for framework in (first, *(name for name in FRAMEWORKS if name != first), first):
         trainer = build_networks(framework, config, architecture)
-        trainer.load_weights(weights)
-        weights, average, _ = deserialise(serialise(trainer.export_weights(), average, {}))
+        trainer.load_weights(weights, average)
+        weights, average, _ = deserialise(serialise(trainer.export_weights(), trainer.export_average(), {}))
     assert weights.keys() == given.keys()
     for name, array in given.items():
         assert weights[name].dtype == array.dtype
@@ -63,17 +63,17 @@ def test_any_weights_come_back_bit_exact_through_both_frameworks_and_a_file(
 @pytest.mark.parametrize("preset", ["dcgan32", "dcgan28"])
 def test_handing_over_in_float64_is_as_good_as_never_stopping(preset, digits):
     config = small_config(preset, precision="float64")
-    images, latents = chunk_of(config, digits, num_steps=4)
+    chunk = chunk_of(config, num_steps=4)
     uninterrupted = {}
     for framework in FRAMEWORKS:
         trainer = build(framework, config)
-        trainer.train_chunk(images, latents)
+        trainer.train_chunk(*chunk)
         uninterrupted[framework] = trainer.export_weights()
     for first, second in (FRAMEWORKS, FRAMEWORKS[::-1]):
         begun, ended = build(first, config), build(second, config)
-        begun.train_chunk(images[:2], latents[:2])
+        begun.train_chunk(*steps_of(chunk, 0, 2))
         ended.load_weights(begun.export_weights())
-        ended.train_chunk(images[2:], latents[2:])
+        ended.train_chunk(*steps_of(chunk, 2, 4))
         for weights in uninterrupted.values():
             for name, array in ended.export_weights().items():
                 assert relative_l2(array, weights[name]) < 1e-12, name
@@ -95,10 +95,10 @@ def interrupted_run(
     architecture = small_architecture(config)
     origin = find_origin(folder) if list_checkpoints(folder / "checkpoints") else None
     start, _ = start_of(origin, config, architecture, steps_per_epoch=len(images) // config.batch_size)
-    trainer = build(framework, config)
-    trainer.load_weights(start.weights)
+    trainer = build(framework, config, images=images)
+    trainer.load_weights(start.weights, start.average)
     recorder: Any = Recorder(trainer, on_chunk=on_chunk)
-    TrainingLoop(recorder, config, images, start, run, Silent(), stop).run()
+    TrainingLoop(recorder, config, len(images), start, run, Silent(), stop).run()
     run.unlock()
     return run
 

@@ -38,7 +38,7 @@ def test_only_the_tuned_generator_update_spares_the_discriminators_weight_gradie
     architecture = small_architecture(config)
     trainer = build("torch", config)
     with WeightGradients() as gradients:
-        trainer.train_chunk(*chunk_of(config, digits, num_steps=1))
+        trainer.train_chunk(*chunk_of(config, num_steps=1))
     # The tuned first layer of the one and the last of the other are matrix multiplies.
     num_multiplied = int(variant == "tuned")
     num_generator = sum(isinstance(spec, ConvTranspose) for spec in architecture.generator) - num_multiplied

@@ -9,13 +9,25 @@ from typing import Any
 
 # In the order in which they import each other: all are compiled again around an edit.
 MODULES = {
-    "torch": ("tuned/layers", "tuned/steps", "layers", "model", "losses", "steps", "weights", "trainer"),
+    "torch": (
+        "chunks",
+        "tuned/layers",
+        "tuned/steps",
+        "tuned/replay",
+        "layers",
+        "model",
+        "losses",
+        "steps",
+        "weights",
+        "trainer",
+    ),
     "jax": (
         "tuned/winograd",
         "tuned/convolution",
         "tuned/normalization",
         "conventions",
         "tuned/layers",
+        "chunks",
         "tuned/steps",
         "layers",
         "model",
@@ -33,14 +45,16 @@ LEFT_ALONE_BY = {
     "losses": ("layer", "activations"),
     "optimizer": ("layer", "activations", "gradients"),
     "steps": ("layer", "activations", "gradients"),
+    "chunks": ("layer", "activations", "gradients"),
     "tuned/steps": ("layer", "activations", "gradients"),
+    "tuned/replay": ("layer", "activations", "gradients"),
     "trainer": ("layer",),
 }
 
 
 @dataclass(frozen=True)
 class PlantedBug:
-    """An edit of one file of one twin; `config` holds the fields without which it changes nothing.
+    """An edit of one file of one twin; `config` and `execution`, its form, hold that without which it changes nothing.
 
     `missed_because` says why no rung sees it, of the few that are known to be missed.
     """
@@ -51,6 +65,7 @@ class PlantedBug:
     edits: tuple[tuple[str, str], ...]
     config: dict[str, Any] = field(default_factory=dict)
     missed_because: str = ""
+    execution: str = "auto"
 
     @property
     def location(self) -> str:
@@ -89,7 +104,14 @@ class PlantedBug:
         return source
 
 
-def bug(title: str, location: str, *edits: tuple[str, str], missed_because: str = "", **config: Any) -> PlantedBug:
+def bug(
+    title: str,
+    location: str,
+    *edits: tuple[str, str],
+    missed_because: str = "",
+    execution: str = "auto",
+    **config: Any,
+) -> PlantedBug:
     """One entry of a list: where it is planted, what each passage becomes, and what a run is configured to."""
     framework, module = location.split("/", 1)
-    return PlantedBug(title, framework, module, edits, config, missed_because)
+    return PlantedBug(title, framework, module, edits, config, missed_because, execution)

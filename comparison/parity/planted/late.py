@@ -80,10 +80,13 @@ LATE: tuple[PlantedBug, ...] = (
     bug(
         "samples from a copy made at the first call",
         "jax/trainer",
-        ("self._jit_generate(self.generator, latents", "self._jit_generate(sampler, latents"),
+        (
+            "                    self.generator_average,\n                    jax.device_put(",
+            "                    sampler,\n                    jax.device_put(",
+        ),
         (
             "            batches = [\n",
-            '            sampler = vars(self).setdefault("_sampler", nnx.clone(self.generator))\n'
+            '            sampler = vars(self).setdefault("_sampler", nnx.clone(self.generator_average))\n'
             "            batches = [\n",
         ),
     ),
@@ -139,18 +142,21 @@ LATE: tuple[PlantedBug, ...] = (
     bug(
         "latents clipped to 6",
         "torch/trainer",
-        ("dtype=self.dtype)\n        return zip(", "dtype=self.dtype).clamp(-6, 6)\n        return zip("),
+        (
+            "(latents, self.dtype), (decays",
+            "(latents.clip(-6, 6), self.dtype), (decays",
+        ),
         missed_because="no latent of the climbed steps is beyond 6, and in a run one in five hundred million is",
     ),
     bug(
         "every 5,000th chunk trained on twice, counted in a global",
         "jax/trainer",
         (
-            "            steps = self._run_steps(self._steps_of(real_images, latents))\n",
-            "            steps = self._run_steps(self._steps_of(real_images, latents))\n"
+            "            metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))\n",
+            "            metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))\n"
             '            globals()["NUM_CHUNKS"] = globals().get("NUM_CHUNKS", 0) + 1\n'
             '            if globals()["NUM_CHUNKS"] % 5000 == 0:\n'
-            "                steps = self._run_steps(self._steps_of(real_images, latents))\n",
+            "                metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))\n",
         ),
         missed_because="nothing that a trainer holds shows it, and a climb has fewer chunks",
     ),

@@ -33,8 +33,9 @@ PIECES: tuple[PlantedBug, ...] = (
         "BatchNorm's scale drawn from N(0, 0.02)",
         "torch/weights",
         (
-            "parameter.copy_(torch.from_numpy(weights[key]))",
-            "parameter.copy_(torch.from_numpy(weights[key])) if parameter.ndim > 1 else parameter.normal_(0, 0.02)",
+            "tensor.copy_(torch.from_numpy(weights[key]))",
+            "array = torch.from_numpy(weights[key])\n"
+            "        tensor.copy_(array) if tensor.ndim > 1 or not tensor.requires_grad else tensor.normal_(0, 0.02)",
         ),
     ),
     bug(
@@ -171,18 +172,15 @@ PIECES: tuple[PlantedBug, ...] = (
     bug("gradients not cleared", "torch/tuned/steps", ("    optimizer.zero_grad()\n", "")),
     bug(
         "noise of the step before",
-        "jax/trainer",
-        ("self._jit_take(latents_on_device, index)", "self._jit_take(latents_on_device, index - 1)"),
+        "jax/chunks",
+        ("latents[step], decays[step]", "latents[step - 1], decays[step]"),
     ),
-    bug("samples in train mode", "torch/trainer", ("self.generator.eval()\n", "self.generator.train()\n")),
+    bug("samples in train mode", "torch/trainer", ("requires_grad_(False).eval()", "requires_grad_(False).train()")),
     bug("gradients not cleared in the idiomatic variant", "torch/steps", ("    optimizer.zero_grad()\n", "")),
     bug(
         "generator left in eval mode after sampling",
         "torch/trainer",
-        (
-            "        self.generator.train()\n        return self._from_network",
-            "        return self._from_network",
-        ),
+        ("            batches = torch", "            self.generator.eval()\n            batches = torch"),
     ),
     bug("float32 training in bfloat16", "torch/trainer", ('!= "bfloat16":', '== "float64":')),
     bug(
@@ -202,6 +200,6 @@ PIECES: tuple[PlantedBug, ...] = (
     bug(
         "every batch of samples from the first latents",
         "jax/trainer",
-        ("latents_on_device[start : start + GENERATE_BATCH_SIZE]", "latents_on_device[:GENERATE_BATCH_SIZE]"),
+        ("latents[start : start + GENERATE_BATCH_SIZE]", "latents[: min(GENERATE_BATCH_SIZE, len(latents) - start)]"),
     ),
 )

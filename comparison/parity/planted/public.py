@@ -26,12 +26,14 @@ PUBLIC: tuple[PlantedBug, ...] = (
     ),
     bug(  # jax#37830
         "one buffer for all images, refilled under the device's tensor",
-        "torch/trainer",
+        "torch/chunks",
         (
-            "images_on_device = torch.tensor(real_images, device=self.device)\n        latents_on_device",
-            "buffer = np.empty_like(real_images[0])\n"
-            "        images_on_device = [np.copyto(buffer, each) or torch.from_numpy(buffer) for each in real_images]\n"
-            "        latents_on_device",
+            "    for step in range(len(indices)):\n        yield step_of(images, indices, latents, decays, step)\n",
+            "    buffer = images[: indices.shape[1]].clone()\n"
+            "    yield from [\n"
+            "        (buffer.copy_(images[indices[step].long()]), latents[step], decays[step])\n"
+            "        for step in range(len(indices))\n"
+            "    ]\n",
         ),
     ),
     bug(  # openxla/xla#13054
@@ -68,17 +70,9 @@ PUBLIC: tuple[PlantedBug, ...] = (
         ),
     ),
     bug(  # mlcommons/algorithmic-efficiency#809
-        "samples from an average of the weights",
+        "samples from the last weights, not from their average",
         "torch/trainer",
-        ("import numpy as np\n", "import copy\n\nimport numpy as np\n"),
-        (
-            "self.generator.eval()\n",
-            "self.generator.eval()\n"
-            "        average = vars(self).setdefault('_average', copy.deepcopy(self.generator))\n"
-            "        for averaged, live in zip(average.parameters(), self.generator.parameters(), strict=True):\n"
-            "            averaged.data.lerp_(live.data, 0.1)\n",
-        ),
-        ("self.generator(batch)", "average(batch)"),
+        ("self.generator_average(batch)", "(self.generator.eval()(batch), self.generator.train())[0]"),
     ),
     bug(  # mlx-lm#1544, torchtitan#2206, flax#2417
         "the mean of two unequal means",

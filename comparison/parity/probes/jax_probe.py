@@ -14,7 +14,7 @@ from common.config import TrainConfig
 from common.contract import Weights
 from common.safe_read import cache_dir
 from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
-from jax_impl import device, layers, losses, trainer
+from jax_impl import chunks, device, layers, losses, trainer
 from jax_impl import weights as layout
 from jax_impl.tuned.steps import CPU_COMPILER_OPTIONS_JAXLIB
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
@@ -35,8 +35,8 @@ class JaxProbe(Probe):
 
     name, device_module, trainer_module = "jax", device, trainer
 
-    def configure(self, *, num_threads: int) -> None:
-        super().configure(num_threads=num_threads)
+    def configure(self, *, num_threads: int, deterministic: bool = False) -> None:
+        super().configure(num_threads=num_threads, deterministic=deterministic)
         # Nothing is timed here, and half of a climb is compilation.
         cache = cache_dir()
         if cache and jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
@@ -134,9 +134,10 @@ class JaxProbe(Probe):
             path.append(_array(module.part[...]))
         return np.stack(path)
 
-    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def fed(self, trainer: Any, indices: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         _use_precision(trainer.config)
-        return [(np.array(images), np.array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
+        steps = chunks.steps_of(trainer.images, *trainer._on_device(indices, latents, np.zeros(len(indices))))
+        return [(np.array(images), np.array(noise)) for images, noise, _ in steps]
 
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
         _use_precision(trainer.config)

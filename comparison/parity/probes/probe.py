@@ -3,16 +3,18 @@
 Arrays are NumPy in canonical order (images NCHW, weights as in common/contract.py), whatever the framework computes in.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from common.config import TrainConfig
 from common.contract import Weights
 from common.networks.layers import Architecture, LayerSpec
+from common.records.accelerator import flags_on
 
 
 class LayerCase(NamedTuple):
@@ -31,31 +33,52 @@ class Probe(ABC):
     device_module: Any
     trainer_module: Any
 
-    def __init__(self, device_name: str = "cpu") -> None:
+    def __init__(self, device_name: str = "cpu", execution: str = "auto") -> None:
         self._device_name = device_name
+        self._execution = execution
         self.device_flags: dict[str, Any] = {}
 
     @cached_property
     def device(self) -> Any:
         """Found at first use, after `configure`: the flags are read when a device starts."""
-        return self.device_module.select_device(self._device_name)
+        device = self.device_module.select_device(self._device_name)
+        # Half of the ladder is in float64, which not every GPU has.
+        return device if self.device_module.has_float64(device) else self.device_module.select_device("cpu")
 
     @property
     def device_name(self) -> str:
         """As a run records it."""
         return self.device_module.device_name(self.device)
 
-    def configure(self, *, num_threads: int) -> None:
+    def configure(self, *, num_threads: int, deterministic: bool = False) -> None:
         """Set the framework's process-wide flags, before anything else of it runs, and note them as a run does."""
-        self.device_flags = self.device_module.configure(num_threads=num_threads)
+        flags = self.device_module.configure(num_threads=num_threads, deterministic=deterministic)
+        self.device_flags = flags_on(self.device_name, flags)
 
     def other_num_threads(self) -> AbstractContextManager[None]:
         """Within it sums are split over another number of threads, where a running process can change that."""
         return nullcontext()
 
-    def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
-        """A trainer as training uses it, without weights yet."""
-        return self.trainer_module.create_trainer(config, architecture, self.device)
+    def create_trainer(self, config: TrainConfig, architecture: Architecture, images: np.ndarray | None = None) -> Any:
+        """A trainer as training uses it, without weights yet; without images it does not train."""
+        return self.trainer_module.create_trainer(config, architecture, self.device, images, self.execution_of(config))
+
+    def executing(self, execution: str) -> Self:
+        """The same framework, whose new trainers have their steps in this form."""
+        other = copy.copy(self)
+        other._execution = execution
+        return other
+
+    def execution_of(self, config: TrainConfig) -> str:
+        """As a run would choose; but where PyTorch has no graph, `chunk` climbs with all that is around one."""
+        if config.variant == "idiomatic":
+            return "step"
+        is_chosen = self._execution == "auto"
+        return self.device_module.choose_execution("auto", self.device) if is_chosen else self._execution
+
+    def addresses(self, trainer: Any) -> dict[str, int]:
+        """Where each tensor lies that loading must leave in its place; nowhere, where arrays are never written to."""
+        return {}
 
     @abstractmethod
     def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
@@ -82,7 +105,7 @@ class Probe(ABC):
         """Parameters (T, n) after each of T updates of a vector by given gradients (T, n)."""
 
     @abstractmethod
-    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def fed(self, trainer: Any, indices: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Each step's images and latents of a chunk, read back from the device right before the step."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from common.config import TrainConfig
 from common.contract import Weights
 from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
-from torch_impl import device, layers, losses, trainer
+from torch_impl import chunks, device, layers, losses, trainer
 from torch_impl.weights import BATCH_NORM_BUFFERS
 
 ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
@@ -99,8 +99,18 @@ class TorchProbe(Probe):
             path.append(_array(module.vector).copy())
         return np.stack(path)
 
-    def fed(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [(_array(images), _array(noise)) for images, noise in trainer._steps_of(real_images, latents)]
+    def fed(self, trainer: Any, indices: np.ndarray, latents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        steps = chunks.steps_of(trainer.images, *trainer._on_device(indices, latents, np.zeros(len(indices))))
+        return [(_array(images), _array(noise)) for images, noise, _ in steps]
+
+    def addresses(self, trainer: Any) -> dict[str, int]:
+        found = {}
+        for name in ("generator", "discriminator", "generator_average"):
+            found |= {f"{name}.{key}": tensor for key, tensor in getattr(trainer, name).state_dict().items()}
+        for name in ("generator", "discriminator"):
+            states = getattr(trainer, f"{name}_optimizer").state.values()
+            found |= {f"{name}.adam.{i}.{key}": of[key] for i, of in enumerate(states) for key in of}
+        return {name: tensor.data_ptr() for name, tensor in found.items()}
 
     def network_inputs(self, trainer: Any, real_images: np.ndarray) -> np.ndarray:
         return _array(trainer._to_network(torch.tensor(real_images).to(self.device)))

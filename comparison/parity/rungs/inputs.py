@@ -42,11 +42,11 @@ def specification(pair: Pair, precision: str) -> Iterator[Measurement]:
 def data_and_noise(pair: Pair, precision: str) -> Iterator[Measurement]:
     """SHA-256 of every batch and every latent, read back from each framework's device where a step begins."""
     num_steps = min(NUM_HASHED_STEPS, len(pair.train_images) // pair.config.batch_size)
-    images, latents = pair.data(0, num_steps)
+    indices, latents, _ = pair.chunk(0, num_steps)
     hashes = [
         [
             [hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in fed]
-            for fed in probe.fed(pair.trainer(probe, precision), images, latents)
+            for fed in probe.fed(pair.trainer(probe, precision), indices, latents)
         ]
         for probe in pair.probes
     ]
@@ -64,7 +64,13 @@ def loaded_weights(pair: Pair, precision: str) -> Iterator[Measurement]:
     """Each framework hands back exactly the initial weights it was given."""
     given = pair.initial_weights(precision)
     for probe in pair.probes:
-        changed = differing_tensors(pair.trainer(probe, precision).export_weights(), given)
+        trainer = pair.trainer(probe, precision)
+        before = probe.addresses(trainer)
+        trainer.load_weights(given)
+        moved = differing(probe.addresses(trainer), before)
+        name = f"{probe.name}: tensors that loading replaced"
+        yield Measurement(2, name, precision, len(moved), 0, ", ".join(moved[:3]))
+        changed = differing_tensors(trainer.export_weights(), given)
         yield Measurement(2, f"{probe.name}: initial weights", precision, len(changed), 0, ", ".join(changed[:3]))
 
 

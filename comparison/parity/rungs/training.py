@@ -12,6 +12,7 @@ from comparison.parity.divergence import errors, max_relative, relative_l2
 from comparison.parity.pair import Measurement, Pair, Snapshot, Trajectory
 from comparison.parity.probes.probe import Probe
 from comparison.parity.rounding_noise import against_noise, disturbed_trajectories, reordered_trajectories
+from comparison.parity.rungs.averages import averages
 from comparison.parity.rungs.inputs import differing_tensors
 from comparison.parity.rungs.states import errors_of_state, metrics_of_step
 
@@ -56,6 +57,7 @@ def steps(pair: Pair, precision: str) -> Iterator[Measurement]:
     if precision == "float32":
         for probe in pair.probes:
             yield from _own_program(pair, probe)
+    yield from averages(pair, precision)
 
 
 def _own_program(pair: Pair, probe: Probe) -> Iterator[Measurement]:
@@ -150,8 +152,9 @@ def _generated_around_a_step(
     """What one trainer generates twice at one shape, and the weights that it has then: a stale sampler shows."""
     trainer = pair.trainer(probe, precision, weights=pair.trajectory(pair.torch, precision).at(2).weights)
     before = ("before", trainer.export_weights(), trainer.generate(latents))
-    trainer.train_chunk(*pair.data(2, 1))
-    return [before, ("after", trainer.export_weights(), trainer.generate(latents))]
+    trainer.train_chunk(*pair.chunk(2, 1))
+    averaged = trainer.export_weights() | trainer.export_average()
+    return [before, ("after", averaged, trainer.generate(latents))]
 
 
 def _traces_of_generating(pair: Pair, probe: Probe, precision: str, latents: np.ndarray) -> list[str]:
@@ -161,7 +164,7 @@ def _traces_of_generating(pair: Pair, probe: Probe, precision: str, latents: np.
         trainer = pair.trainer(probe, precision)
         if generates:
             trainer.generate(latents)
-        trainer.train_chunk(*pair.data(0, 1))
+        trainer.train_chunk(*pair.chunk(0, 1))
         left.append(trainer.export_weights())
     return differing_tensors(left[1], left[0])
 
