@@ -1,0 +1,89 @@
+"""`python compare.py diff my_torch.py:build my_flax.py:build`: build two modules, say why they differ, write it down."""
+
+import json
+import warnings
+from pathlib import Path
+
+from flax import nnx
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from common.console import make_console, storable
+from common.errors import UserError
+from common.options import check_result_file
+from common.records.folder import write_atomically
+from comparison.port.compare import PRECISIONS, Result, compare
+from comparison.port.gradients import sum_of_squares
+from comparison.port.load import Map, as_toml, build, load_function, read_inputs, read_map
+from comparison.port.report import as_html, as_json, module_rows, number, sentences
+
+
+def diff_modules(
+    functions: tuple[str, str],
+    *,
+    inputs: Path | None,
+    map_file: Path | None,
+    loss: str | None,
+    precision: str | None,
+    files: dict[str, Path | None],
+) -> int:
+    """0 if the two modules agree, 1 if they differ; `files` are where to write, by flag."""
+    for path in files.values():
+        check_result_file(path)
+    by_hand = Map() if map_file is None else read_map(map_file)
+    arrays = None if inputs is None else read_inputs(inputs)
+    losses = (sum_of_squares, sum_of_squares)
+    if loss is not None:
+        place, _, names = loss.rpartition(":")
+        chosen = [load_function(f"{place}:{name}") for name in names.split(",")]
+        losses = chosen[0], chosen[-1]
+    modules = build(functions[0], nn.Module), build(functions[1], nnx.Module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a person's own, and each would come once a pass
+        result = compare(
+            *modules,
+            arrays,
+            by_hand=by_hand,
+            losses=losses,
+            precisions=PRECISIONS if precision is None else (precision,),
+        )
+    _print(result, make_console())
+    contents = {
+        "--json": lambda: json.dumps(storable(as_json(result)), indent=2, allow_nan=False) + "\n",
+        "--html": lambda: as_html(result, " and ".join(functions)),
+        "--write-map": lambda: as_toml(result.pairing),
+    }
+    for flag, path in files.items():
+        if path is not None:
+            try:
+                write_atomically(path, contents[flag]().encode("utf-8", "backslashreplace"))
+            except OSError as error:
+                raise UserError(f"{flag}: {path} cannot be written ({error.strerror})") from None
+    return 0 if result.first is None else 1
+
+
+def _print(result: Result, console: Console) -> None:
+    """The words, then every call's error in the first pass alone and in the model."""
+    for index, sentence in enumerate(sentences(result)):
+        console.print(Text(sentence, style="bold" if index == 0 else ""), soft_wrap=True)
+    rows = module_rows(result)
+    if not rows:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("PyTorch", overflow="fold")
+    table.add_column("Flax", overflow="fold")
+    passes = [found.name for found in result.passes]
+    for name in passes:
+        table.add_column(f"{name}: alone")
+    table.add_column("in the model")
+    for row in rows:
+        cells = [number(row["passes"][name]["alone"]) if name in row["passes"] else "" for name in passes]
+        last = [row["passes"][name]["accumulated"] for name in passes if name in row["passes"]][:1]
+        label = f"{row['torch'] or '(all)'}{' #%d' % (row['call'] + 1) if row['call'] else ''}"
+        table.add_row(
+            label, row["flax"] or "(all)", *cells, *map(number, last), style="bold red" if row["at_fault"] else ""
+        )
+    console.print(table)
