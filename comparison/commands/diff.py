@@ -35,8 +35,8 @@ FUNCTION = re.compile(r".+:[A-Za-z_]\w*")
 @dataclass(frozen=True, kw_only=True)
 class DiffOptions:
     """Say where two checkpoints, of either framework, part; exit code 0 if every tensor is identical, 1 if one is not.
-    Errors are B's distance from A relative to A, |B - A| / |A|. Or say why any PyTorch module and any Flax module differ,
-    given as two functions that build them, my_torch.py:build my_flax.py:build; 0 if they agree, 1 if they do not.
+    Errors are B's distance from A relative to A, |B - A| / |A|. Or say why any two modules differ, given as two
+    functions that build them, my_torch.py:build my_flax.py:build; 0 if they agree, 1 if they do not.
     """
 
     first: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
@@ -49,7 +49,7 @@ class DiffOptions:
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the result as JSON."""
     inputs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
-    """Of two modules: what to feed them, in PyTorch's layout. arr_0, arr_1, ... are positional, other names keywords."""
+    """Of two modules: their inputs, in PyTorch's layout. arr_0, arr_1, ... are positional, other names keywords."""
     map: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """Of two modules: pairs named by hand, in a file as --write-map writes it."""
     loss: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:FUNCTION")] = None

@@ -1,4 +1,4 @@
-"""`python compare.py diff my_torch.py:build my_flax.py:build`: build two modules, say why they differ, write it down."""
+"""`compare.py diff my_torch.py:build my_flax.py:build`: build two modules, say why they differ, write it down."""
 
 import json
 import warnings
@@ -82,7 +82,7 @@ def _print(result: Result, console: Console) -> None:
     for row in rows:
         cells = [number(row["passes"][name]["alone"]) if name in row["passes"] else "" for name in passes]
         last = [row["passes"][name]["accumulated"] for name in passes if name in row["passes"]][:1]
-        label = f"{row['torch'] or '(all)'}{' #%d' % (row['call'] + 1) if row['call'] else ''}"
+        label = f"{row['torch'] or '(all)'}{f" #{row['call'] + 1}" if row['call'] else ''}"
         table.add_row(
             label, row["flax"] or "(all)", *cells, *map(number, last), style="bold red" if row["at_fault"] else ""
         )

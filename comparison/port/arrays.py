@@ -44,7 +44,7 @@ def mapped(thing: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(thing, list | tuple):
         return type(thing)(mapped(each, function) for each in thing)
     if isinstance(thing, Mapping):
-        return {key: mapped(each, function) for key, each in thing.items()}
+        return {key: mapped(each, function) for key, each in sorted(thing.items(), key=lambda item: str(item[0]))}
     return thing
 
 
@@ -117,11 +117,13 @@ def nearest(measured: np.ndarray, references: list[np.ndarray], grids: Iterable[
     return best._replace(alone=sum(match.error == best.error for match in found) == 1)
 
 
-def error_between(measured: list[np.ndarray], references: list[np.ndarray], grids: Iterable[Grid] = ()) -> float:
+def error_between(
+    measured: list[np.ndarray], references: list[np.ndarray], grids: Iterable[Grid] = (), *, in_order: bool = True
+) -> float:
     """The largest error of several arrays: in order, or, where one side has more, of those that have a counterpart."""
-    if len(measured) == len(references):
+    if len(measured) == len(references) and in_order:
         matches = [nearest(a, [b], grids) for a, b in zip(measured, references, strict=True)]
-    elif len(measured) < len(references):
+    elif len(measured) <= len(references):
         matches = [nearest(a, references, grids) for a in measured]
     else:
         found = [(nearest(a, [b], grids) for a in measured) for b in references]

@@ -3,6 +3,7 @@ agreement is named.
 """
 
 import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import torch.nn.functional as F
 from flax import nnx
 from torch import nn
 
@@ -29,6 +31,7 @@ WORDS = {
     "mode": ("nearest", "bilinear", "bicubic"),
     "padding_mode": ("zeros", "reflect"),
 }
+FUNCTIONS = (F.gelu, functools.partial(F.gelu, approximate="tanh"), F.relu, F.silu)
 ACTIVATIONS = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh, nn.Sigmoid, nn.Softplus)
 
 
@@ -52,7 +55,7 @@ def likely_cause(sides: Sides, pairing: Pairing, found: Pass, check: Check) -> s
             errors = compare_alone(sides, pairing, check.torch, check.flax, found.grids, given, **change)
         except Exception:  # a change may fit neither module's shapes
             continue
-        if max(errors) <= check.allowed:
+        if (max(errors) if check.statistics else errors[0]) <= check.allowed:
             return fix.words
     return _of_statistics(sides, pairing, check) if check.statistics else _of_outputs(sides, found, check)
 
@@ -114,11 +117,16 @@ def _torch_fixes(module: nn.Module, pairing: Pairing, path: str) -> Iterator[Fix
             others = WORDS.get(attribute, ()) if isinstance(value, str) else others
             if isinstance(value, bool) and attribute != "training":
                 others = (not value,)
+            if value in FUNCTIONS:
+                others = FUNCTIONS
             for other in others:
                 if other != value:
                     changed = copy.deepcopy(module)
                     setattr(changed.get_submodule(name), attribute, other)
-                    words = f"Flax's does what PyTorch's would with {attribute} {other!r} for {where}; it has {value!r}"
+                    words = (
+                        f"Flax's does what PyTorch's would with {attribute} {_said(other)} for {where}; "
+                        f"it has {_said(value)}"
+                    )
                     yield Fix(words, torch=changed)
         if isinstance(part, ACTIVATIONS) or type(part).__module__.endswith(("activation", "pooling", "normalization")):
             for kind in ACTIVATIONS:
@@ -137,6 +145,12 @@ def _torch_fixes(module: nn.Module, pairing: Pairing, path: str) -> Iterator[Fix
         changed = copy.deepcopy(module)
         changed.bias = nn.Parameter(0 * bias)
         yield Fix("Flax's module lacks PyTorch's bias", torch=changed)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, functools.partial):
+        return f"{value.func.__name__}({', '.join(f'{name}={each!r}' for name, each in value.keywords.items())})"
+    return getattr(value, "__name__", repr(value))
 
 
 def _of_outputs(sides: Sides, found: Pass, check: Check) -> str | None:
@@ -158,9 +172,9 @@ def _of_outputs(sides: Sides, found: Pass, check: Check) -> str | None:
         factor, shift = np.polyfit(flat, wanted, 1)
         if distance(factor * flat + shift, wanted) <= 10 * check.allowed:
             negligible = abs(shift) <= 10 * check.allowed * np.abs(wanted).max()
-            return f"PyTorch's output is {factor:.6g} times Flax's" + ("" if negligible else f" plus {shift:.6g}")
+            return f"PyTorch's output is {factor:.9g} times Flax's" + ("" if negligible else f" plus {shift:.6g}")
     elif flat.size and (flat != 0).all() and np.ptp(wanted / flat) <= 10 * check.allowed * abs(wanted / flat).max():
-        return f"PyTorch's output is {wanted[0] / flat[0]:.6g} times Flax's"
+        return f"PyTorch's output is {wanted[0] / flat[0]:.9g} times Flax's"
     gap = wanted.reshape(output.shape) - flat.reshape(output.shape)
     if (
         output.ndim > 1

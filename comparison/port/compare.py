@@ -1,7 +1,7 @@
-"""Why two modules differ, asked in the order in which a careful person would: conditions, weights, forward, gradients."""
+"""Why two modules differ, asked in the order in which a careful person would ask."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from torch import nn
 
 from common.errors import UserError
 from common.stages import stage
-from comparison.port.arrays import error_between, leaves, mapped
+from comparison.port.arrays import Call, error_between, leaves, mapped
 from comparison.port.causes import likely_cause
 from comparison.port.conditions import Fact, conditions, hashes
 from comparison.port.failure import SideError
@@ -133,7 +133,7 @@ def _compare(
 
 
 def _inputs_as_held(sides: Sides, arranged: Any) -> tuple[list[tuple[str, str]], list[str]]:
-    """Each input as both sides hold it, and whether a module overwrites its own or answers otherwise when asked again."""
+    """Each input as both sides hold it, and whether a module overwrites it or answers otherwise when asked again."""
     held = [(hashes(side, native(side, of_side))) for side, of_side in zip(sides, arranged, strict=True)]
     notes = []
     for side, of_side in zip(sides, arranged, strict=True):
@@ -191,11 +191,8 @@ def _first_of_forward(result: Result) -> Fault | None:
         )
     if found.training and any(each.precision == found.precision and not each.training for each in clean):
         readings.append("it differs in training mode alone")
-    inputs = leaves((check.torch.args, check.torch.kwargs))
-    if check.torch.path == "" and "reaches" in " ".join(readings):
-        readings.append("that is before the first layer")
-    elif count := _agreeing_rows(result, found, check, len(inputs[0]) if inputs and inputs[0].ndim else 0):
-        readings.append(f"fed the first {count} of {len(inputs[0])} rows alone it agrees, so its size matters")
+    agree = lambda torch, flax: max(compare_alone(sides, result.pairing, torch, flax, found.grids)) <= check.allowed  # noqa: E731
+    readings += _only_beyond(sides, check, agree)
     misled = [each for each in found.checks if not each.fails and each.accumulated > 10 * max(each.allowed, 1e-12)]
     if misled:
         readings.append(f"{len(misled)} modules behind it differ only because of what reaches them")
@@ -204,25 +201,27 @@ def _first_of_forward(result: Result) -> Fault | None:
     return Fault("forward", check.torch.path, check.flax.path, check.alone, check.rounding, what, cause, readings)
 
 
-def _agreeing_rows(result: Result, found: Pass, check: Check, num_rows: int) -> int:
-    """The largest half, quarter, ... of a batch on which the pair agrees alone; 0 if it never does."""
-    rows = num_rows // 2
-    while rows > 0:
-        calls = [_shortened(call, num_rows, rows) for call in (check.torch, check.flax)]
+def _only_beyond(sides: Sides, check: Check, agree: Callable[[Call, Call], bool]) -> list[str]:
+    """Whether the pair agrees alone on the first half, quarter, ... of its batch."""
+    inputs = leaves((check.torch.args, check.torch.kwargs))
+    total = len(inputs[0]) if inputs and inputs[0].ndim else 0
+    if check.fails and check.alone < 100 * check.allowed:
+        return []  # as little as that may come and go by itself
+    rows = total // 2
+    while rows > 1:
+        cut = lambda each: each[:rows] if each.ndim and len(each) == total else each  # noqa: B023, E731
+        torch, flax = (
+            replace(call, args=mapped(call.args, cut), kwargs=mapped(call.kwargs, cut))
+            for call in (check.torch, check.flax)
+        )
         try:
-            given = result.sides[0].alone(calls[0])
-            errors = compare_alone(result.sides, result.pairing, calls[0], calls[1], found.grids, given)
-        except Exception:
-            return 0
-        if max(errors) <= check.allowed:
-            return rows
+            torch.outputs, torch.after = sides[0].alone(torch)
+            if agree(torch, flax):
+                return [f"fed the first {rows} of {total} rows alone it agrees, so its size matters"]
+        except Exception:  # a module may need its whole batch
+            return []
         rows //= 2
-    return 0
-
-
-def _shortened(call: Check | Any, num_rows: int, rows: int) -> Any:
-    cut = lambda each: each[:rows] if each.ndim and len(each) == num_rows else each  # noqa: E731
-    return type(call)(call.path, call.index, mapped(call.args, cut), mapped(call.kwargs, cut), before=call.before)
+    return []
 
 
 def _gradients(result: Result, arranged: Any, losses: Losses, training: bool) -> Fault | None:
@@ -236,7 +235,7 @@ def _gradients(result: Result, arranged: Any, losses: Losses, training: bool) ->
         parameters = [] if of_loss.fails else check_parameters(sides, pairing, arranged, losses, found.precision)
         result.gradients[found.precision] = parameters
         if of_loss.fails:
-            faults.append((found, of_loss))
+            faults.append((found, of_loss, None))
             continue
         off = [check for check in parameters if check.fails]
         units = {pair.torch for pair in pairing.pairs}
@@ -244,21 +243,27 @@ def _gradients(result: Result, arranged: Any, losses: Losses, training: bool) ->
         for check in reversed(found.checks):
             if off or (check.torch.path not in units and _is_leaf(found, check)):
                 try:
-                    alone.append(check_alone(sides, pairing, found, check))
+                    alone.append((check_alone(sides, pairing, found, check), check))
                 except (TypeError, ValueError, RuntimeError, AttributeError):  # not to be differentiated
                     continue
-        failing = [each for each in alone if each.fails]
-        own = [
-            each
-            for each in failing
-            if not any(o.torch != each.torch and _is_within(o.torch, each.torch) for o in failing)
-        ]
-        if own or off:
-            faults.append((found, (own or off)[0]))
+        failing = [(each, check) for each, check in alone if each.fails]
+        paths = {each.torch for each, _ in failing}
+        own = [each for each in failing if not any(p != each[0].torch and _is_within(p, each[0].torch) for p in paths)]
+        if own:
+            faults.append((found, *own[0]))
+        elif off:
+            faults.append((found, off[0], None))
     if not faults:
         return None
-    found, check = faults[0]
+    found, check, pair = faults[0]
+    for side in result.sides:
+        side.prepare(found.precision, training=training)
     readings = []
+    if pair is not None:
+        again = lambda torch, flax: not check_alone(  # noqa: E731
+            result.sides, result.pairing, found, replace(pair, torch=torch, flax=flax)
+        ).fails
+        readings += _only_beyond(result.sides, pair, again)
     if found.precision == "float32" and "float64" in result.gradients:
         readings.append("it differs in float32 alone")
     return Fault(

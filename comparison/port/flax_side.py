@@ -1,7 +1,7 @@
 """A Flax NNX module taken apart: its calls as they happen, each module alone, its gradients. Mirrors torch_side.py.
 
-Calls are seen as `nnx.capture(method_outputs=...)` and `nnx.tabulate` see them: the classes' `__call__` is wrapped for as
-long as a run lasts. What is called within `nnx.jit` or `nnx.scan` has no values yet, and is seen as part of its parent.
+Calls are seen as `nnx.capture(method_outputs=...)` and `nnx.tabulate` see them: the classes' `__call__` is wrapped
+while a run lasts. What is called within `nnx.jit` or `nnx.scan` has no values yet, and is seen as part of its parent.
 """
 
 import functools
@@ -39,13 +39,15 @@ class FlaxSide:
 
     def __init__(self, module: nnx.Module) -> None:
         self.original = nnx.clone(module)
+        self.loaded: dict[str, np.ndarray] = {}  # as exact as they came
         for _, each in list(nnx.iter_modules(self.original)):
             if isinstance(each, nnx.Sequential):
                 for index, layer in enumerate(each.layers):
                     if not isinstance(layer, nnx.Module):
-                        each.layers[index] = Function(layer)
+                        each.layers[index] = nnx.data(Function(layer))
         for path, each in nnx.iter_modules(self.original):
-            setattr(each, PATH, ".".join(map(str, path)))
+            if _is_called(type(each)):  # an attribute of nnx.Dict would be one of its items
+                setattr(each, PATH, ".".join(map(str, path)))
         switches = [
             getattr(each, name)
             for _, each in nnx.iter_modules(self.original)
@@ -63,13 +65,13 @@ class FlaxSide:
             self.module.eval()
         wanted = jnp.float64 if precision == "float64" else jnp.float32
         for _, each in nnx.iter_modules(self.module):
-            if isinstance(getattr(each, "deterministic", None), bool):
+            if hasattr(each, "deterministic"):
                 each.deterministic = True
             if getattr(each, "dtype", None) in (jnp.float32, jnp.float64):
                 each.dtype = wanted
-        for variable in variables(self.module).values():
+        for name, variable in variables(self.module).items():
             if jnp.issubdtype(variable.dtype, jnp.floating):
-                variable.set_value(jnp.asarray(variable[...], wanted))
+                variable.set_value(jnp.asarray(self.loaded.get(name, variable[...]), wanted))
 
     def at(self, path: str) -> Any:
         """The module of this path; the whole one has none."""
@@ -81,15 +83,13 @@ class FlaxSide:
         return dict(sorted(found.items(), key=lambda item: self._place(item[0])))
 
     def tensors(self, path: str) -> dict[str, np.ndarray]:
-        """The same as NumPy, as they were given or last loaded."""
+        """The same as NumPy, as they were given."""
         module = self._modules(self.original)[path]
         return {name: self.array(variable[...]) for name, variable in variables(module).items()}
 
     def load(self, tensors: dict[str, np.ndarray]) -> None:
-        """Give variables other values, by their path from the whole module, for every later `prepare`."""
-        known = variables(self.original)
-        for name, array in tensors.items():
-            known[name].set_value(jnp.asarray(array, known[name].dtype))
+        """Give variables other values, by their path from the whole module, at the next `prepare`."""
+        self.loaded |= tensors
 
     def array(self, value: Any) -> np.ndarray:
         """As NumPy; bfloat16, which NumPy has not, as float32."""
@@ -225,11 +225,15 @@ def variables(module: nnx.Module) -> dict[str, Any]:
     return found
 
 
+def _is_called(kind: type) -> bool:
+    return any("__call__" in vars(base) for base in kind.__mro__)
+
+
 @contextmanager
 def _wrapped(classes: set[type], wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    callable_ = [each for each in classes if any("__call__" in vars(base) for base in each.__mro__)]
-    own = {each: vars(each).get("__call__") for each in callable_}
-    originals = {each: each.__call__ for each in callable_}
+    called = [each for each in classes if _is_called(each)]
+    own = {each: vars(each).get("__call__") for each in called}
+    originals = {each: each.__call__ for each in called}
     try:
         for each, original in originals.items():
             setattr(each, "__call__", wrapper(original))  # noqa: B010

@@ -1,10 +1,11 @@
-"""One forward pass of both sides in one precision and mode, and each pair of modules once more alone on equal inputs."""
+"""One forward pass of both sides in one precision and mode, and each pair once more alone on equal inputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import nn
 
 from comparison.port.arrays import Call, Grid, distance, error_between, is_float, leaves, mapped, nearest
 from comparison.port.failure import SideError
@@ -142,10 +143,16 @@ def compare_alone(
     args, kwargs = fed(sides, torch_call, flax_call, grids)
     started = replace(flax_call, before={**flax_call.before, **{k: sides[1].native(v) for k, v in before.items()}})
     measured, measured_after = sides[1].alone(started, args=args, kwargs=kwargs, **changes)
-    of_outputs = error_between(arrays(sides[1], measured), arrays(sides[0], outputs), grids)
+    of_outputs = outputs_error(sides, torch_call.path, outputs, measured, grids)
     expected = _statistics(sides, pairing, torch_call.path, after)
     moved = {name: sides[1].array(measured_after[name]) for name in expected if name in measured_after}
     return of_outputs, max((distance(moved[name], expected[name]) for name in moved), default=0.0)
+
+
+def outputs_error(sides: Sides, path: str, outputs: Any, measured: Any, grids: list[Grid]) -> float:
+    """How far all that a module returns is; an LSTM returns its two states in either order."""
+    in_order = not isinstance(sides[0].at(path), nn.LSTM | nn.LSTMCell)
+    return error_between(arrays(sides[1], measured), arrays(sides[0], outputs), grids, in_order=in_order)
 
 
 def nudged_alone(sides: Sides, call: Call) -> float:
@@ -172,7 +179,7 @@ def inputs_error(sides: Sides, check: Check, grids: list[Grid]) -> float:
 
 
 def _check(sides: Sides, pairing: Pairing, found: Pass, call: Call, flax_call: Call) -> Check:
-    accumulated = error_between(arrays(sides[1], flax_call.outputs), arrays(sides[0], call.outputs), found.grids)
+    accumulated = outputs_error(sides, call.path, call.outputs, flax_call.outputs, found.grids)
     rounding = nudged_alone(sides, call)
     try:
         outputs, statistics = compare_alone(sides, pairing, call, flax_call, found.grids)
@@ -185,7 +192,8 @@ def _check(sides: Sides, pairing: Pairing, found: Pass, call: Call, flax_call: C
         rounding = max([rounding, *(c.rounding for c in of_norms)])
     tolerance = allowed(rounding, found.precision)
     off = outputs <= tolerance < statistics
-    return Check(call, flax_call, accumulated, max(outputs, statistics), rounding, tolerance, off, why)
+    alone = outputs if outputs > tolerance else max(outputs, statistics)
+    return Check(call, flax_call, accumulated, alone, rounding, tolerance, off, why)
 
 
 def _statistics(sides: Sides, pairing: Pairing, path: str, tensors: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -211,12 +219,13 @@ def _is_below(other: Check, check: Check) -> bool:
 
 def between(found: Pass, sides: Sides, fault: Check) -> str:
     """Where within a module at fault it begins: before which of its paired children, or behind the last."""
-    inner = [check for check in found.checks if _is_below(check, fault)]
+    inner = list(_outermost([check for check in found.checks if _is_below(check, fault)]))
     if not inner:
         return ""
-    for check in _outermost(inner):
+    for check in inner:
         if not inputs_error(sides, check, found.grids) <= max(check.allowed, 1e-3 * min(fault.alone, 1.0)):
-            return f"what reaches `{check.torch.path}` differs already"
+            first = ": that is before the first layer" if check is inner[0] and fault.torch.path == "" else ""
+            return f"what reaches `{check.torch.path}` differs already{first}"
     return "all that its modules return agrees, so it is what is done between or behind them"
 
 

@@ -8,6 +8,7 @@ import tomllib
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +28,8 @@ SIDES = {nn.Module: "a torch.nn.Module", nnx.Module: "a flax.nnx.Module"}
 class Map(NamedTuple):
     """Pairs named by hand: PyTorch's path to Flax's; and how Flax takes inputs, by PyTorch's name of each."""
 
-    modules: dict[str, str] = {}
-    inputs: dict[str, dict[str, Any]] = {}
+    modules: Mapping[str, str] = MappingProxyType({})
+    inputs: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def load_function(text: str) -> Callable[..., Any]:
@@ -43,7 +44,8 @@ def load_function(text: str) -> Callable[..., Any]:
                 )
             sys.path.insert(0, str(path.parent.resolve()))
             spec = importlib.util.spec_from_file_location(f"ported_{path.stem}", path)
-            assert spec and spec.loader
+            assert spec is not None
+            assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module
             spec.loader.exec_module(module)
@@ -143,7 +145,7 @@ def draw_inputs(module: nn.Module) -> dict[str, np.ndarray]:
 
 
 def arrange(
-    inputs: Any, modules: tuple[nn.Module, nnx.Module], by_hand: Mapping[str, dict[str, Any]], *, turn: bool = True
+    inputs: Any, modules: tuple[nn.Module, nnx.Module], by_hand: Mapping[str, Mapping[str, Any]], *, turn: bool = True
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Positional and keyword arguments of each side, as NumPy; images go to Flax channels last if `turn`."""
     if not isinstance(inputs, Mapping):

@@ -48,11 +48,13 @@ class Pairing:
         Gradients are made the same way, but for those of a sum (`summed` False), of which each term has the whole.
         """
         torch_module, flax_module = sides[0].at(pair.torch), sides[1].at(pair.flax)
-        made = {}
-        for slot in kind_of(torch_module).slots(torch_module, flax_module):  # pyright: ignore[reportOptionalMemberAccess]
+        made, kind = {}, kind_of(torch_module)
+        assert kind is not None, f"{pair.torch} holds no weights"
+        for slot in kind.slots(torch_module, flax_module):
             if not all(name in tensors for name in slot.torch):
                 continue
-            arrays = [tensors[name] if i == 0 or summed else 0 * tensors[name] for i, name in enumerate(slot.torch)]
+            exact = [tensors[name].astype(np.float64) for name in slot.torch]  # a sum of two must not be rounded
+            arrays = [array if i == 0 or summed else 0 * array for i, array in enumerate(exact)]
             if pair.columns:
                 arrays = [channels_last(array, pair.columns, 0) for array in arrays]
             if pair.rows and arrays[0].ndim == 2:
@@ -151,15 +153,13 @@ def _units(modules: dict[str, Any]) -> dict[str, Kind]:
 def _sign(module: Any, kind: Kind) -> tuple[str, int]:
     """What two modules have in common that hold the same weights: their kind, and how many values."""
     if isinstance(module, nn.Module):
-        held = module.parameters(recurse=bool(kind.torch))
+        held = dict(module.named_parameters(recurse=bool(kind.torch)))
     else:
-        held = [
-            v for name, v in variables(module).items() if isinstance(v, nnx.Param) and (kind.torch or "." not in name)
-        ]
-    shapes = [tuple(each.shape) for each in held]
-    sizes = [math.prod(shape) for shape in shapes]
-    kernels = [size for size, shape in zip(sizes, shapes, strict=True) if len(shape) > 1]
-    return kind.name, sum(kernels) if kernels and kind.torch else max(sizes, default=0)
+        known = variables(module).items()
+        held = {name: v for name, v in known if isinstance(v, nnx.Param) and (kind.torch or "." not in name)}
+    sizes = {name: math.prod(each.shape) for name, each in held.items()}
+    kernels = [sizes[name] for name, each in held.items() if len(each.shape) > 1 and "bias" not in name]
+    return kind.name, sum(kernels) if kernels and kind.torch else max(sizes.values(), default=0)
 
 
 def _pair_leftovers(

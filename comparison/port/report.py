@@ -15,7 +15,7 @@ def sentences(result: Result) -> list[str]:
     said = []
     first = result.first
     if first is None:
-        count = sum(not check.torch.path == "" for check in result.passes[0].checks) if result.passes else 0
+        count = sum(check.torch.path != "" for check in result.passes[0].checks) if result.passes else 0
         said.append(f"They agree: {count} calls of modules, the outputs and every gradient, in {names}.")
     else:
         module = result.sides[0].at(first.torch) if first.stage != "gradients" or first.torch else None
@@ -28,7 +28,8 @@ def sentences(result: Result) -> list[str]:
         explained = f"where rounding explains {number(first.rounding)}"
         if first.stage == "weights":
             said.append(
-                f"The first weights that differ are Flax's `{first.flax}`, of {where}{kind}: off by {number(first.measured)}."
+                f"The first weights that differ are Flax's `{first.flax}`, of {where}{kind}, off by "
+                f"{number(first.measured)}."
             )
         elif first.stage == "forward":
             said.append(
@@ -56,7 +57,7 @@ def sentences(result: Result) -> list[str]:
     for pair in result.pairing.pairs:
         if pair.rows or pair.columns:
             said.append(
-                f"`{pair.torch}` stands {'behind' if pair.rows else 'before'} a flattened image: Flax's order is channels last."
+                f"`{pair.torch}` stands {'behind' if pair.rows else 'before'} a flattened image, channels last in Flax."
             )
     said += [f"Only in PyTorch, and not compared: `{path}`." for path in result.pairing.unpaired_torch]
     said += [f"Only in Flax, and not compared: `{path}`." for path in result.pairing.unpaired_flax]
@@ -174,4 +175,3 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "no number"
     return "0" if value == 0 else f"{value:.2g}"
-

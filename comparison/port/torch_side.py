@@ -133,14 +133,14 @@ class TorchSide:
             name: np.zeros(tuple(p.shape)) if g is None else self.array(g)
             for (name, p), g in zip(parameters.items(), found, strict=True)
         }
-        return float(value), zero_where_unused
+        return float(value.detach()), zero_where_unused
 
     def loss_of(self, outputs: Any, loss: Callable[[Any], Any]) -> tuple[float, list[np.ndarray]]:
         """A loss of given outputs, and its gradient for each of them."""
         fed = [self._leaf(each, None) for each in leaves(outputs)]
         value = loss(replaced(outputs, fed))
         found = torch.autograd.grad(value, [leaf for leaf in fed if leaf.requires_grad], allow_unused=True)
-        return float(value), [np.zeros(1) if gradient is None else self.array(gradient) for gradient in found]
+        return float(value.detach()), [np.zeros(1) if gradient is None else self.array(gradient) for gradient in found]
 
     def _leaf(self, tensor: Tensor, nudge: Nudge | None) -> Tensor:
         """A copy that gradients are taken for, if it is a floating point number."""

@@ -154,4 +154,3 @@ def _cause(
 def _relative(measured: np.ndarray, reference: np.ndarray) -> float:
     size = float(np.linalg.norm(reference))
     return float(np.linalg.norm(measured.astype(np.float64) - reference)) / (size or 1.0)
-

@@ -137,17 +137,25 @@ class TorchUNet(nn.Module):
         return self.head(x)
 
 
+class UnflippedConvTranspose(nnx.ConvTranspose):
+    """Written by hand, with the axes of the kernel swapped but not flipped."""
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        kernel = self.kernel[...].swapaxes(2, 3)
+        return jax.lax.conv_transpose(inputs, kernel, (2, 2), [(2, 2), (2, 2)]) + self.bias[...]
+
+
 class FlaxUNet(nnx.Module):
     def __init__(self, fault: str = "") -> None:
         rngs = nnx.Rngs(0)
         self.fault = fault
         self.down = nnx.List([nnx.Conv(2, 6, (3, 3), rngs=rngs), nnx.Conv(6, 10, (3, 3), rngs=rngs)])
         self.middle = nnx.Conv(10, 10, (3, 3), rngs=rngs)
-        options: dict[str, Any] = {"transpose_kernel": fault != "flip", "rngs": rngs}
+        transposed = UnflippedConvTranspose if fault == "flip" else nnx.ConvTranspose
         self.up = nnx.List(
             [
                 nnx.ConvTranspose(10, 10, (2, 2), (2, 2), padding="VALID", transpose_kernel=True, rngs=rngs),
-                nnx.ConvTranspose(6, 6, (4, 4), (2, 2), padding=[(2, 2), (2, 2)], **options),
+                transposed(6, 6, (4, 4), (2, 2), padding=[(2, 2), (2, 2)], transpose_kernel=True, rngs=rngs),
             ]
         )
         self.merge = nnx.List([nnx.Conv(20, 6, (3, 3), rngs=rngs), nnx.Conv(12, 6, (3, 3), rngs=rngs)])
@@ -238,8 +246,8 @@ class FlaxRecurrent(nnx.Module):
     def __init__(self, fault: str = "") -> None:
         rngs = nnx.Rngs(0)
         self.fault = fault
-        gate = {"gate_fn": nnx.hard_sigmoid} if fault == "gate" else {}
-        self.lstm = nnx.OptimizedLSTMCell(5, 7, rngs=rngs, **gate)
+        gate = nnx.hard_sigmoid if fault == "gate" else nnx.sigmoid
+        self.lstm = nnx.OptimizedLSTMCell(5, 7, gate_fn=gate, rngs=rngs)
         self.heads = nnx.Dict(value=nnx.Linear(7, 1, rngs=rngs), policy=nnx.Linear(7, 3, rngs=rngs))
 
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:

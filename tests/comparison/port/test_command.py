@@ -1,4 +1,4 @@
-"""`compare.py diff` of two functions: its files, its exit codes, and one line for whatever is wrong with what it is given."""
+"""`compare.py diff` of two functions: files, exit codes, and one line for whatever is wrong with what it is given."""
 
 import json
 import re
@@ -125,7 +125,14 @@ def test_modules_that_agree_end_with_0_and_those_that_do_not_with_1_and_the_file
     assert '"0" = "layers.0"' in Path("map.toml").read_text()
     assert run_command(["diff", "my_torch.py:build", "my_flax.py:other", *files, "--map=map.toml"]) == 1
     found = json.loads(Path("a.json").read_text())
-    assert set(found["first_divergence"]) >= {"torch", "flax", "stage", "measured", "explained_by_rounding", "likely_cause"}
+    assert set(found["first_divergence"]) >= {
+        "torch",
+        "flax",
+        "stage",
+        "measured",
+        "explained_by_rounding",
+        "likely_cause",
+    }
     page = Path("a.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
     assert "The first module that differs" in page

@@ -3,7 +3,6 @@
 import pytest
 from flax import nnx
 
-
 from comparison.port.compare import compare
 from comparison.port.report import as_json, sentences
 from tests.comparison.port.pairs import CASES, FlaxResNet, TorchResNet, drawn

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from flax import nnx
 from torch import nn
 
-from tests.comparison.port.pairs import drawn
+from tests.comparison.port.pairs import UnbiasedBatchNorm, drawn
 
 CLIPPED_TO = 0.01
 MANY_ROWS = 64
@@ -34,11 +34,11 @@ class FlaxClip(nnx.Module):
 
 def torch_stack() -> nn.Module:
     """goodfire-ai/spd#725: twelve layers, so that "10" is sorted before "2"."""
+    torch.manual_seed(0)
     return nn.Sequential(*(nn.Linear(4, 4) for _ in range(12)))
 
 
 def flax_stack() -> nnx.Module:
-    torch.manual_seed(0)
     layers = nnx.Sequential(*(nnx.Linear(4, 4, rngs=nnx.Rngs(0)) for _ in range(12)))
     given = torch_stack()
     for place, name in enumerate(sorted(map(str, range(12)))):
@@ -129,11 +129,11 @@ class FlaxResize(nnx.Module):
 
 def flax_average() -> nnx.Module:
     """mlcommons/algorithmic-efficiency#809: one evaluates an average of the weights, the other the live ones."""
-    torch.manual_seed(0)
     layers = nnx.Sequential(*(nnx.Linear(4, 4, rngs=nnx.Rngs(0)) for _ in range(12)))
     for layer, source in zip(layers.layers, torch_stack().children(), strict=True):
         weight = source.weight.detach().numpy()  # pyright: ignore
         layer.kernel.set_value(jnp.asarray(0.99 * weight.T + 0.01))
+        layer.bias.set_value(jnp.asarray(0.99 * source.bias.detach().numpy() + 0.01))  # pyright: ignore
     return layers
 
 
@@ -164,7 +164,7 @@ THREADS: dict[str, tuple[Any, Any, Any, str, str, str]] = {
     ),
     "pytorch#187444": (
         lambda: nn.Sequential(nn.BatchNorm1d(6)),
-        lambda: nnx.Sequential(nnx.BatchNorm(6, momentum=0.9, rngs=nnx.Rngs(0))),
+        lambda: nnx.Sequential(UnbiasedBatchNorm(6, momentum=0.9, rngs=nnx.Rngs(0))),
         lambda: drawn(32, 6) + 1000,
         "forward",
         "0",
