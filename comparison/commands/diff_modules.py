@@ -82,7 +82,8 @@ def _print(result: Result, console: Console) -> None:
     for row in rows:
         cells = [number(row["passes"][name]["alone"]) if name in row["passes"] else "" for name in passes]
         last = [row["passes"][name]["accumulated"] for name in passes if name in row["passes"]][:1]
-        label = f"{row['torch'] or '(all)'}{f" #{row['call'] + 1}" if row['call'] else ''}"
+        again = f" #{row['call'] + 1}" if row["call"] else ""
+        label = f"{row['torch'] or '(all)'}{again}"
         table.add_row(
             label, row["flax"] or "(all)", *cells, *map(number, last), style="bold red" if row["at_fault"] else ""
         )

@@ -55,7 +55,7 @@ class FlaxSide:
             if isinstance(getattr(each, name, None), bool)
         ]
         self.training = not switches or not all(switches)
-        self.module = nnx.clone(self.original)
+        self.module, self._by_path = self.original, _modules(self.original)
 
     def prepare(self, precision: str, *, training: bool) -> None:
         """Another precision and mode; dropout is switched off, for no two frameworks drop the same."""
@@ -72,19 +72,20 @@ class FlaxSide:
         for name, variable in variables(self.module).items():
             if jnp.issubdtype(variable.dtype, jnp.floating):
                 variable.set_value(jnp.asarray(self.loaded.get(name, variable[...]), wanted))
+        self._by_path = _modules(self.module)
 
     def at(self, path: str) -> Any:
         """The module of this path; the whole one has none."""
-        return self._modules(self.module)[path]
+        return self._by_path[path]
 
     def paths(self) -> dict[str, nnx.Module]:
         """Every module by its first path, in the order in which it was assigned."""
-        found = self._modules(self.original)
+        found = _modules(self.original)
         return dict(sorted(found.items(), key=lambda item: self._place(item[0])))
 
     def tensors(self, path: str) -> dict[str, np.ndarray]:
         """The same as NumPy, as they were given."""
-        module = self._modules(self.original)[path]
+        module = _modules(self.original)[path]
         return {name: self.array(variable[...]) for name, variable in variables(module).items()}
 
     def load(self, tensors: dict[str, np.ndarray]) -> None:
@@ -189,9 +190,6 @@ class FlaxSide:
         value, found = jax.value_and_grad(value_of)([leaf for leaf in fed if _floats(leaf)])
         return float(value), [self.array(gradient) for gradient in found]
 
-    def _modules(self, module: nnx.Module) -> dict[str, Any]:
-        return {".".join(map(str, path)): each for path, each in nnx.iter_modules(module)}
-
     def _place(self, path: str) -> tuple[int, ...]:
         place, module = [], self.original
         for part in path.split(".") if path else ():
@@ -223,6 +221,10 @@ def variables(module: nnx.Module) -> dict[str, Any]:
             if isinstance(value, nnx.Param | nnx.BatchStat):
                 found[".".join(map(str, (*path, name)))] = value
     return found
+
+
+def _modules(module: nnx.Module) -> dict[str, Any]:
+    return {".".join(map(str, path)): each for path, each in nnx.iter_modules(module)}
 
 
 def _is_called(kind: type) -> bool:

@@ -3,9 +3,10 @@
 python -m comparison.publish.port FILE.json makes docs/results/port.md of it.
 """
 
+import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def look_at_threads() -> Iterator[Found]:
         yield look("thread", name, lambda t=torch_of, f=flax_of, i=inputs: (t(), f(), i()), fault=True)
 
 
-def look_at_planted(bugs: list[Any] = planted.BUGS) -> Iterator[Found]:
+def look_at_planted(bugs: Sequence[Any] = planted.BUGS) -> Iterator[Found]:
     """Every planted bug of layers, losses and weights, in the first of the networks that shows it; and none."""
     for preset in planted.PRESETS:
         yield look("planted", f"no bug, {preset}", lambda preset=preset: planted.pair(preset), fault=False)
@@ -76,22 +77,18 @@ def look_at_planted(bugs: list[Any] = planted.BUGS) -> Iterator[Found]:
 
 
 def main() -> None:
-    """Write all of it, and stop at the first that is not as expected."""
+    """Write all of it, and say of each whether it is as expected."""
     jax.config.update("jax_platforms", "cpu")
     entries = []
-    for found in (*look_at_models(), *look_at_threads(), *look_at_planted()):
+    for found in itertools.chain(look_at_models(), look_at_threads(), look_at_planted()):
         first = (found.result or {}).get("first_divergence") or {}
         entries.append(
             {"group": found.group, "name": found.name, "fault": found.fault, "error": found.error, **first}
             | {"missed_because": found.missed_because}
         )
-        print(
-            "" if found.is_right else "NOT AS EXPECTED ",
-            found.group,
-            found.name,
-            first.get("stage", found.error or "agrees"),
-        )
-    Path(sys.argv[1]).write_text(json.dumps({"pairs": entries}, indent=1) + "\n", encoding="utf-8")
+        mark = "as expected" if found.is_right else "NOT AS EXPECTED"
+        print(f"{mark}: {found.group}, {found.name}: {first.get('stage', found.error or 'agrees')}", flush=True)
+        Path(sys.argv[1]).write_text(json.dumps({"pairs": entries}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -288,6 +288,6 @@ CASES = {
         TorchRecurrent,
         FlaxRecurrent,
         lambda: drawn(3, 4, 5),
-        {"gate": ("cell", ""), "carry swapped": ("", ""), "memory": ("", "")},
+        {"gate": ("cell", ""), "carry swapped": ("cell", ""), "memory": ("", "")},
     ),
 }
