@@ -18,7 +18,7 @@ from common.records.folder import write_atomically
 from comparison.port.compare import PRECISIONS, Result, compare
 from comparison.port.gradients import sum_of_squares
 from comparison.port.load import Map, as_toml, build, load_function, read_inputs, read_map
-from comparison.port.report import as_html, as_json, module_rows, number, sentences
+from comparison.port.report import as_html, as_json, number, sentences
 
 
 def diff_modules(
@@ -66,25 +66,18 @@ def diff_modules(
 
 
 def _print(result: Result, console: Console) -> None:
-    """The words, then every call's error in the first pass alone and in the model."""
+    """The words, then every call's errors in the first pass in which there is a fault; all passes are in the files."""
     for index, sentence in enumerate(sentences(result)):
         console.print(Text(sentence, style="bold" if index == 0 else ""), soft_wrap=True)
-    rows = module_rows(result)
-    if not rows:
-        return
+    shown = next((found for found in result.passes if found.faults), result.passes[0])
+    console.print(Text(f"\nIn {shown.name}:"))
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("PyTorch", overflow="fold")
-    table.add_column("Flax", overflow="fold")
-    passes = [found.name for found in result.passes]
-    for name in passes:
-        table.add_column(f"{name}: alone")
-    table.add_column("in the model")
-    for row in rows:
-        cells = [number(row["passes"][name]["alone"]) if name in row["passes"] else "" for name in passes]
-        last = [row["passes"][name]["accumulated"] for name in passes if name in row["passes"]][:1]
-        again = f" #{row['call'] + 1}" if row["call"] else ""
-        label = f"{row['torch'] or '(all)'}{again}"
-        table.add_row(
-            label, row["flax"] or "(all)", *cells, *map(number, last), style="bold red" if row["at_fault"] else ""
-        )
+    table.add_column("PyTorch's module", overflow="fold")
+    for heading in ("alone", "in the model", "rounding"):
+        table.add_column(heading, no_wrap=True)
+    for check in shown.checks:
+        again = f" #{check.torch.index + 1}" if check.torch.index else ""
+        cells = (number(value) for value in (check.alone, check.accumulated, check.rounding))
+        at_fault = any(check is fault for fault in shown.faults)
+        table.add_row(f"{check.torch.path or '(all)'}{again}", *cells, style="bold red" if at_fault else "")
     console.print(table)

@@ -29,7 +29,7 @@ class Call:
 class Match(NamedTuple):
     """The reference that lies nearest to something measured, and the layout in which it does."""
 
-    index: int
+    place: int
     layout: Layout
     error: float
     alone: bool  # no other reference is as near

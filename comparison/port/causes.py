@@ -25,6 +25,7 @@ NUMBERS = {
     "eps": (1e-5, 1e-6, 1e-3, 1e-8, 1e-12),
     "momentum": (0.1, 0.01, 0.9, 0.99),
     "alpha": (1.0,),
+    "num_groups": (1, 2, 4, 8, 16, 32),
 }
 WORDS = {
     "approximate": ("none", "tanh"),
@@ -113,7 +114,7 @@ def _torch_fixes(module: nn.Module, pairing: Pairing, path: str) -> Iterator[Fix
             continue
         where = f"`{path}.{name}`".replace("`.", "`") if name else "the module"
         for attribute, value in vars(part).items():
-            others: tuple[Any, ...] = NUMBERS.get(attribute, ()) if isinstance(value, float) else ()
+            others: tuple[Any, ...] = NUMBERS.get(attribute, ()) if isinstance(value, int | float) else ()
             others = WORDS.get(attribute, ()) if isinstance(value, str) else others
             if isinstance(value, bool) and attribute != "training":
                 others = (not value,)
@@ -142,7 +143,7 @@ def _torch_fixes(module: nn.Module, pairing: Pairing, path: str) -> Iterator[Fix
                         torch=changed,
                     )
     if isinstance(bias := getattr(module, "bias", None), nn.Parameter):
-        changed = copy.deepcopy(module)
+        changed: Any = copy.deepcopy(module)
         changed.bias = nn.Parameter(0 * bias)
         yield Fix("Flax's module lacks PyTorch's bias", torch=changed)
 
@@ -166,7 +167,7 @@ def _of_outputs(sides: Sides, found: Pass, check: Check) -> str | None:
     output, match = measured[0], nearest(measured[0], references, found.grids)
     if match is None:
         return None
-    reference = match.layout(references[match.index])
+    reference = match.layout(references[match.place])
     flat, wanted = output.ravel().astype(np.float64), reference.ravel().astype(np.float64)
     if flat.size > 2 and np.ptp(flat) > 0:
         factor, shift = np.polyfit(flat, wanted, 1)
@@ -193,7 +194,7 @@ def _of_outputs(sides: Sides, found: Pass, check: Check) -> str | None:
 
 def _of_statistics(sides: Sides, pairing: Pairing, check: Check) -> str | None:
     """Whether Flax keeps the biased variance, which it does by itself."""
-    module = sides[0].at(check.torch.path)
+    module: Any = sides[0].at(check.torch.path)
     if "running_var" not in check.torch.after or module.momentum is None:
         return None
     inputs = sides[0].array(leaves(check.torch.args)[0])

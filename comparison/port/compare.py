@@ -17,13 +17,12 @@ from comparison.port.conditions import Fact, conditions, hashes
 from comparison.port.failure import SideError
 from comparison.port.flax_side import FlaxSide
 from comparison.port.forward import Check, Pass, Sides, arrays, between, check_pass, compare_alone, native, run_both
-from comparison.port.gradients import GradientCheck, check_alone, check_loss, check_parameters, sum_of_squares
+from comparison.port.gradients import GradientCheck, Losses, check_alone, check_loss, check_parameters, sum_of_squares
 from comparison.port.load import Map, arrange, draw_inputs
 from comparison.port.pairing import Pairing, pair_modules
 from comparison.port.torch_side import TorchSide
 from comparison.port.weights import WeightFault, copy_weights, weight_faults
 
-Losses = tuple[Callable[..., Any], Callable[..., Any]]
 PRECISIONS = ("float64", "float32")
 
 
@@ -124,7 +123,7 @@ def _compare(
                         raise
                     notes.append(f"Not compared in float64: {error}")
                 parts.advance()
-    result = Result(None, pairing, sides, facts, received, lost, notes, weights, passes, {})
+    result = Result(None, pairing, sides, facts, received, lost, list(dict.fromkeys(notes)), weights, passes, {})
     result.first = _first_of_weights(result) or _first_of_forward(result)
     if not any(found.faults for found in passes):
         fault = _gradients(result, arranged, losses, modes[-1])
@@ -139,8 +138,8 @@ def _inputs_as_held(sides: Sides, arranged: Any) -> tuple[list[tuple[str, str]],
     for side, of_side in zip(sides, arranged, strict=True):
         mine = native(side, of_side)
         before = hashes(side, mine)
-        outputs = [arrays(side, side.run(*mine)[-1].outputs) for _ in range(2)]
-        if error_between(*outputs) > 0:
+        once, again = (arrays(side, side.run(*mine)[-1].outputs) for _ in range(2))
+        if error_between(once, again) > 0:
             notes.append(f"{side.name}'s module returns other numbers when it is called again with the same inputs.")
         if hashes(side, mine) != before:
             notes.append(f"{side.name}'s module overwrites its inputs.")
@@ -260,9 +259,10 @@ def _gradients(result: Result, arranged: Any, losses: Losses, training: bool) ->
         side.prepare(found.precision, training=training)
     readings = []
     if pair is not None:
-        again = lambda torch, flax: not check_alone(  # noqa: E731
-            result.sides, result.pairing, found, replace(pair, torch=torch, flax=flax)
-        ).fails
+
+        def again(torch: Call, flax: Call) -> bool:
+            return not check_alone(result.sides, result.pairing, found, replace(pair, torch=torch, flax=flax)).fails
+
         readings += _only_beyond(result.sides, pair, again)
     if found.precision == "float32" and "float64" in result.gradients:
         readings.append("it differs in float32 alone")

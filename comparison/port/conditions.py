@@ -1,6 +1,7 @@
 """What each side computes under, looked at before the first layer: where these differ, no layer is to blame."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import flax
@@ -22,20 +23,20 @@ def conditions(torch_module: Any, flax_module: Any, sides: tuple[TorchSide, Flax
     torch_types = dict.fromkeys(str(each.dtype).removeprefix("torch.") for each in torch_module.parameters())
     flax_types = dict.fromkeys(str(each.dtype) for each in variables(flax_module).values())
     computes = dict.fromkeys(
-        str(jnp.dtype(each.dtype)) for each in sides[1].paths().values() if getattr(each, "dtype", None)
+        str(jnp.dtype(dtype)) for each in sides[1].paths().values() if (dtype := getattr(each, "dtype", None))
     )
     return [
         ("version", torch.__version__.partition("+")[0], f"{flax.__version__}, JAX {jax.__version__}"),
         ("weights are", ", ".join(torch_types) or "none", ", ".join(flax_types) or "none"),
         ("modules told to compute in", "-", ", ".join(computes) or "-"),
-        ("mode", *("training" if side.training else "eval" for side in sides)),
+        ("mode", *_both("training" if side.training else "eval" for side in sides)),
         (
             "matrix products",
             torch.get_float32_matmul_precision(),
-            str(jax.config.jax_default_matmul_precision or "default"),
+            str(getattr(jax.config, "jax_default_matmul_precision", None) or "default"),
         ),
         ("TF32 on a GPU", str(torch.backends.cuda.matmul.allow_tf32), "-"),
-        ("denormal numbers", *("kept" if kept else "flushed to 0" for kept in _keep_denormals())),
+        ("denormal numbers", *_both("kept" if kept else "flushed to 0" for kept in _keep_denormals())),
         ("computed on", "cpu", jax.devices()[0].platform),
     ]
 
@@ -48,6 +49,11 @@ def hashes(side: Any, thing: Any) -> list[str]:
         statistics = f"mean {array.mean():.6g}, deviation {array.std():.6g}" if array.size else "empty"
         found.append(f"{array.dtype} {array.shape}, {statistics}, {hashlib.sha256(array.tobytes()).hexdigest()[:12]}")
     return found
+
+
+def _both(words: Iterable[str]) -> tuple[str, str]:
+    of_torch, of_flax = words
+    return of_torch, of_flax
 
 
 def _keep_denormals() -> tuple[bool, bool]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from common.safe_read import one_line
 from comparison.port.arrays import Call, leaves, replaced
@@ -64,11 +65,12 @@ class FlaxSide:
         if not training:
             self.module.eval()
         wanted = jnp.float64 if precision == "float64" else jnp.float32
-        for _, each in nnx.iter_modules(self.module):
+        for each in _modules(self.module).values():
             if hasattr(each, "deterministic"):
                 each.deterministic = True
-            if getattr(each, "dtype", None) in (jnp.float32, jnp.float64):
-                each.dtype = wanted
+            for name in ("dtype", "param_dtype"):  # a recurrent cell draws its first state in the latter
+                if getattr(each, name, None) in (jnp.float32, jnp.float64):
+                    setattr(each, name, wanted)
         for name, variable in variables(self.module).items():
             if jnp.issubdtype(variable.dtype, jnp.floating):
                 variable.set_value(jnp.asarray(self.loaded.get(name, variable[...]), wanted))
@@ -120,7 +122,7 @@ class FlaxSide:
                 record.outputs = original(module, *args, **kwargs)
                 pending.pop()
                 record.after = _statistics(module)
-                if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((args, kwargs, record.outputs))):
+                if not any(isinstance(leaf, Tracer) for leaf in leaves((args, kwargs, record.outputs))):
                     record.index = counts[path]
                     counts[path] += 1
                     calls.append(record)

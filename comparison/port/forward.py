@@ -123,7 +123,7 @@ def fed(sides: Sides, torch_call: Call, flax_call: Call, grids: list[Grid]) -> t
     def replaced(leaf: Any) -> Any:
         own = sides[1].array(leaf)
         match = nearest(own, references, grids) if is_float(own) else None
-        return leaf if match is None else sides[1].native(match.layout(references[match.index])).astype(leaf.dtype)
+        return leaf if match is None else sides[1].native(match.layout(references[match.place])).astype(leaf.dtype)
 
     return mapped((flax_call.args, flax_call.kwargs), replaced)
 
@@ -150,8 +150,8 @@ def compare_alone(
 
 
 def outputs_error(sides: Sides, path: str, outputs: Any, measured: Any, grids: list[Grid]) -> float:
-    """How far all that a module returns is; an LSTM returns its two states in either order."""
-    in_order = not isinstance(sides[0].at(path), nn.LSTM | nn.LSTMCell)
+    """How far all that a module returns is; recurrent ones return outputs and states in another order in Flax."""
+    in_order = not isinstance(sides[0].at(path), nn.RNNBase | nn.RNNCellBase)
     return error_between(arrays(sides[1], measured), arrays(sides[0], outputs), grids, in_order=in_order)
 
 

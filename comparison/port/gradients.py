@@ -10,6 +10,7 @@ from comparison.port.arrays import distance, error_between, is_float, leaves, ma
 from comparison.port.forward import LEAST, MOST, NUDGES, Check, Pass, Sides, allowed, arrays, fed, native
 from comparison.port.pairing import Pairing
 
+Losses = tuple[Callable[..., Any], Callable[..., Any]]  # PyTorch's and Flax's
 SMALLEST_SHARE = 1e-3  # of the largest gradient: one that is smaller is held against this share, for it may be rounding
 
 
@@ -34,14 +35,14 @@ def sum_of_squares(outputs: Any) -> Any:
     return sum((leaf**2).sum() for leaf in leaves(outputs) if "float" in str(leaf.dtype))
 
 
-def check_loss(sides: Sides, found: Pass, losses: tuple[Callable[..., Any], Callable[..., Any]]) -> GradientCheck:
+def check_loss(sides: Sides, found: Pass, losses: Losses) -> GradientCheck:
     """Both losses of PyTorch's outputs: their values, and their gradients for these outputs."""
     references = arrays(sides[0], found.torch_calls[-1].outputs)
 
     def replaced(leaf: Any) -> Any:
         own = sides[1].array(leaf)
         match = nearest(own, references, found.grids)
-        return leaf if match is None else sides[1].native(match.layout(references[match.index]))
+        return leaf if match is None else sides[1].native(match.layout(references[match.place]))
 
     value, gradients = sides[0].loss_of(found.torch_calls[-1].outputs, losses[0])
     flax_value, flax_gradients = sides[1].loss_of(mapped(found.flax_calls[-1].outputs, replaced), losses[1])
@@ -51,12 +52,12 @@ def check_loss(sides: Sides, found: Pass, losses: tuple[Callable[..., Any], Call
 
 
 def check_parameters(
-    sides: Sides, pairing: Pairing, inputs: tuple[Any, Any], losses: tuple[Any, Any], precision: str
+    sides: Sides, pairing: Pairing, inputs: tuple[Any, Any], losses: Losses, precision: str
 ) -> list[GradientCheck]:
     """Every parameter's gradient through the whole model."""
-    _, reference = sides[0].gradients(*inputs[0], losses[0])
-    _, measured = sides[1].gradients(*native(sides[1], inputs[1]), losses[1])
-    nudged = [sides[0].gradients(*inputs[0], losses[0], nudge=nudge)[1] for nudge in NUDGES]
+    _, reference = sides[0].gradients(*inputs[0], loss=losses[0])
+    _, measured = sides[1].gradients(*native(sides[1], inputs[1]), loss=losses[1])
+    nudged = [sides[0].gradients(*inputs[0], loss=losses[0], nudge=nudge)[1] for nudge in NUDGES]
     least = SMALLEST_SHARE * max((float(np.abs(g).max(initial=0)) for g in reference.values()), default=0.0)
     checks = []
     for pair in reversed(pairing.pairs):
@@ -86,7 +87,7 @@ def check_alone(sides: Sides, pairing: Pairing, found: Pass, check: Check) -> Gr
         left, made = dict(enumerate(outputs)), []
         for each in theirs:
             match = nearest(np.asarray(each), list(left.values()), found.grids)
-            key = list(left)[match.index] if match else -1
+            key = list(left)[match.place] if match else -1
             cotangent = match.layout(cotangents[key]) if match else np.zeros(each.shape)
             left.pop(key, None)
             made.append(sides[1].native(np.ascontiguousarray(cotangent)).astype(each.dtype))
@@ -104,7 +105,7 @@ def check_alone(sides: Sides, pairing: Pairing, found: Pass, check: Check) -> Gr
         made = pairing.weights_of(pair, sides, gradients[0], summed=False) if pair else {}
         for index, match in enumerate(matches):
             if match and match.alone and gradients[1]:
-                made[f"input {index}"] = match.layout(gradients[1][match.index])
+                made[f"input {index}"] = match.layout(gradients[1][match.place])
         return made
 
     wanted = as_flax(sides[0].pulled_back(call, cotangents))

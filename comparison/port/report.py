@@ -25,6 +25,7 @@ def sentences(result: Result) -> list[str]:
             if module is not None
             else ""
         )
+        off = f"off by {number(first.measured)}" if math.isfinite(first.measured) else "of another shape, or none"
         explained = f"where rounding explains {number(first.rounding)}"
         if first.stage == "weights":
             said.append(
@@ -33,8 +34,8 @@ def sentences(result: Result) -> list[str]:
             )
         elif first.stage == "forward":
             said.append(
-                f"The first module that differs is {where}{kind}: alone, fed the same input, {first.what} off by "
-                f"{number(first.measured)} {explained}."
+                f"The first module that differs is {where}{kind}: alone, fed the same input, {first.what} "
+                f"{off} {explained}."
             )
         elif not first.torch and "loss" in first.what:
             said.append(f"All modules agree, but {first.what} off by {number(first.measured)} {explained}.")

@@ -142,7 +142,7 @@ class UnflippedConvTranspose(nnx.ConvTranspose):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         kernel = self.kernel[...].swapaxes(2, 3)
-        return jax.lax.conv_transpose(inputs, kernel, (2, 2), [(2, 2), (2, 2)]) + self.bias[...]
+        return jax.lax.conv_transpose(inputs, kernel, (2, 2), [(2, 2), (2, 2)]) + self.bias[...]  # pyright: ignore[reportOptionalSubscript]
 
 
 class FlaxUNet(nnx.Module):
@@ -252,7 +252,7 @@ class FlaxRecurrent(nnx.Module):
 
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
         h = c = jnp.zeros((len(x), 7), x.dtype)
-        carry = (c, h)
+        carry: Any = (c, h)
         for step in range(x.shape[1]):
             carry, h = self.lstm(carry[::-1] if self.fault == "carry swapped" else carry, x[:, step])
         return {

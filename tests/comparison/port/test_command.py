@@ -87,7 +87,10 @@ BAD = {
     "Flax fails inside": (["my_torch.py:build", "my_flax.py:failing"], "Flax's `layers.1` (Inner) fails"),
     "other inputs": (["my_torch.py:build", "my_flax.py:build", "--inputs=wide.npz"], "PyTorch's `0` (Linear) fails"),
     "an input too few": (["my_torch.py:two", "my_flax.py:build"], "PyTorch's module (Takes) fails"),
-    "an unknown input": (["my_torch.py:build", "my_flax.py:build", "--inputs=unknown.npz"], "PyTorch's module (Sequential) fails"),
+    "an unknown input": (
+        ["my_torch.py:build", "my_flax.py:build", "--inputs=unknown.npz"],
+        "PyTorch's module (Sequential) fails",
+    ),
     "inputs of NaN": (["my_torch.py:build", "my_flax.py:build", "--inputs=nan.npz"], "holds NaN"),
     "a pickle": (["my_torch.py:build", "my_flax.py:build", "--inputs=pickle.npz"], "is no .npz of plain arrays"),
     "text for inputs": (["my_torch.py:build", "my_flax.py:build", "--inputs=text.npz"], "is no .npz of plain arrays"),

@@ -79,7 +79,7 @@ def test_a_scan_is_one_with_its_parent_and_its_weights_are_found():
         def __init__(self) -> None:
             self.rnn = nnx.RNN(nnx.LSTMCell(5, 6, rngs=nnx.Rngs(0)))
 
-        def __call__(self, x: jax.Array) -> jax.Array:
+        def __call__(self, x: jax.Array) -> Any:
             return self.rnn(x)
 
     class Torch(nn.Module):

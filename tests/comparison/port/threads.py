@@ -39,7 +39,7 @@ def torch_stack() -> nn.Module:
 
 
 def flax_stack() -> nnx.Module:
-    layers = nnx.Sequential(*(nnx.Linear(4, 4, rngs=nnx.Rngs(0)) for _ in range(12)))
+    layers: Any = nnx.Sequential(*(nnx.Linear(4, 4, rngs=nnx.Rngs(0)) for _ in range(12)))
     given = torch_stack()
     for place, name in enumerate(sorted(map(str, range(12)))):
         source: Any = given.get_submodule(name)
@@ -95,7 +95,7 @@ class FlaxWrongBeyondASize(nnx.Linear):
     """openxla/xla#13054: the gradient is right for few rows and wrong for many."""
 
     def __call__(self, inputs: jax.Array, out_sharding: Any = None) -> jax.Array:
-        return product(inputs, self.kernel[...]) + self.bias[...]
+        return product(inputs, self.kernel[...]) + self.bias[...]  # pyright: ignore[reportOptionalSubscript]
 
 
 class FlaxCoarseLinear(nnx.Linear):
@@ -129,7 +129,7 @@ class FlaxResize(nnx.Module):
 
 def flax_average() -> nnx.Module:
     """mlcommons/algorithmic-efficiency#809: one evaluates an average of the weights, the other the live ones."""
-    layers = nnx.Sequential(*(nnx.Linear(4, 4, rngs=nnx.Rngs(0)) for _ in range(12)))
+    layers: Any = nnx.Sequential(*(nnx.Linear(4, 4, rngs=nnx.Rngs(0)) for _ in range(12)))
     for layer, source in zip(layers.layers, torch_stack().children(), strict=True):
         weight = source.weight.detach().numpy()  # pyright: ignore
         layer.kernel.set_value(jnp.asarray(0.99 * weight.T + 0.01))
