@@ -60,6 +60,9 @@ def sentences(result: Result) -> list[str]:
             said.append(
                 f"`{pair.torch}` stands {'behind' if pair.rows else 'before'} a flattened image, channels last in Flax."
             )
+    seen = {check.torch.path for found in result.passes for check in found.checks}
+    unseen = [pair.torch for pair in result.pairing.pairs if pair.torch not in seen]
+    said += [f"Seen only as a part of what calls it, as within a jit or a scan: `{path}`." for path in unseen]
     said += [f"Only in PyTorch, and not compared: `{path}`." for path in result.pairing.unpaired_torch]
     said += [f"Only in Flax, and not compared: `{path}`." for path in result.pairing.unpaired_flax]
     said += [f"Not taken over: {each}." for each in result.lost]
