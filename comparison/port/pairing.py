@@ -59,7 +59,7 @@ class Pairing:
                 arrays = [channels_last(array, pair.columns, 0) for array in arrays]
             if pair.rows and arrays[0].ndim == 2:
                 arrays = [channels_last(array, pair.rows) for array in arrays]
-            made[slot.flax or f"no place for {slot.torch[0]}"] = slot.make(*arrays)
+            made[slot.flax or f"no place for part of {slot.torch[0]}"] = slot.make(*arrays)
         return made
 
 

@@ -94,8 +94,8 @@ def _load(sides: Sides, pairing: Pairing) -> list[str]:
                 loaded[path] = array
                 filled.add(path)
             elif np.any(array != 0):
-                theirs = f"has {known[path]}, not {array.shape}" if path in known else "has no place for it"
-                lost.append(f"`{pair.torch}`, of which Flax's `{pair.flax}` {theirs}: {name}")
+                theirs = f"holds {name} as {known[path]}, not {array.shape}" if path in known else f"has {name}"
+                lost.append(f"`{pair.torch}`: Flax's `{pair.flax}` {theirs}")
         below = [path for path in known if path.startswith(f"{pair.flax}." if pair.flax else "")]
         if pair.kind != "own parameters":
             lost += [f"Flax's `{path}`, which PyTorch's `{pair.torch}` has not" for path in below if path not in filled]
