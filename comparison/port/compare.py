@@ -254,8 +254,8 @@ def _gradients(result: Result, arranged: Any, losses: Losses, training: bool) ->
             faults.append((found, off[0], None))
         elif off:
             result.notes.append(
-                f"In float32 the gradients of {len(off)} parameters differ by up to {max(c.measured for c in off):.1g}, but "
-                "every module's own agrees alone: activations near a kink, as that of ReLU."
+                f"In float32 {len(off)} parameters' gradients differ by up to {max(c.measured for c in off):.1g}, "
+                "but every module's own agrees alone: activations near a kink, as that of ReLU."
             )
     if not faults:
         return None
