@@ -67,10 +67,9 @@ def check_parameters(
             path = f"{pair.flax}.{name}".strip(".")
             if path in measured:
                 rounding = max(distance(each[name], gradient, least) for each in moved)
+                tolerance = max(allowed(rounding, precision), 16 * LEAST[precision])
                 error = distance(measured[path], gradient, least)
-                checks.append(
-                    GradientCheck(pair.torch, path, error, rounding, allowed(rounding, precision), "its gradient")
-                )
+                checks.append(GradientCheck(pair.torch, path, error, rounding, tolerance, "its gradient"))
     return checks
 
 
