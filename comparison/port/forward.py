@@ -15,8 +15,8 @@ from comparison.port.torch_side import TorchSide
 
 Sides = tuple[TorchSide, FlaxSide]
 NUM_NUDGES, NOISE_FACTOR = 3, 4.0
-# Bounds on what rounding may excuse: never less than 64 units in the last place, never more than these.
-LEAST = {name: 64 * float(np.finfo(name).eps) for name in ("float64", "float32")}
+# Bounds on what rounding may excuse: as much as the ladder allows a layer in any case, and never more than MOST.
+LEAST = {"float64": 1e-12, "float32": 1e-5}
 MOST = {"float64": 1e-6, "float32": 1e-2}
 
 

@@ -48,7 +48,7 @@ def check_loss(sides: Sides, found: Pass, losses: Losses) -> GradientCheck:
     flax_value, flax_gradients = sides[1].loss_of(mapped(found.flax_calls[-1].outputs, replaced), losses[1])
     error = distance(np.array(flax_value), np.array(value))
     measured = max(error, error_between(flax_gradients, gradients, found.grids))
-    return GradientCheck("", "", measured, 0.0, 16 * LEAST[found.precision], "the loss of equal outputs")
+    return GradientCheck("", "", measured, 0.0, 10 * LEAST[found.precision], "the loss of equal outputs")
 
 
 def check_parameters(
@@ -67,7 +67,7 @@ def check_parameters(
             path = f"{pair.flax}.{name}".strip(".")
             if path in measured:
                 rounding = max(distance(each[name], gradient, least) for each in moved)
-                tolerance = max(allowed(rounding, precision), 16 * LEAST[precision])
+                tolerance = max(allowed(rounding, precision), 10 * LEAST[precision])
                 error = distance(measured[path], gradient, least)
                 checks.append(GradientCheck(pair.torch, path, error, rounding, tolerance, "its gradient"))
     return checks
@@ -115,7 +115,7 @@ def check_alone(sides: Sides, pairing: Pairing, found: Pass, check: Check) -> Gr
     rounding = max((distance(each[name], wanted[name], least) for each in moved for name in errors), default=0.0)
     worst = max(errors, key=errors.__getitem__, default="")
     what = f"the gradient of its {worst.replace('input 0', 'input')}" if worst else ""
-    tolerance = min(max(allowed(rounding, found.precision), 16 * LEAST[found.precision]), MOST[found.precision])
+    tolerance = min(max(allowed(rounding, found.precision), 10 * LEAST[found.precision]), MOST[found.precision])
     return GradientCheck(call.path, check.flax.path, errors.get(worst, 0.0), rounding, tolerance, what)
 
 
