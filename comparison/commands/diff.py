@@ -1,11 +1,14 @@
-"""`python compare.py diff A B`: read two checkpoints, print where they part, write it as JSON."""
+"""`python compare.py diff A B`: read two checkpoints, print where they part, write it as JSON.
+
+Two functions in place of checkpoints go to diff_modules.py.
+"""
 
 import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -26,27 +29,62 @@ from comparison.parity.divergence import AMPLIFICATION, Link
 
 MAX_LATENTS = 256  # more would say no more, and every layer's output for all of them is held in memory
 FEW_STEPS = 10
+FUNCTION = re.compile(r".+:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffOptions:
     """Say where two checkpoints, of either framework, part; exit code 0 if every tensor is identical, 1 if one is not.
-    Errors are B's distance from A relative to A, |B - A| / |A|.
+    Errors are B's distance from A relative to A, |B - A| / |A|. Or say why any two modules differ, given as two
+    functions that build them, my_torch.py:build my_flax.py:build; 0 if they agree, 1 if they do not.
     """
 
     first: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; or the word
-    `pretrained`, for the model that comes with the project."""
+    `pretrained`, for the model that comes with the project; or FILE.py:FUNCTION that returns a torch.nn.Module."""
     second: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
-    """What to compare it with."""
+    """What to compare it with; or FILE.py:FUNCTION that returns a flax.nnx.Module."""
     latents: Annotated[str | None, tyro.conf.arg(metavar="N|FILE")] = None
     """Run both and compare layer by layer: on N latents of A's seed (1 to 256), or a .npy or .npz file's first 256."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the result as JSON."""
+    inputs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
+    """Of two modules: their inputs, in PyTorch's layout. arr_0, arr_1, ... are positional, other names keywords."""
+    map: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """Of two modules: pairs named by hand, in a file as --write-map writes it."""
+    loss: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:FUNCTION")] = None
+    """Of two modules: a loss of their outputs, one function for both or two, as losses.py:torch_loss,flax_loss; the sum
+    of squares if not given."""
+    precision: Literal["float64", "float32"] | None = None
+    """Of two modules: compute in this one alone."""
+    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Of two modules: where to write a page with every module's errors as a heat map."""
+    write_map: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """Of two modules: where to write which was paired with which."""
 
 
 def main(options: DiffOptions) -> int:
     """0 if the two are identical in every tensor, 1 if they differ."""
+    named = [
+        FUNCTION.fullmatch(str(side)) is not None and not side.exists() for side in (options.first, options.second)
+    ]
+    of_modules = {name: getattr(options, name) for name in ("inputs", "map", "loss", "precision", "html", "write_map")}
+    if all(named):
+        if options.latents is not None:
+            raise UserError("--latents is of two checkpoints: pass --inputs for two modules")
+        from comparison.commands.diff_modules import diff_modules
+
+        return diff_modules(
+            (str(options.first), str(options.second)),
+            inputs=options.inputs,
+            map_file=options.map,
+            loss=options.loss,
+            precision=options.precision,
+            files={"--json": options.json, "--html": options.html, "--write-map": options.write_map},
+        )
+    if any(named) or any(value is not None for value in of_modules.values()):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in of_modules)
+        raise UserError(f"two functions or two checkpoints: my_torch.py:build my_flax.py:build takes {flags}")
     check_result_file(options.json)
     first, second = load_side(options.first), load_side(options.second)
     tensors = compare_sides(first, second)

@@ -11,7 +11,7 @@ COMMANDS = {
     "run": Command("comparison.commands.run", "CompareOptions", "train both frameworks and report"),
     "report": Command("comparison.commands.report", "ReportOptions", "write the report of a folder again"),
     "parity": Command("comparison.commands.parity", "ParityOptions", "check that both are the same GAN"),
-    "diff": Command("comparison.commands.diff", "DiffOptions", "say where two checkpoints part"),
+    "diff": Command("comparison.commands.diff", "DiffOptions", "say where two checkpoints, or any two modules, part"),
     "convert": Command("comparison.commands.convert", "ConvertOptions", "take a checkpoint elsewhere, or back"),
     "bench": Command("comparison.commands.bench", "BenchOptions", "time a step so that the ratio can be trusted"),
     "inception": Command("comparison.commands.inception", "InceptionOptions", "score samples as published values are"),

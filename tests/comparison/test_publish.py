@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.records.folder import read_json
-from comparison.publish import parity, systems
+from comparison.publish import parity, port, systems
 from comparison.publish.default_run import publish, read_results, results_block
 from comparison.publish.page import part, run_publisher, with_part
 from comparison.report.bench_figures import FIGURES
@@ -77,6 +77,10 @@ def test_the_parity_page_keeps_every_climb_and_bug_that_no_new_file_replaces(tmp
     assert parity.PAGE.read_text(encoding="utf-8") == recorded
 
 
+def test_the_page_of_ports_has_the_matrix_of_the_kept_record():
+    assert part(port.PAGE.read_text(encoding="utf-8"), "detection")[2] == port.matrix(read_json(port.RECORD))
+
+
 def test_the_systems_page_has_the_tables_of_the_kept_records():
     page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
     for name, table in systems.tables(read_json(systems.RECORDS)).items():
@@ -92,7 +96,7 @@ def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
             assert page(result, figures).strip() in measured
 
 
-@pytest.mark.parametrize("module", ["default_run", "parity", "peers", "seeds", "speed", "systems"])
+@pytest.mark.parametrize("module", ["default_run", "parity", "peers", "port", "seeds", "speed", "systems"])
 def test_a_publisher_called_without_what_it_needs_says_how_to_call_it(module, monkeypatch, capsys):
     publisher = importlib.import_module(f"comparison.publish.{module}")
     monkeypatch.setattr("sys.argv", [module, *map(str, range(100))])

@@ -1,0 +1,1 @@
+"""Any PyTorch module and any Flax module held side by side: docs/port-a-model.md."""
