@@ -1,4 +1,4 @@
-"""However a run is interrupted, `--resume` or `--go-on` ends with the very bytes of a run that never was: `make test-long`."""
+"""However it is interrupted, `--resume` or `--go-on` ends in the bytes of an undisturbed run: `make test-long`."""
 
 import json
 import os
