@@ -10,8 +10,16 @@ from rich.console import Console
 
 from common.errors import RunFailedError, UserError
 from common.options import RunOptions
-from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, RunFolder, check_writable, is_blank, read_status
-from common.records.origin import check_same_config, find_origin
+from common.records.folder import (
+    CONFIG_FILE,
+    FRAMEWORK_NAMES,
+    RunFolder,
+    check_writable,
+    is_blank,
+    is_finished,
+    read_status,
+)
+from common.records.origin import check_own_run, check_same_config, find_origin
 from common.safe_read import unreadable_is_named
 from common.stages import in_stage
 from comparison.both_bars import BothBars
@@ -61,7 +69,7 @@ def unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
     """Frameworks that are still to train: both, or what is left to do of the comparison that is resumed."""
     halves = {framework: folder / framework for framework in FRAMEWORKS}
     with unreadable_is_named(folder):
-        if options.resume is None:
+        if options.resume is None and not (options.go_on and begun_halves(options, folder)):
             if any(not is_blank(half) for half in halves.values() if half.exists()):
                 raise UserError(
                     f"{folder} already holds a comparison: choose another --output, remove it first, or go on with "
@@ -77,10 +85,18 @@ def unfinished_halves(options: RunOptions, folder: Path) -> list[str]:
         return [name for name, half in halves.items() if name not in begun or not _is_finished(half, options)]
 
 
+def begun_halves(options: RunOptions, folder: Path) -> list[str]:
+    """Frameworks whose half of `--go-on`'s folder has begun; UserError if it is of another configuration."""
+    begun = [framework for framework in FRAMEWORKS if (folder / framework / CONFIG_FILE).exists()]
+    for framework in begun:
+        check_own_run(options.config, folder / framework, framework)
+    return begun
+
+
 def _is_finished(half: Path, options: RunOptions) -> bool:
     origin = find_origin(half)
     check_same_config(options.config, origin)
-    return read_status(half)["status"] == "finished" and origin.config == options.config
+    return is_finished(half) and origin.config == options.config
 
 
 def child_command(framework: str, options: RunOptions, folder: Path) -> list[str]:

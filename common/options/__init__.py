@@ -94,9 +94,14 @@ class RunOptions(DeviceOptions):
     """Folder of the comparison, new or empty; runs/PRESET-seedN-TIME if not given."""
     resume: Path | None = None
     """Go on with a run folder or a checkpoint, of either framework; of all other fields only --epochs may differ."""
+    go_on: bool = False
+    """The same words start a run in --output, go on with it, and do nothing once it is finished: for whatever starts
+    a command again when it was killed. A folder with another configuration is refused."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.go_on and (self.output is None or self.resume is not None):
+            raise UserError("--go-on needs --output, the folder to start or to go on in, and no --resume")
         if not 1 <= self.draws <= MAX_DRAWS:
             raise UserError(f"--draws is {self.draws}: pass 1 to {MAX_DRAWS}")
 

@@ -218,3 +218,8 @@ def is_blank(path: Path) -> bool:
 def read_status(path: Path) -> dict[str, Any]:
     """What status.json of a run folder says; a run that never came to write it has done nothing."""
     return {"status": "failed", "message": "", "step": 0, "epoch": 0} | read_json(path / STATUS_FILE)
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the run in this folder came to its end."""
+    return read_status(path)["status"] == "finished"

@@ -148,6 +148,17 @@ def check_same_features(sha256: str | None, place: Path) -> None:
         )
 
 
+def check_own_run(asked: TrainConfig, run: Path, framework: str) -> None:
+    """Raise UserError unless the folder holds a run of just this configuration and framework, as `--go-on` needs."""
+    origin = find_origin(run)
+    if origin.framework != framework:
+        raise UserError(f"{one_line(run)} holds a run of {origin.framework}: choose another --output")
+    held, wanted = to_dict(origin.config), to_dict(asked)
+    if fields := differing_fields(held, wanted):
+        pairs = ", ".join(f"{name} ({held[name]} / {wanted[name]})" for name in fields)
+        raise UserError(f"{one_line(run)} holds a run with another {pairs}: choose another --output")
+
+
 def check_same_config(asked: TrainConfig, origin: Origin) -> None:
     """Only `epochs` may differ, and only grow; anything else would be another run."""
     fields = differing_fields(to_dict(replace(asked, epochs=origin.config.epochs)), to_dict(origin.config))

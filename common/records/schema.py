@@ -576,8 +576,77 @@ class Bench(Record):
     compilation: dict[str, dict[str, NonNegative]]
 
 
-KINDS: tuple[type[Record], ...] = (Environment, Status, Timing, Metrics, Parity, Comparison, Bench)
-RECORDS = {f"{kind.__name__.lower()}.json": kind for kind in KINDS}
+class StudyPlan(Record):
+    """What a study was going to do; the page shows all of it."""
+
+    presets: dict[str, dict[str, Any]]  # each preset's config without the seed
+    seeds: list[Whole]
+    reserve_seeds: list[Whole]
+    margins: dict[str, Positive | None]  # by metric, the primary one first; None is one seed-sd
+    draws: Whole
+    quick_scoring: Flag
+    test: Text
+    multiplicity: Text
+    stopping_rule: Text
+    exclusions: Text
+    commit: Text
+
+
+class Plan(Record):
+    """plan.json: written before the first run of a study."""
+
+    plan: StudyPlan
+    sha256: Text
+    written_at: Text
+
+
+class PairedScores(Record):
+    """One metric over the pairs of a study; only `values` and what is said of them where a run has no score.
+
+    The p values are corrected for the number of presets; `sd` is that of the differences.
+    """
+
+    num_pairs: Whole
+    values: dict[str, list[Amount | None]]  # by framework, in the order of the seeds
+    p_equivalent: Share
+    p_different: Share
+    verdict: Literal["equivalent", "different", "undecided"]
+    difference: Amount | None = None
+    sd: NonNegative | None = None
+    low90: Amount | None = None
+    high90: Amount | None = None
+    low95: Amount | None = None
+    high95: Amount | None = None
+    half_width90: NonNegative | None = None
+    margin: NonNegative | None = None
+    correlation: Amount | None = None
+    p_sign_flip: Share | None = None
+    power: Share | None = None
+    num_pairs_needed: Whole | None = None  # for 90 % power at this spread; None beyond 1,000
+
+
+class StudyPreset(Record):
+    """One preset of a study."""
+
+    metrics: dict[str, PairedScores]
+
+
+class Study(Record):
+    """report.json of a study's folder: every number of its page."""
+
+    plan: StudyPlan
+    plan_hash: Text
+    plan_written_at: Text
+    num_runs: Whole
+    unfinished: dict[str, Text]
+    sources: dict[str, list[Text]]  # by framework, of every process that trained
+    devices: dict[str, list[Text]]
+    seeds: list[Whole]
+    presets: dict[str, StudyPreset]
+
+
+KINDS: tuple[type[Record], ...] = (Environment, Status, Timing, Metrics, Parity, Comparison, Bench, Plan)
+RECORDS = {f"{kind.__name__.lower()}.json": kind for kind in KINDS} | {"report.json": Study}
 
 
 def check(name: str, content: Mapping[str, Any], *, complete: bool = False) -> dict[str, Any]:

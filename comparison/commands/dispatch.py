@@ -14,6 +14,7 @@ COMMANDS = {
     "diff": Command("comparison.commands.diff", "DiffOptions", "say where two checkpoints, or any two modules, part"),
     "convert": Command("comparison.commands.convert", "ConvertOptions", "take a checkpoint elsewhere, or back"),
     "bench": Command("comparison.commands.bench", "BenchOptions", "time a step so that the ratio can be trusted"),
+    "study": Command("comparison.commands.study", "StudyOptions", "train many seeds: is the quality the same?"),
     "inception": Command("comparison.commands.inception", "InceptionOptions", "score samples as published values are"),
 }
 

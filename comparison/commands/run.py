@@ -1,20 +1,28 @@
 """`python compare.py`, or `python compare.py run`: train both frameworks, certify that they are equal, and report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
+from common.console import printable
 from common.errors import RunFailedError, Stopped, UserError
 from common.options import RunOptions
 from common.records.environment import own_command
-from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, LOSSES_FILE, check_writable
+from common.records.folder import (
+    COMPARISON_FILE,
+    CONFIG_FILE,
+    FRAMEWORK_NAMES,
+    LOSSES_FILE,
+    PARITY_FILE,
+    check_writable,
+)
 from common.stages import stage_console
 from comparison.commands.report import show_report
 from comparison.processes import Children
-from comparison.run_both import FRAMEWORKS, check_both, run_both, unfinished_halves
+from comparison.run_both import FRAMEWORKS, begun_halves, check_both, run_both, unfinished_halves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,11 @@ class CompareOptions(RunOptions):
 def main(options: CompareOptions) -> int:
     """Train both frameworks, then report; if one did not get through, report on whatever there is."""
     folder, console = options.folder, stage_console()
+    if options.go_on and begun_halves(options, folder):
+        if not unfinished_halves(options, folder) and _is_reported(options, folder):
+            console.print(f"{printable(str(folder))} is finished", soft_wrap=True)
+            return 0
+        options = replace(options, go_on=False, output=None, resume=folder)
     if options.resume is not None:
         if options.output is not None or not options.resume.is_dir():
             raise UserError("--resume takes the folder of a comparison, like runs/NAME, and goes on in it: no --output")
@@ -65,6 +78,14 @@ def main(options: CompareOptions) -> int:
     else:
         say_how_to_go_on(folder, console)
     return code
+
+
+def _is_reported(options: CompareOptions, folder: Path) -> bool:
+    """Whether the report is that of both finished halves, and knows the certificate if there is to be one."""
+    report, certificate = folder / COMPARISON_FILE, folder / PARITY_FILE
+    if not report.exists() or not options.certify or options.config.precision == "bfloat16":
+        return report.exists()
+    return certificate.exists() and certificate.stat().st_mtime_ns <= report.stat().st_mtime_ns
 
 
 def say_how_to_go_on(folder: Path, console: Console) -> None:

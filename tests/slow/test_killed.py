@@ -1,4 +1,4 @@
-"""However a run is interrupted, `--resume` ends with the very bytes of a run that never was: `make test-long`."""
+"""However it is interrupted, `--resume` or `--go-on` ends in the bytes of an undisturbed run: `make test-long`."""
 
 import json
 import os
@@ -21,9 +21,9 @@ FILES = ("step_*.safetensors", "losses.csv", "epoch_*.png", "progress.npz", "epo
 NUM_MOMENTS = 20
 
 
-def drawn_moments() -> list[tuple[str, str, str]]:
+def drawn_moments(seed: int = 0) -> list[tuple[str, str, str]]:
     """Trainer, a moment, and a second one for the resumed run, which now and then is killed again."""
-    draw = random.Random(0)
+    draw = random.Random(seed)
 
     def moment() -> str:
         if draw.random() < 0.25:
@@ -89,6 +89,21 @@ def test_a_killed_run_that_is_resumed_leaves_the_same_bytes(index, environment, 
         place = f"--resume={folder}" if (folder / "config.json").exists() else f"--output={tmp_path}"
         resumed = run(trainer, moment, *flags, place, environment=environment)
     assert resumed.returncode == 0, resumed.stderr
+    assert list(folder.rglob("*.tmp")) == []
+    assert [name for name, content in contents(folder).items() if undisturbed[trainer][name] != content] == []
+
+
+@pytest.mark.parametrize("index", range(NUM_MOMENTS), ids=lambda index: " ".join(drawn_moments(seed=1)[index]))
+def test_a_killed_run_that_is_started_again_with_the_same_words_leaves_the_same_bytes(
+    index, environment, undisturbed, tmp_path
+):
+    trainer, *moments = drawn_moments(seed=1)[index]
+    words, folder = [*flags_of(trainer), f"--output={tmp_path}", "--go-on"], tmp_path / folder_of(trainer)
+    assert run(trainer, moments[0], *words, environment=environment).returncode == -signal.SIGKILL
+    for moment in (moments[1], "none", "none"):  # the last one finds it finished
+        again = run(trainer, moment, *words, environment=environment)
+    assert again.returncode == 0, again.stderr
+    assert "is finished" in again.stdout.replace("\n", "")
     assert list(folder.rglob("*.tmp")) == []
     assert [name for name, content in contents(folder).items() if undisturbed[trainer][name] != content] == []
 
