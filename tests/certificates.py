@@ -7,6 +7,7 @@ from typing import Any
 from common.contract import StepMetrics
 from common.records.recorded_run import read_run
 from comparison.parity.identity import OWN, SUBSETS, facts_of, ladder_hash
+from comparison.parity.ladder import RUNGS
 from tests.synthetic_runs import write_json
 
 
@@ -22,7 +23,9 @@ def write_certificate(folder: Path, **changes: Any) -> None:
     covered["first_steps"] = {"tolerances": [1e-5] * 10, "metrics": losses, "weights_sha256": digests}
     rung = {"rung": 8, "kind": "steps", "name": "step 1", "precision": "float64", "tolerance": 1e-12, "where": ""}
     rungs = [{**rung, "measured": 3e-14, "holds": True}, {**rung, "measured": 2e-15, "holds": True}]
-    rungs += [{**rung, "rung": number, "measured": 0.0, "holds": True} for number in range(14) if number != 8]
+    others = {number: rung.__name__ for number, rung in enumerate(RUNGS) if number != 8}
+    exact = {"measured": 0.0, "tolerance": 0.0, "holds": True}
+    rungs += [{**rung, "rung": number, "kind": kind, **exact} for number, kind in others.items()]
     covered["ladder_hash"] = ladder_hash()
     write_json(
         folder / "parity.json", {"holds": True, "quick": True, "config": config, **covered, "rungs": rungs, **changes}

@@ -105,7 +105,7 @@ def _quality(frameworks: Mapping[str, Any]) -> Card:
     if len(spreads) == 2 and None not in spreads:
         apart = abs(values["torch"] - values["jax"]) > sum(spreads)
         meaning += (
-            " Two training seeds differ by more than that, too (n = 1)."
+            " Each was trained once: other seeds may differ as much."
             if apart
             else " The two differ by no more than draws of one generator do."
         )

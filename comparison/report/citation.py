@@ -13,13 +13,9 @@ def citation(results: Mapping[str, Any]) -> str:
     first = next(iter(environments.values()))
     hashes = {name: found["source_hash"] for name, found in environments.items() if found.get("source_hash")}
     year = (first.get("started_at") or "")[:4]
-    made = f"sources {sources(hashes)}" if hashes else ""
-    parts = (
-        f"{title(results)}, seed {config['seed']}",
-        f"{config['precision']}, variant {config['variant']}, batch size {config['batch_size']}",
-        ", ".join(versions(environments)),
-        machine(first),
-        made,
-        f"measured in {year}" if year else "",
+    made = f" Sources: {sources(hashes)}." if hashes else ""
+    return (
+        f"DCGAN twins{f', {year}' if year else ''}. {title(results)}, seed {config['seed']} ({config['precision']}, "
+        f"variant {config['variant']}, batch size {config['batch_size']}). {ratio_claim(results)} "
+        f"Versions: {', '.join(versions(environments))}. Machine: {machine(first)}.{made}"
     )
-    return f"DCGAN twins. {'. '.join(filter(None, parts))}. {ratio_claim(results)}"

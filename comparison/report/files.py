@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from common.records.folder import COMPARISON_FILE, FILES
 
 WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
-HTML_LINE = re.compile(r'^<li data-file="([^"]+)".*\n', re.MULTILINE)
+HTML_LINE = re.compile(r'^<li class="file">(?!.*<a ).*\n', re.MULTILINE)  # without a link
 HTML_LINK = re.compile(r'<a data-file="([^"]+)"[^>]*>(.*?)</a>')
 MARKDOWN_LINE = re.compile(r"^\| \[[^]]+\]\(([^)]+)\) \|.*\n", re.MULTILINE)
 
@@ -38,6 +38,6 @@ def without_dead_links(page: str, folder: Path) -> str:
     def there(found: re.Match[str]) -> bool:
         return (folder / unquote(found[1])).exists()
 
-    for line in (HTML_LINE, MARKDOWN_LINE):
-        page = line.sub(lambda found: found[0] if there(found) else "", page)
-    return HTML_LINK.sub(lambda found: found[0] if there(found) else found[2], page)
+    page = HTML_LINK.sub(lambda found: found[0] if there(found) else found[2], page)
+    page = MARKDOWN_LINE.sub(lambda found: found[0] if there(found) else "", page)
+    return HTML_LINE.sub("", page)

@@ -98,12 +98,17 @@ def headline(results: Mapping[str, Any]) -> str:
 
 def parity(results: Mapping[str, Any]) -> str:
     """What the certificate says, or why there is none."""
+    return f"{headline(results)} {explained(results)}" if results["parity"]["holds"] else headline(results)
+
+
+def explained(results: Mapping[str, Any]) -> str:
+    """What a certificate covers and what it does not, or why there is none."""
     found = results["parity"]
     if not found["holds"]:
         return headline(results)
     kind, num_steps = ("quick", 100) if found["quick"] else ("whole", 300)
     return (
-        f"{headline(results)} The {kind} ladder climbed trajectories of {num_steps} steps. It holds for exactly these "
+        f"The {kind} ladder climbed trajectories of {num_steps} steps. It holds for exactly these "
         "runs: their configuration, images, sources, packages, processor and flags. Both took the first steps that "
         "the ladder saw, as nearly as rounding lets them. Float64 is the proof, but compiled with other options than "
         "float32. So rung 8 also holds each framework's float32 program against its own float64 one. Records are not "

@@ -190,6 +190,7 @@ def report_context(results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
         "last_epoch_rows": training.last_epoch_rows(frameworks),
         "difference_rows": training.difference_rows(agreement) if agreement else [],
         "parity": parity.parity(results),
+        "parity_explained": parity.explained(results),
         "parity_rows": parity.parity_rows(rungs),
         "parity_rungs": parity.plain_rungs(rungs),
         "num_checks": sum(rung["num_measurements"] for rung in rungs),

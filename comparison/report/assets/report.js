@@ -80,6 +80,7 @@
     chart.ctx.save();
     chart.ctx.strokeStyle = colour("bad");
     chart.ctx.lineWidth = 2 * devicePixelRatio;
+    chart.ctx.setLineDash([]);
     chart.ctx.beginPath();
     chart.ctx.moveTo(x, top);
     chart.ctx.lineTo(x, top + height);
