@@ -20,7 +20,7 @@ from comparison.peers.measure import measure
 from comparison.processes import Children
 from comparison.publish.page import RESULTS, read_result, replace_parts, run_publisher
 from comparison.report.bench_tables import interval_text
-from comparison.report.charts import plot
+from comparison.report.charts import conclude, plot
 from comparison.report.palette import COLOURS, LIGHT, STYLE
 from comparison.report.svg import figure_svg
 from comparison.text import markdown, number, processor
@@ -109,7 +109,7 @@ def draw(result: Mapping[str, Any]) -> bytes:
         for position, (name, arm) in enumerate(ARMS.items()):
             is_ours = not arm.module
             share = found[name]
-            style = {} if is_ours else {"hatch": "///", "edgecolor": LIGHT["page"]}
+            style: dict[str, Any] = {} if is_ours else {"hatch": "///", "edgecolor": LIGHT["page"]}
             axes.barh(position, share.median, color=COLOURS[arm.framework], height=0.6, linewidth=0, **style)
             axes.plot([share.low, share.high], [position, position], color=LIGHT["text"], linewidth=1.5)
             axes.annotate(f"{share.median:.2f}", (max(share.high, share.median), position), xytext=(5, 0),
@@ -121,11 +121,10 @@ def draw(result: Mapping[str, Any]) -> bytes:
             yticks=range(len(ARMS)), yticklabels=labels, xlabel="times as long as ours in PyTorch: median, interval"
         )
         axes.tick_params(axis="y", labelsize=9)
-        axes.set_title(
-            f"Peers' steps take {number(min(peers))} to {number(max(peers))} times as long as ours in PyTorch", x=-0.6
-        )
+        span = f"{number(min(peers))} to {number(max(peers))}"
+        conclude(figure, f"Peers' steps take {span} times as long as ours in PyTorch")
         axes.invert_yaxis()
-        axes.margins(x=0.1)
+        axes.margins(x=0.14)
         axes.grid(axis="y", visible=False)
         add_caption(figure, f"{CAPTION}, by networks. Hatched: peers. Batches of {result['batch_size']}.")
         return figure_svg(figure, "peers")

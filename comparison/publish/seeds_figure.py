@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from common.evaluation.catalogue import METRICS
-from comparison.report.charts import SHORT_NAMES
+from comparison.report.charts import conclude
 from comparison.report.palette import COLOURS, MARKERS, STYLE
 from comparison.report.svg import figure_svg
-from comparison.text import number
+from comparison.text import SHORT_NAMES, number
 
 SHOWN = ("frechet_distance", "kid", "mnist_score", "precision", "recall", "coverage")
 CAPTION = "Metrics of each training seed as dots, both frameworks beside each other"
@@ -31,15 +32,15 @@ def draw(values: Mapping[str, Mapping[str, Sequence[float]]], floors: Mapping[st
             margin = 0.12 * (np.ptp(everything) or 1)
             axes.set(xlim=(everything.min() - margin, everything.max() + margin), ylim=(-0.7, 1.7))
             axes.set(yticks=[0, 1], yticklabels=[SHORT_NAMES[name] for name in values[metric]])
+            axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.invert_yaxis()
             axes.grid(axis="y", visible=False)
             axes.spines["left"].set_visible(False)
             title = METRICS[metric].title
             arrow = {"up": "more is better", "down": "less is better"}.get(METRICS[metric].better, "")
             axes.set_title(f"{title} ({arrow}; real digits {number(floors[metric])})", fontsize=9.5, weight="normal")
-        figure.suptitle(
-            f"In {len(values) - num_apart} of {len(values)} metrics the twins differ by no more than seeds do",
-            weight="bold", x=0.01, ha="left", fontsize=11,
-        )  # fmt: skip
+        conclude(
+            figure, f"In {len(values) - num_apart} of {len(values)} metrics the twins differ by no more than seeds do"
+        )
         figure.supxlabel(f"A dot a training seed (n = {num_seeds}), a line their mean.", x=0.01, ha="left", fontsize=9)
         return figure_svg(figure, "seeds")

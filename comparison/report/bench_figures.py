@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from common.pictures.captions import run_words
 from common.pictures.drawing import add_caption
-from comparison.report.charts import SHORT_NAMES, Label, name_lines, plot
+from comparison.report.charts import Label, conclude, name_lines, plot
 from comparison.report.figures import Drawn, conclusion
 from comparison.report.palette import COLOURS, LIGHT, LINE_STYLES, MARKERS, PHASE_HATCHES, PHASE_SHADES, STYLE
 from comparison.report.svg import figure_svg
-from comparison.text import duration, number
+from comparison.text import SHORT_NAMES, duration, number
 
 # File name -> what it shows.
 FIGURES = {
@@ -48,10 +48,10 @@ def draw(result: Mapping[str, Any]) -> Drawn:
         return Drawn({name: figure_svg(figure, name) for name, figure in figures.items()}, {}, conclusions)
 
 
-def _bars(result: Mapping[str, Any]) -> tuple[Figure, Axes, list[Any]]:
-    """Axes with a place for a bar an arm, and the arms."""
+def _bars(result: Mapping[str, Any], *, below: float = 0.0) -> tuple[Figure, Axes, list[Any]]:
+    """Axes with a place for a bar an arm, and the arms; `below` are inches for more words below."""
     arms = list(result["arms"].values())
-    figure, axes = plot(width=5.8, height=1.35 + 0.42 * len(arms))
+    figure, axes = plot(width=5.8, height=1.35 + 0.42 * len(arms) + below)
     names = [textwrap.fill(arm["title"].replace("networks by ", ""), LABEL_WIDTH) for arm in arms]
     axes.set(yticks=range(len(arms)), yticklabels=names)
     axes.tick_params(axis="y", labelsize=9.5)
@@ -67,7 +67,7 @@ def _speeds_figure(result: Mapping[str, Any]) -> Figure:
         slow, fast = (1e3 * batch_size / arm["milliseconds_per_step"][end] for end in ("high", "low"))
         speed = arm["images_per_second"]
         # As documented is hatched: it is told from tuned without colour.
-        style = {"hatch": "///", "edgecolor": LIGHT["page"]} if arm["variant"] == "idiomatic" else {}
+        style: dict[str, Any] = {"hatch": "///", "edgecolor": LIGHT["page"]} if arm["variant"] == "idiomatic" else {}
         axes.barh(position, speed, color=COLOURS[arm["framework"]], height=0.62, linewidth=0, **style)
         axes.plot([slow, fast], [position, position], color=LIGHT["text"], linewidth=1.5)
         axes.annotate(number(speed), (max(speed, fast), position), xytext=(5, 0), va="center",
@@ -76,7 +76,7 @@ def _speeds_figure(result: Mapping[str, Any]) -> Figure:
     axes.set_xlabel(f"images per second{hatched}")
     axes.margins(x=0.14)
     axes.set_xlim(0, None)
-    axes.set_title(_speed_conclusion(result), x=-0.3)
+    conclude(figure, _speed_conclusion(result))
     return figure
 
 
@@ -86,14 +86,14 @@ def _speed_conclusion(result: Mapping[str, Any]) -> str:
         return "Images per second of each form; there is no ratio"
     longer = f"{tuned['median']:.2f} times"
     if documented is None:
-        return f"Tuned, a step of JAX takes\n{longer} as long as PyTorch's"
-    step = f"As documented, a step of JAX takes {documented['median']:.2f} times\nas long as PyTorch's"
+        return f"Tuned, a step of JAX takes {longer} as long as PyTorch's"
+    step = f"As documented, a step of JAX takes {documented['median']:.2f} times as long as PyTorch's"
     return f"{step}; tuned, {longer}"
 
 
 def _phases_figure(result: Mapping[str, Any]) -> Figure:
     """Stacked bars, shades and hatches in the order of the phases."""
-    figure, axes, arms = _bars(result)
+    figure, axes, arms = _bars(result, below=0.7)
     positions, left = range(len(arms)), [0.0] * len(arms)
     parts = {name: title for name, title in PHASES.items() if name != "first_block_extra_seconds"} | FIRST_BLOCK_PARTS
     # Where steps are long, the noise of a block may be more than the first one's extra.
@@ -109,13 +109,9 @@ def _phases_figure(result: Mapping[str, Any]) -> Figure:
     axes.margins(x=0.14)
     axes.set_xlim(0, None)
     slowest, fastest = (arms[pick(positions, key=left.__getitem__)]["title"] for pick in (max, min))
-    axes.set_title(
-        f"{fastest} is ready after {duration(min(left))};\n{slowest} after {duration(max(left))}"
-        if len(arms) > 1
-        else f"{fastest} is ready after {duration(min(left))}",
-        x=-0.3,
-    )
-    figure.legend(loc="outside lower left", ncols=2, fontsize=9)
+    later = f"; {slowest} after {duration(max(left))}" if len(arms) > 1 else ""
+    conclude(figure, f"{fastest} is ready after {duration(min(left))}{later}")
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.3, 0), borderaxespad=4.5, ncols=2, fontsize=9)  # below its words
     return figure
 
 
@@ -136,7 +132,7 @@ def _batch_sizes_figure(result: Mapping[str, Any]) -> Figure:
     axes.set(xticks=sizes, xticklabels=map(str, sizes), xlabel="batch size", ylabel="images per second")
     axes.minorticks_off()
     axes.set_ylim(0, 1.08 * max(speeds.values()))
-    axes.set_title(f"Batches of {sizes[-1]} instead of {sizes[0]}:\n{', '.join(gains)}")
+    conclude(figure, f"Batches of {sizes[-1]} instead of {sizes[0]}: {', '.join(gains)}")
     name_lines(axes, labels)
     return figure
 
@@ -168,6 +164,6 @@ def _quality_figure(result: Mapping[str, Any]) -> Figure:
     axes.set_xlim(0, None)
     axes.margins(x=0.08)
     num_epochs = max(len(entry["epochs"]) for entry in result["quality"])
-    axes.set_title(f"Nearest to real digits after {num_epochs} epochs:\n{best[1]}, at {number(best[0])}", pad=24)
+    conclude(figure, f"Nearest to real digits after {num_epochs} epochs: {best[1]}, at {number(best[0])}")
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=3, borderaxespad=0, columnspacing=1.2)
     return figure

@@ -8,7 +8,7 @@ from common.evaluation.calibration import in_order
 from common.evaluation.catalogue import METRICS
 from common.records.recorded_run import FRAMEWORK_NAMES
 from comparison.report.quality import Sets, measured
-from comparison.text import duration, memory, number
+from comparison.text import SHORT_NAMES, duration, memory, number
 
 HEADLINE = "frechet_distance"
 
@@ -57,7 +57,7 @@ def _speed(results: Mapping[str, Any], frameworks: Mapping[str, Any]) -> Card:
         points = by_round[index] if len(by_round) == len(speeds) else [speed["median"]] if speed else []
         span = [100 * speed[end] / highest for end in ("low", "high")] if speed else []
         text = number(speed["median"]) if speed else "not measured"
-        rows.append(Dots(FRAMEWORK_NAMES[name], name, text, [100 * min(p / highest, 1) for p in points], span))
+        rows.append(Dots(SHORT_NAMES[name], name, text, [100 * min(p / highest, 1) for p in points], span))
     dots = "each dot one epoch in turn" if by_round else "dot: median"
     unit = f"0 to {number(highest)} images per second; {dots}, bar: all chunks"
     found = results["images_per_second_ratio"]
@@ -93,20 +93,20 @@ def _memory(frameworks: Mapping[str, Any]) -> Card:
 
 
 def _quality(frameworks: Mapping[str, Any]) -> Card:
-    scores = {name: (found["quality"] or {}).get(HEADLINE) for name, found in frameworks.items()}
-    values = {name: score and score["value"] for name, score in scores.items()}
-    texts = {name: measured(score["value"], score.get("spread")) for name, score in scores.items() if score}
-    floor = next((score.get("floor") for score in scores.values() if score), None)
+    qualities = {name: found["quality"] or {} for name, found in frameworks.items()}
+    scores = {name: quality[HEADLINE] for name, quality in qualities.items() if HEADLINE in quality}
+    values = {name: scores[name]["value"] if name in scores else None for name in frameworks}
+    texts = {name: measured(score["value"], score.get("spread")) for name, score in scores.items()}
+    floor = next((score.get("floor") for score in scores.values()), None)
     everything = values | ({"real": floor} if floor is not None else {})
-    rows = _from_zero(everything, number)
-    rows = [row._replace(text=texts.get(row.key, row.text)) for row in rows]
+    rows = [row._replace(text=texts.get(row.key, row.text)) for row in _from_zero(everything, number)]
     meaning = "Fréchet distance to real images: lower is better."
-    spreads = [score.get("spread") for score in scores.values() if score]
-    if len(spreads) == 2 and None not in spreads:
-        apart = abs(values["torch"] - values["jax"]) > sum(spreads)
+    spreads = [score["spread"] for score in scores.values() if score.get("spread") is not None]
+    if len(spreads) == 2:
+        first, second = (score["value"] for score in scores.values())
         meaning += (
             " Each was trained once: other seeds may differ as much."
-            if apart
+            if abs(first - second) > sum(spreads)
             else " The two differ by no more than draws of one generator do."
         )
     known = [value for value in everything.values() if value is not None]
@@ -118,7 +118,7 @@ def _from_zero(values: Mapping[str, float | None], text: Any) -> list[Dots]:
     highest = max((value for value in values.values() if value is not None), default=0) or 1
     return [
         Dots(
-            FRAMEWORK_NAMES.get(name, "real images"),
+            SHORT_NAMES.get(name, "real images"),
             name,
             "not measured" if value is None else text(value),
             [] if value is None else [100 * max(value, 0) / highest],
@@ -129,12 +129,12 @@ def _from_zero(values: Mapping[str, float | None], text: Any) -> list[Dots]:
 
 def _better(values: Mapping[str, Any], key: Any) -> str:
     """The framework with the lower key."""
-    return FRAMEWORK_NAMES[min(values, key=lambda name: key(values[name]))].split(" / ")[0]
+    return SHORT_NAMES[min(values, key=lambda name: key(values[name]))]
 
 
 def quality_scale(sets: Sets) -> list[Dots]:
     """Lines from the worst set to real digits, by the Fréchet distance on a logarithmic scale."""
-    known = {name: row[HEADLINE] for name, row in in_order(sets).items() if row.get(HEADLINE)}
+    known = {name: value for name, row in in_order(sets).items() if (value := row.get(HEADLINE))}
     if len(known) < 2:
         return []
     low, high = (math.log(pick(known.values())) for pick in (min, max))

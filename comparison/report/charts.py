@@ -1,5 +1,6 @@
 """Charts of the report: each has its conclusion as its title, and a name beside each line instead of a legend."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,11 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from common.pictures.loss_curves import COLOURS as LOSS_COLOURS
 from common.pictures.loss_curves import plot_band, quantile_band
-from common.records.recorded_run import FRAMEWORK_NAMES, RecordedRun, Runs
+from common.records.recorded_run import RecordedRun, Runs
 from common.records.series import EpochsRow
 from comparison.report.palette import COLOURS, LIGHT, LINE_STYLES, MARKERS
 from comparison.report.summary import LOSS_COLUMNS, PARTED_AT, first_step_above, last_epoch_means, relative_difference
-from comparison.text import number
+from comparison.text import SHORT_NAMES, number
 
 CHART_TITLES = {
     "discriminator_loss": "Discriminator loss",
@@ -22,8 +23,8 @@ CHART_TITLES = {
     "real_score": "D(x): score of real images",
     "fake_score": "D(G(z)): score of generated images",
 }
-SHORT_NAMES = {"torch": "PyTorch", "jax": "JAX", "real": "real digits"}
 NUM_GROUPS_OF_DIFFERENCES = 60
+TITLE_POINTS, CHARACTERS_PER_INCH = 11, 10.5
 LINE_POINTS = 13.0  # between two names beside lines
 
 
@@ -42,12 +43,18 @@ def plot(*, width: float = 5.2, height: float = 3.0) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def conclude(figure: Figure, words: str) -> None:
+    """Write the conclusion above everything, from the left edge on, in as many lines as it takes."""
+    lines = textwrap.fill(words, width=int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+    figure.suptitle(lines, x=0.01, ha="left", fontsize=TITLE_POINTS, weight="bold", parse_math=False)
+
+
 def name_lines(axes: Axes, labels: Sequence[Label]) -> None:
     """Write each name beside its line's end, apart from the others, with a stroke from one to the other.
 
     Limits and scales of the axes must be set before.
     """
-    points_high = axes.figure.get_size_inches()[1] * 72 * 0.72  # of the axes, nearly
+    points_high = axes.bbox.height * 72 / axes.figure.dpi  # of the axes, nearly
     to_axes = axes.transScale.transform, axes.transLimits.transform
 
     def place(height: float) -> float:
@@ -89,7 +96,7 @@ def trace_figure(runs: Runs, column: str) -> Figure:
     _step_axis(axes, runs)
     ends = {name: last_epoch_means(run)[column] for name, run in runs.items()}
     phrases = [f"{number(end)} in {SHORT_NAMES[name]}" for name, end in ends.items()]
-    axes.set_title(f"{CHART_TITLES[column]}\nends at {' and '.join(phrases)}")
+    conclude(figure, f"{CHART_TITLES[column]} ends at {' and '.join(phrases)}")
     name_lines(
         axes,
         [
@@ -136,7 +143,7 @@ def loss_difference_figure(torch_run: RecordedRun, jax_run: RecordedRun) -> Figu
     axes.annotate("1 %", (0.005, PARTED_AT), xycoords=("axes fraction", "data"), xytext=(0, 3),
                   textcoords="offset points", color=LIGHT["bad"], fontsize=10)  # fmt: skip
     where = f"from step {min(parted_at):,} on" if parted_at else "at no step"
-    axes.set_title(f"The losses part by more than 1 %\n{where}")
+    conclude(figure, f"The losses part by more than 1 % {where}")
     name_lines(axes, labels)
     return figure
 
@@ -149,16 +156,17 @@ def class_histogram_figure(runs: Runs) -> Figure:
     shares = {name: 100 * np.array(counts) / sum(counts) for name, counts in histograms.items()}
     offsets = np.linspace(-0.22, 0.22, len(shares))
     for offset, (name, values) in zip(offsets, shares.items(), strict=True):
-        label = FRAMEWORK_NAMES.get(name, "real test digits").split(" / ")[0]
+        label = SHORT_NAMES.get(name, "real test digits")
         style: dict[str, Any] = {"marker": MARKERS[name], "color": COLOURS[name], "linestyle": "", "markersize": 5.5}
         style |= {"markerfacecolor": "none"} if name == "real" else {}
         axes.plot(np.arange(len(values)) + offset, values, label=label, **style)
     rarest = min((float(values.min()), SHORT_NAMES[name]) for name, values in shares.items() if name != "real")
     axes.set(xlabel="digit that the classifier sees", ylabel="share (%)", xticks=range(10))
     axes.set_ylim(0, 1.1 * max(values.max() for values in shares.values()))
-    axes.set_title(
-        f"The rarest digit makes {number(rarest[0], digits=2)} % in {rarest[1]},\n"
-        f"{number(float(shares['real'].min()), digits=2)} % of real digits"
+    conclude(
+        figure,
+        f"The rarest digit makes {number(rarest[0], digits=2)} % in {rarest[1]}, "
+        f"{number(float(shares['real'].min()), digits=2)} % of real digits",
     )
     axes.legend(loc="lower right", ncols=len(shares), columnspacing=1, handletextpad=0.2)
     return figure
@@ -186,9 +194,8 @@ def epoch_quality_figure(runs: Runs) -> Figure:
         axes.axhline(floor, color=COLOURS["real"], linestyle=LINE_STYLES["real"])
         labels.append(Label("real images", floor, COLOURS["real"], LINE_STYLES["real"]))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_title(
-        f"Fréchet distance ends at {' and '.join(ends)}" + (f";\nreal images: {number(floor)}" if floor else "")
-    )
+    real = f"; real images have {number(floor)}" if floor else ""
+    conclude(figure, f"Fréchet distance ends at {' and '.join(ends)}{real}")
     name_lines(axes, labels)
     return figure
 
@@ -209,6 +216,6 @@ def step_time_figure(runs: Runs) -> Figure:
     _step_axis(axes, runs)
     axes.set_ylim(0, None)
     axes.set_ylabel("milliseconds a step")
-    axes.set_title("A step takes\n" + " and ".join(phrases))
+    conclude(figure, f"A step takes {' and '.join(phrases)}")
     name_lines(axes, labels)
     return figure

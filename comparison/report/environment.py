@@ -23,8 +23,9 @@ def environment_rows(environments: Mapping[str, Mapping[str, Any]]) -> Environme
         if name in LEFT_OUT:
             continue
         values = [environment.get(name) for environment in environments.values()]
-        if all(isinstance(value, dict) for value in values):
-            _add_parts(found, name, values)
+        parts = [value for value in values if isinstance(value, dict)]
+        if len(parts) == len(values):
+            _add_parts(found, name, parts)
         elif all(value == values[0] for value in values):
             found.shared.append(Row(_words(name), "", [_plain(name, values[0])]))
         else:
@@ -53,7 +54,7 @@ def _plain(name: str, value: Any) -> str:
 
 def _one(value: Any) -> str:
     if value is None or value == "":
-        return NOTHING
+        return "none"
     return f"{value:,}" if type(value) is int else str(value)
 
 

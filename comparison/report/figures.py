@@ -1,7 +1,7 @@
 """The figures of the report: charts as SVG, digits as panels of pixels and as one PNG of them."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import matplotlib
 import numpy as np
@@ -24,16 +24,21 @@ from comparison.report.palette import STYLE
 from comparison.report.svg import figure_svg
 
 
-class Drawn(NamedTuple):
+@dataclass(frozen=True)
+class Drawn:
     """Every figure there is data for: its file, and of digits the panels that a page may stack."""
 
-    files: Mapping[str, bytes]  # by name, `.svg` or `.png`
-    panels: Mapping[str, Panels]  # by the name of the PNG
-    conclusions: Mapping[str, str]  # the title of each chart, by the name of its file
+    files: Mapping[str, bytes] = field(default_factory=dict)  # by name, `.svg` or `.png`
+    panels: Mapping[str, Panels] = field(default_factory=dict)  # by the name of the PNG
+    conclusions: Mapping[str, str] = field(default_factory=dict)  # the title of each chart, by the name of its file
 
     def joined(self, other: "Drawn") -> "Drawn":
         """Both together."""
-        return Drawn(*({**own, **others} for own, others in zip(self, other, strict=True)))
+        return Drawn(
+            {**self.files, **other.files},
+            {**self.panels, **other.panels},
+            {**self.conclusions, **other.conclusions},
+        )
 
 
 def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarray | None) -> Drawn:
@@ -52,7 +57,7 @@ def draw_figures(runs: Runs, real_images: np.ndarray, training_images: np.ndarra
 
 def conclusion(figure: Figure) -> str:
     """The title of a chart, in one line."""
-    return " ".join(figure.axes[0].get_title(loc="left").split())
+    return " ".join(figure.get_suptitle().split())
 
 
 def _file(name: str, figure: Figure) -> bytes:

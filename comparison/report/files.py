@@ -32,6 +32,13 @@ def linked_files(folder: Path, frameworks: Sequence[str]) -> list[LinkedFile]:
     return found
 
 
+def by_content(files: Sequence[LinkedFile]) -> dict[str, list[LinkedFile]]:
+    """Files that hold the same of each framework together."""
+    return {
+        holds: [found for found in files if found.holds == holds] for holds in dict.fromkeys(f.holds for f in files)
+    }
+
+
 def without_dead_links(page: str, folder: Path) -> str:
     """A report for a folder to which not all files were copied: lines on others go, and links to them become words."""
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from common.pictures.drawing import DPI, PALE
 from common.pictures.loss_curves import STYLE as LOSS_STYLE
 
 LIGHT = {
     "page": "#ffffff",
     "panel": "#f4f5f7",
     "text": "#1c2026",
-    "soft": "#565d68",
+    "soft": PALE,
     "line": "#d8dce2",
     "torch": "#e8620c",
     "jax": "#1b4fb5",
@@ -37,17 +38,15 @@ LINE_STYLES = {"torch": "-", "jax": (0, (4, 1.5)), "real": ":"}
 MARKERS = {"torch": "o", "jax": "s", "real": "D"}
 STYLE: dict[Any, Any] = LOSS_STYLE | {
     "font.size": 10.5,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
     "axes.edgecolor": LIGHT["soft"],
     "axes.labelcolor": LIGHT["soft"],
-    "axes.titlecolor": LIGHT["text"],
     "grid.color": LIGHT["line"],
     "grid.linewidth": 0.6,
     "text.color": LIGHT["text"],
     "xtick.color": LIGHT["soft"],
     "ytick.color": LIGHT["soft"],
     "legend.fontsize": 10,
+    "figure.dpi": DPI,
 }
 # Parts of one bar, from its left: each darker than the last by a step that grey keeps, every other one hatched.
 PHASE_SHADES = ("#e2e6ec", "#b9c1cc", "#8d97a5", "#5b6675", "#2b323c")

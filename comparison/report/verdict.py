@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from common.evaluation.catalogue import METRICS
-from common.records.recorded_run import FRAMEWORK_NAMES
 from comparison.report.cards import HEADLINE
 from comparison.report.parity import headline
 from comparison.report.protocol import not_comparable
 from comparison.report.quality import measured
 from comparison.report.training import ratio_claim
-from comparison.text import number
+from comparison.text import SHORT_NAMES, number
 
 Mark = Literal["verified", "indicative", "disturbed", "not measured"]
 
@@ -35,12 +34,12 @@ def verdict(results: Mapping[str, Any]) -> list[Claim]:
 
 def _quality(results: Mapping[str, Any]) -> Claim:
     frameworks = {name: found for name, found in results["frameworks"].items() if found is not None}
-    scores = {name: (found["quality"] or {}).get(HEADLINE) for name, found in frameworks.items()}
-    if not_comparable(frameworks) or len(scores) < 2 or None in scores.values():
+    qualities = {name: found["quality"] or {} for name, found in frameworks.items()}
+    scores = {name: quality[HEADLINE] for name, quality in qualities.items() if HEADLINE in quality}
+    if not_comparable(frameworks) or len(scores) < 2:
         return Claim("Quality", "not measured", "Quality is not compared: see what is said of the scores below.")
     phrases = [
-        f"{measured(score['value'], score.get('spread'))} in {FRAMEWORK_NAMES[name].split(' / ')[0]}"
-        for name, score in scores.items()
+        f"{measured(score['value'], score.get('spread'))} in {SHORT_NAMES[name]}" for name, score in scores.items()
     ]
     floor = next(iter(scores.values())).get("floor")
     real = f"; real images have {number(floor)}" if floor is not None else ""

@@ -31,7 +31,7 @@ from comparison.report.charts import CHART_TITLES
 from comparison.report.citation import citation
 from comparison.report.environment import environment_rows
 from comparison.report.figures import draw_figures
-from comparison.report.files import linked_files
+from comparison.report.files import by_content, linked_files
 from comparison.report.page import page_context
 from comparison.report.quality import REAL_COLUMN, not_comparable, quality_context, quality_rows
 from comparison.report.quietness import DISTURBED
@@ -81,7 +81,7 @@ def write_report(
     }
     # The list of files comes last: the animation is one of them.
     context["files"] = linked_files(comparison_dir, list(runs))
-    page = {**context, **page_context(runs, drawn.files, drawn.panels)}
+    page = {**context, "file_groups": by_content(context["files"]), **page_context(runs, drawn.files, drawn.panels)}
     write_atomically(comparison_dir / "report.html", _render("report.html.jinja", page))
     write_atomically(comparison_dir / "report.md", _render("report.md.jinja", context))
     write_json(comparison_dir / COMPARISON_FILE, results)

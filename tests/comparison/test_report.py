@@ -53,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn({}, {}, {}))
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
 
 
 def reported(folder: Path) -> tuple[dict, str, str]:
@@ -113,7 +113,7 @@ def test_every_figure_names_the_model(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         comparison.report.figures,
         "_file",
-        lambda _, figure: words.append(" ".join(text.get_text() for text in figure.texts)) or b"<svg viewBox=""/>",
+        lambda _, figure: words.append(" ".join(text.get_text() for text in figure.texts)) or b'<svg viewBox=""/>',
     )
     write_report(write_comparison(tmp_path), real_digits(64))
     assert len(words) > 8

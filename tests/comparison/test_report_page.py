@@ -257,7 +257,7 @@ def test_only_files_that_exist_are_linked(tmp_path: Path) -> None:
 def test_a_published_report_links_no_file_that_was_not_copied(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn({}, {}, {}))
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
     folder = write_comparison(tmp_path / "run")
     write_report(folder, real_digits(64))
     (published := tmp_path / "published").mkdir()
@@ -290,7 +290,7 @@ def test_a_citation_of_runs_that_are_not_certified_says_that_there_is_no_ratio(r
 
 @pytest.mark.usefixtures("runs")
 def test_certified_runs_have_a_badge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn({}, {}, {}))
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
     folder = write_comparison(tmp_path)
     write_certificate(folder)
     write_report(folder, real_digits(64))

@@ -3,8 +3,6 @@
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from common.errors import UserError
 from common.evaluation import calibration
 from common.evaluation.catalogue import METRICS, OTHER
 from common.records.recorded_run import RecordedRun, read_run
+from comparison.publish import seeds
 from comparison.report import quality
 from comparison.report.charts import epoch_quality_figure
 from comparison.report.figures import Drawn
@@ -49,7 +48,7 @@ TIMES_FLOOR = "11.7 times what real images score"
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn({}, {}, {}))
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
 
 
 def change_metrics(folder: Path, framework: str, **changes: Any) -> None:
@@ -392,16 +391,19 @@ def test_a_field_of_the_scores_that_cannot_be_shown_is_refused_by_name(field: st
 # Over seeds
 
 
-def test_the_summary_over_seeds_has_the_metrics_that_every_run_has(tmp_path: Path) -> None:
+def test_the_summary_over_seeds_has_the_metrics_that_every_run_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(seeds, "RECORD", tmp_path / "seeds.json")
+    monkeypatch.setattr(seeds, "FIGURE", tmp_path / "quality" / "seeds.svg")
     folders = [write_comparison(tmp_path / str(seed), epochs=1, seed=seed) for seed in (0, 1)]
     write_json(folders[1] / "jax/metrics.json", old_metrics("jax"))
-    command = [sys.executable, str(ROOT / "comparison/publish/seeds.py"), *map(str, folders)]
-    result = subprocess.run(
-        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 0, result.stderr
-    assert "| KID | 0.0184 (0.0184 to 0.0184) | 0.0191 (0.0191 to 0.0191) | 0.000210 |" in result.stdout
-    assert "Path length" not in result.stdout
+    seeds.publish(folders)
+    printed = capsys.readouterr().out
+    assert "| KID | 0.0184 (0.0184 to 0.0184) | 0.0191 (0.0191 to 0.0191) | 0.000210 |" in printed
+    assert "Path length" not in printed
+    assert json.loads(seeds.RECORD.read_text())["values"]["kid"] == {"torch": [0.0184] * 2, "jax": [0.0191] * 2}
+    assert b"n = 2" in seeds.FIGURE.read_bytes()
 
 
 def test_scores_of_other_data_say_why_the_digit_metrics_are_missing_and_leave_no_hole(

@@ -166,7 +166,9 @@ def test_curves_are_zoomed_smoothed_and_put_on_a_log_scale(visit):
 
 def test_a_drag_across_one_curve_zooms_all(visit):
     page = visit().page
-    before, box = curves(page), page.locator(".chart .u-over").first.bounding_box()
+    chart = page.locator(".chart .u-over").first
+    chart.scroll_into_view_if_needed()
+    before, box = curves(page), chart.bounding_box()
     page.mouse.move(box["x"] + 50, box["y"] + 50)
     page.mouse.down()
     page.mouse.move(box["x"] + 150, box["y"] + 50, steps=4)
