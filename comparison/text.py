@@ -4,7 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from common.records.folder import FRAMEWORK_NAMES
+
 NOTHING = "-"
+SHORT_NAMES = {framework: name.split(" / ")[0] for framework, name in FRAMEWORK_NAMES.items()}
 SHOWN_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 

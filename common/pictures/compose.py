@@ -87,6 +87,23 @@ def png(picture: np.ndarray) -> bytes:
     return content.getvalue()
 
 
+def reduced(picture: np.ndarray, factor: int) -> np.ndarray:
+    """A uint8 picture (H, W[, 3]) whose pixels are means of `factor` by `factor` of them."""
+    return picture if factor == 1 else np.asarray(Image.fromarray(picture).reduce(factor))
+
+
+def small_png(picture: np.ndarray) -> bytes:
+    """A uint8 picture (H, W[, 3]) in 16 greys, or in 64 colours: a fraction of the file, hardly to be told apart."""
+    content = io.BytesIO()
+    if picture.ndim == 3:
+        image = Image.fromarray(picture).quantize(64)
+    else:
+        image = Image.fromarray(np.rint(picture / 17).astype(np.uint8))
+        image.putpalette([17 * level for level in range(16) for _ in "rgb"])
+    image.save(content, format="PNG", bits=4 if picture.ndim == 2 else 8, optimize=True)
+    return content.getvalue()
+
+
 def gif(frames: Sequence[np.ndarray], *, milliseconds: Sequence[int]) -> bytes:
     """uint8 pictures of one shape as an animation that repeats, each shown for so long; in 17 levels of each colour."""
     in_palette = _in_one_palette if frames[0].ndim == 3 else _in_greys

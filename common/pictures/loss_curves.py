@@ -1,7 +1,7 @@
 """Both losses over the steps of one run, as a PNG."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -13,7 +13,7 @@ from common.pictures.drawing import figure_png
 from common.records.series import LOSSES_HEADER
 
 DPI = 150
-COLOURS = {"discriminator_loss": "#3d4451", "generator_loss": "#128a63"}
+COLOURS = {"discriminator_loss": "#1c2026", "generator_loss": "#2a9d6f"}
 LABELS = {"discriminator_loss": "discriminator", "generator_loss": "generator"}
 EXPECTED = "They need not fall: each network is the other's task."
 STYLE: dict[Any, Any] = {
@@ -26,40 +26,62 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#e4e6ea",
     "legend.frameon": False,
 }
+MAX_GROUPS = 100
+BAND = (5, 50, 95)  # percentiles: the band's lower edge, the line, the band's upper edge
 
 
-def smoothing_window(num_steps: int) -> int:
-    """Steps in the moving average drawn over the raw losses."""
-    return max(1, num_steps // 100)
+class Band(NamedTuple):
+    """Of each group of consecutive steps, its mean step and three percentiles of the values, each (N,)."""
+
+    steps: np.ndarray
+    low: np.ndarray
+    median: np.ndarray
+    high: np.ndarray
 
 
-def plot_smoothed(axes: Axes, steps: np.ndarray, values: np.ndarray, *, color: str, **style: Any) -> None:
-    """Every step faint, their moving average bold and above all that is faint."""
-    window = smoothing_window(len(steps))
-    axes.plot(steps, values, color=color, linewidth=0.5, alpha=0.25, zorder=1.9)
-    averages = (np.convolve(each, np.ones(window) / window, mode="valid") for each in (steps, values))
-    axes.plot(*averages, color=color, linewidth=1.6, **style)
+def steps_per_group(num_steps: int) -> int:
+    """Consecutive steps that one point of a band stands for."""
+    return max(1, -(-num_steps // MAX_GROUPS))
+
+
+def quantile_band(steps: np.ndarray, values: np.ndarray, *, edges: np.ndarray | None = None) -> Band:
+    """Where nine steps of ten lie, NaN left out; `edges` are the first indices of groups of unequal size."""
+    if edges is None:
+        edges = np.arange(steps_per_group(len(steps)), len(steps), steps_per_group(len(steps)))
+    groups = [
+        (steps[group].mean(), *np.percentile(known, BAND))
+        for group in np.split(np.arange(len(steps)), edges)
+        if len(known := values[group][np.isfinite(values[group])])
+    ]
+    return Band(*np.reshape(groups, (-1, 4)).T)
+
+
+def plot_band(axes: Axes, band: Band, *, color: str, **style: Any) -> None:
+    """The band pale, its median bold and above every band."""
+    axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.18, linewidth=0, zorder=1.9)
+    axes.plot(band.steps, band.median, color=color, linewidth=1.6, **style)
 
 
 def draw_losses(rows: Sequence[tuple[float, ...]], title: str) -> bytes:
-    """A PNG of rows of losses.csv: every step faint, their moving average bold; all but the highest 1 % in view."""
+    """A PNG of rows of losses.csv: the band in which nine steps of ten lie, and the median."""
     table = np.array(rows, dtype=np.float64)
     columns: dict[str, np.ndarray] = dict(zip(LOSSES_HEADER, table.T, strict=True))
-    window = smoothing_window(len(table))
+    grouped = steps_per_group(len(table))
     steps, last_epoch = columns["step"], columns["epoch"][-1]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7, 3.8), layout="constrained", dpi=DPI)
         axes = figure.add_subplot()
+        bands = {name: quantile_band(steps, columns[name]) for name in COLOURS}
         for name, colour in COLOURS.items():
-            plot_smoothed(axes, steps, columns[name], color=colour, label=LABELS[name])
-        average = f"; bold: moving average over {window} steps" if window > 1 else ""
+            plot_band(axes, bands[name], color=colour, label=LABELS[name])
+        meaning = f"; line: median of {grouped} steps, band: 90 % of them" if grouped > 1 else ""
         figure.suptitle(title, weight="bold", x=0.01, ha="left", parse_math=False)  # anyone may name a dataset
         axes.set_title(EXPECTED, fontsize="medium", pad=24)
-        axes.set_xlabel(f"step ({round(steps[-1] / last_epoch)} to an epoch){average}")
+        axes.set_xlabel(f"step ({round(steps[-1] / last_epoch)} to an epoch){meaning}")
         axes.set_ylabel("loss")
         axes.set_xlim(steps[0] - 1, max(steps[-1], steps[0] + 1))
-        losses = np.concatenate([columns[name] for name in COLOURS])
-        axes.set_ylim(0, 1.1 * np.percentile(losses, 99) or 1)
+        highest = max((band.high.max() for band in bands.values() if len(band.high)), default=0)
+        axes.set_ylim(0, 1.1 * highest or 1)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, borderaxespad=0)  # below the title
         return figure_png(figure)

@@ -33,7 +33,7 @@ FILES = {  # pattern in a comparison's folder: what it holds
     "speed.md": "the benchmark with every table",
     "report.html": "this report in one file",
     "report.md": "this report for a repository page",
-    "figures": "the figures as PNG",
+    "figures": "the figures as SVG and PNG",
     ANIMATION_FILE: "the sample grids of every epoch as an animation, side by side",
     f"*/{CONFIG_FILE}": "the configuration of a run",
     f"*/{ENVIRONMENT_FILE}": "versions, device, threads, flags, command",

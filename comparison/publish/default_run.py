@@ -9,9 +9,10 @@ from typing import Any
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
 from common.records.environment import own_command
-from common.records.folder import ANIMATION_FILE, COMPARISON_FILE
+from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, write_atomically
 from comparison.publish.page import RESULTS, ROOT, read_result, replace_parts, run_publisher
 from comparison.report import training
+from comparison.report.files import without_dead_links
 from comparison.report.quality import quality_rows
 from comparison.report.write import present_frameworks
 from comparison.text import markdown
@@ -29,6 +30,8 @@ def publish(folder: Path, docs: Path, readme: Path) -> None:
             continue  # a run without sample grids has no animation
         copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
         copy(folder / name, fresh / name)
+    for page in (fresh / "report.html", fresh / "report.md"):
+        write_atomically(page, without_dead_links(page.read_text(encoding="utf-8"), fresh).encode())
     if docs.exists():
         shutil.rmtree(docs)
     fresh.rename(docs)

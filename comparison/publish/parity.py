@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.records.folder import write_atomically
 from comparison.parity.certificate import worst_of_each_rung
 from comparison.parity.ladder import RUNGS
+from comparison.publish import bug_map
 from comparison.publish.page import RESULTS, part, read_result, replace_parts, run_publisher
 from comparison.report.parity import parity_rows
 from comparison.text import markdown, sources, tolerance
 
 PAGE = RESULTS / "parity.md"
+BUG_MAP = "parity/planted_bugs.svg"
 SUMMARY_HEAD = ("preset", "variant", "parameters (G / D)", "batch", "ladder", "measurements", "verdict")
 BUGS_HEAD = "## Planted bugs"
 
@@ -38,6 +41,7 @@ def publish(paths: list[Path]) -> None:
     head = markdown([SUMMARY_HEAD, *(found.summary for found in climbs.values())])
     bugs_section = matrix(bugs) if bugs else old[old.index(BUGS_HEAD) :]
     replace_parts(PAGE, {"recorded": "\n\n".join([head, *(c.section for c in climbs.values()), bugs_section])})
+    write_atomically(RESULTS / BUG_MAP, bug_map.draw(bug_map.read_table(bugs_section)))
 
 
 def old_climbs(recorded: str) -> dict[str, Climb]:
@@ -86,6 +90,7 @@ def matrix(bugs: Mapping[str, Any]) -> str:
         f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught. A cross marks the first rung that catches "
         "each. Where there is no number, shapes no longer fit each other. A bug that is missed has its reason beside "
         "it, and the test of this table fails if it is caught after all.\n\n"
+        f"![{bug_map.CAPTION}]({BUG_MAP})\n\n"
         f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
     )
 

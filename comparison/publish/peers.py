@@ -5,14 +5,14 @@ Without a file it times every peer's step and ours first, which takes four minut
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
 
-from common.pictures.drawing import add_caption, figure_png
+from common.pictures.drawing import add_caption
 from common.records.folder import write_atomically
 from comparison.bench.statistics import Interval, quartiles, ratio
 from comparison.peers.catalogue import ARMS
@@ -20,10 +20,12 @@ from comparison.peers.measure import measure
 from comparison.processes import Children
 from comparison.publish.page import RESULTS, read_result, replace_parts, run_publisher
 from comparison.report.bench_tables import interval_text
-from comparison.report.figures import COLOURS, STYLE
+from comparison.report.charts import conclude, plot
+from comparison.report.palette import COLOURS, LIGHT, STYLE
+from comparison.report.svg import figure_svg
 from comparison.text import markdown, number, processor
 
-RECORD, PAGE, FIGURE = RESULTS / "peers.json", RESULTS / "speed.md", "speed/peers.png"
+RECORD, PAGE, FIGURE = RESULTS / "peers.json", RESULTS / "speed.md", "speed/peers.svg"
 CAPTION = "A step's time as a multiple of ours in PyTorch"
 SHOWN_PACKAGES = ("torch", "torchvision", "jax", "flax", "optax")
 
@@ -103,27 +105,29 @@ def draw(result: Mapping[str, Any]) -> bytes:
     """A bar an arm with its interval, from none to as long as the longest; 1 is ours in PyTorch."""
     found = ratios(result)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 0.5 * len(ARMS) + 1.3), layout="constrained")
-        axes = figure.add_subplot()
+        figure, axes = plot(width=6.4, height=0.42 * len(ARMS) + 1.5)
         for position, (name, arm) in enumerate(ARMS.items()):
             is_ours = not arm.module
             share = found[name]
-            axes.barh(position, share.median, color=COLOURS[arm.framework], alpha=1 if is_ours else 0.55, height=0.6)
-            axes.plot([share.low, share.high], [position, position], color="black", linewidth=1.5)
+            style: dict[str, Any] = {} if is_ours else {"hatch": "///", "edgecolor": LIGHT["page"]}
+            axes.barh(position, share.median, color=COLOURS[arm.framework], height=0.6, linewidth=0, **style)
+            axes.plot([share.low, share.high], [position, position], color=LIGHT["text"], linewidth=1.5)
             axes.annotate(f"{share.median:.2f}", (max(share.high, share.median), position), xytext=(5, 0),
                           va="center", textcoords="offset points")  # fmt: skip
-        axes.axvline(1, color="black", linewidth=1, linestyle="--")
-        labels = [f"{arm.title} ({arm.networks})" for arm in ARMS.values()]
+        axes.axvline(1, color=LIGHT["text"], linewidth=1, linestyle="--")
+        labels = [textwrap.fill(f"{arm.title} ({arm.networks})", 34) for arm in ARMS.values()]
+        peers = [found[name].median for name, arm in ARMS.items() if arm.module]
         axes.set(
             yticks=range(len(ARMS)), yticklabels=labels, xlabel="times as long as ours in PyTorch: median, interval"
         )
+        axes.tick_params(axis="y", labelsize=9)
+        span = f"{number(min(peers))} to {number(max(peers))}"
+        conclude(figure, f"Peers' steps take {span} times as long as ours in PyTorch")
         axes.invert_yaxis()
-        axes.margins(x=0.1)
+        axes.margins(x=0.14)
         axes.grid(axis="y", visible=False)
-        add_caption(
-            figure, f"{CAPTION}, by networks. Full colour: ours; pale: peers. Batches of {result['batch_size']}."
-        )
-        return figure_png(figure)
+        add_caption(figure, f"{CAPTION}, by networks. Hatched: peers. Batches of {result['batch_size']}.")
+        return figure_svg(figure, "peers")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,59 @@
-"""python -m comparison.publish.seeds RUNS/A RUNS/B ...: quality over training seeds, as a Markdown table."""
+"""python -m comparison.publish.seeds RUNS/A RUNS/B ...: quality over training seeds, as a Markdown table.
 
+It prints the table, and writes docs/results/seeds.json and the figure of it.
+"""
+
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
 from common.evaluation.catalogue import METRICS
-from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, METRICS_FILE
-from comparison.publish.page import read_result, run_publisher
+from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, METRICS_FILE, write_atomically
+from comparison.publish import seeds_figure
+from comparison.publish.page import RESULTS, read_result, run_publisher
 from comparison.text import markdown, number
 
+RECORD, FIGURE = RESULTS / "seeds.json", RESULTS / "quality" / "seeds.svg"
 ADVICE = "name folders of finished comparisons"
 
 
 def publish(folders: list[Path]) -> None:
     """Print mean (lowest to highest) of every metric over the named comparisons, which must differ only in the seed."""
     seeds = check_configs(folders)
-    scored = [
-        [read_result(folder / name / METRICS_FILE, ADVICE)["metrics"] for folder in folders] for name in FRAMEWORK_NAMES
-    ]
-    everywhere = [name for name in METRICS if all(name in scores for runs in scored for scores in runs)]
+    scored = {
+        name: [read_result(folder / name / METRICS_FILE, ADVICE)["metrics"] for folder in folders]
+        for name in FRAMEWORK_NAMES
+    }
+    everywhere = [name for name in METRICS if all(name in scores for runs in scored.values() for scores in runs)]
+    values = {
+        metric: {name: [scores[metric]["value"] for scores in runs] for name, runs in scored.items()}
+        for metric in everywhere
+    }
+    floors = {metric: scored["torch"][0][metric]["floor"] for metric in everywhere}
+    record = {"seeds": seeds, "values": values, "floors": floors}
+    print_table(record)
+    write_atomically(RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    FIGURE.parent.mkdir(exist_ok=True)
+    write_atomically(FIGURE, figure(record))
+
+
+def figure(record: dict[str, Any]) -> bytes:
+    """The record as dots."""
+    num_apart = sum(is_apart(*found.values()) for found in record["values"].values())
+    return seeds_figure.draw(record["values"], record["floors"], num_apart=num_apart)
+
+
+def print_table(record: dict[str, Any]) -> None:
+    """What stands on the page."""
     rows, apart = [], []
-    for metric in everywhere:
-        values = [[scores[metric]["value"] for scores in runs] for runs in scored]
-        rows.append((METRICS[metric].title, *map(mean_and_range, values), number(scored[0][0][metric]["floor"])))
-        if is_apart(*values):
+    seeds, everywhere = record["seeds"], list(record["values"])
+    for metric, found in record["values"].items():
+        rows.append((METRICS[metric].title, *map(mean_and_range, found.values()), number(record["floors"][metric])))
+        if is_apart(*found.values()):
             apart.append(METRICS[metric].title)
     print(f"Seeds {', '.join(map(str, seeds))}: mean (lowest to highest).\n")
     print(markdown([("metric", *FRAMEWORK_NAMES.values(), "real digits"), *rows]))

@@ -27,7 +27,7 @@ def publish(paths: list[Path]) -> None:
     for path in paths:
         result = read_result(path, "name what compare.py bench --json wrote")
         check(BENCH_FILE, result)
-        figures = {f"{path.stem}_{name}": content for name, content in draw(result).items()}
+        figures = {f"{path.stem}_{name}": content for name, content in draw(result).files.items()}
         for name, content in figures.items():
             write_atomically(FIGURES / name, content)
         write_atomically(FIGURES / path.name, path.read_bytes())

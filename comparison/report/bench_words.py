@@ -98,7 +98,7 @@ def write_report(folder: Path, result: Mapping[str, Any]) -> None:
     """bench.json, speed.md and its figures, in a folder that is made if need be; a comparison's report shows them."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / BENCH_FILE, result)
-    figures = draw(result)
+    figures = draw(result).files
     for name, content in figures.items():
         write_atomically(folder / "figures" / name, content)
     text = f"{definitions()}\n\n{page(result, [f'figures/{name}' for name in figures])}"
@@ -112,13 +112,15 @@ def read_section(folder: Path, runs: Runs) -> dict[str, Any] | None:
     """
     if not (result := read_json(folder / BENCH_FILE)):
         return None
+    drawn = draw(result)
     return {
         "headlines": headlines(result),
         "conditions": f"{title(result)}: {conditions(result)}",
         "notices": [*differences(result, runs), *notices(result)],
         "definitions": DEFINITIONS,
         "tables": [(head, [Row(label, "", cells) for label, *cells in body]) for head, *body in tables(result)],
-        "figures": {name: (FIGURES[name], png) for name, png in draw(result).items()},
+        "figures": {name: FIGURES[name] for name in drawn.files},
+        "drawn": drawn,
     }
 
 

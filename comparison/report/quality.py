@@ -12,7 +12,8 @@ from comparison.report.protocol import different_features, not_comparable, proto
 from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
-TIMES_FLOOR = "\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}floor"
+REAL_COLUMN = "real images"  # the heading of what real ones score in place of generated ones
+Sets = Mapping[str, Mapping[str, float | None]]  # name of a set of images to metric to value
 FEATURES = {
     "discriminator": ("Discriminator", "as trained"),
     "untrained discriminator": ("Untrained discriminator", "with its initial weights"),
@@ -48,16 +49,18 @@ def measured(value: float, spread: float | None) -> str:
     return f"{text} ± {same_decimals if 'e' not in text and float(same_decimals) else number(spread, digits=2)}"
 
 
-def relation_to_floor(relation: str, value: float, floor: float | None) -> str:
-    """The value as a multiple of the floor, or its distance from it; empty where there is nothing to say."""
+def relation_to_floor(metric: Metric, value: float, floor: float | None) -> str:
+    """The value as a multiple or a share of what real images score, or its distance; empty where that says nothing."""
     if floor is None:
         return ""
-    if relation == "ratio":
-        return f"{number(value / floor)} {TIMES_FLOOR}" if floor > 0 else ""
-    if relation == "difference":
+    if metric.relation == "ratio" and floor > 0:
+        if metric.better == "up":
+            return f"{100 * value / floor:.0f} % of what real images score"
+        return f"{number(value / floor)} times what real images score"
+    if metric.relation == "difference":
         if value == floor:
-            return "at the floor"
-        return f"{number(abs(value - floor))} {'above' if value > floor else 'below'} floor"
+            return "as real images"
+        return f"{number(abs(value - floor))} {'above' if value > floor else 'below'} real images"
     return ""
 
 
@@ -76,25 +79,28 @@ def _row(name: str, values: Sequence[Mapping[str, Any] | None]) -> Row:
     low, high = with_floor.get("floor_low"), with_floor.get("floor_high")
     floor_range = [] if low is None or high is None else [f"{number(low)} to {number(high)}"]
     cells = [NOTHING if value is None else measured(value["value"], value.get("spread")) for value in values]
-    below = [list(_small_print(metric.relation, value)) for value in values]
+    below = [list(_small_print(metric, value)) for value in values]
     return Row(_label(metric), metric.meaning, [*cells, number(with_floor.get("floor"))], [*below, floor_range])
 
 
-def _small_print(relation: str, metric: Mapping[str, Any] | None) -> Iterator[str]:
-    if metric is not None:
-        if related := relation_to_floor(relation, metric["value"], metric.get("floor")):
+def _small_print(metric: Metric, score: Mapping[str, Any] | None) -> Iterator[str]:
+    if score is not None:
+        if related := relation_to_floor(metric, score["value"], score.get("floor")):
             yield related
-        if (error := metric.get("standard_error")) is not None:
+        if (error := score.get("standard_error")) is not None:
             yield f"standard error of a draw {number(error, digits=2)}"
 
 
 def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
     """What both templates need for the scores; the tables are empty when nothing was scored."""
     groups = quality_groups(frameworks)
-    metrics, calibration = calibration_table(frameworks, stored_calibration(), committed_sha256())
+    stored, network_sha256 = stored_calibration(), committed_sha256()
+    metrics, calibration = calibration_table(frameworks, stored, network_sha256)
+    sets = {**scored_sets(frameworks), **(stored if is_calibrated(frameworks, stored, network_sha256) else {})}
     return {
         "headline_quality_rows": quality_rows(frameworks, HEADLINE_METRICS),
         "quality_groups": groups,
+        "num_metrics": sum(map(len, groups.values())),
         "protocol": protocol(frameworks),
         "not_comparable": not_comparable(frameworks),
         "reading": reading(
@@ -102,6 +108,7 @@ def quality_context(frameworks: Mapping[str, Any]) -> dict[str, Any]:
             are_digits=not any(protocol.get("features") for protocol in protocols(frameworks)),
         ),
         "captions": CAPTIONS,
+        "scale_sets": sets,
         "calibration_columns": metrics,
         "calibration_rows": calibration,
         "discriminator_groups": discriminator_groups(frameworks),
@@ -113,19 +120,34 @@ def calibration_table(
     frameworks: Mapping[str, Any], stored: Mapping[str, Mapping[str, float]], network_sha256: str
 ) -> tuple[list[str], list[Row]]:
     """Headings and rows, the best first: real digits, the runs, the stored sets; none unless all are comparable."""
-    scored = {name: framework for name, framework in frameworks.items() if framework["quality"]}
-    protocols = [framework["quality_protocol"] for framework in scored.values()]
-    is_standard = all(p.get("comparable", True) and p["network_sha256"] == network_sha256 for p in protocols)
-    if not (stored and scored and is_standard):
+    if not is_calibrated(frameworks, stored, network_sha256):
         return [], []
     names = [name for name in CALIBRATED_METRICS if any(name in row for row in stored.values())]
-    first = next(iter(scored.values()))["quality"]
-    values = {"real digits (the floor)": {name: first.get(name, {}).get("floor") for name in names}}
-    for framework, scores in scored.items():
-        values[FRAMEWORK_NAMES[framework]] = {n: scores["quality"].get(n, {}).get("value") for n in names}
-    in_place = in_order({**values, **stored})
+    in_place = in_order({**scored_sets(frameworks), **stored})
     rows = [Row(label, "", [number(row.get(n)) for n in names]) for label, row in in_place.items()]
     return [_label(METRICS[name]) for name in names], rows
+
+
+def is_calibrated(frameworks: Mapping[str, Any], stored: Sets, network_sha256: str) -> bool:
+    """Whether the runs were scored as the stored sets were, so that they may stand beside them."""
+    found = [framework["quality_protocol"] for framework in frameworks.values() if framework["quality"]]
+    is_standard = all(p.get("comparable", True) and p["network_sha256"] == network_sha256 for p in found)
+    return bool(stored and found and is_standard)
+
+
+def scored_sets(frameworks: Mapping[str, Any]) -> Sets:
+    """Every metric of the real images, scored in place of generated ones, and of each run; empty without scores."""
+    scored = {name: framework["quality"] for name, framework in frameworks.items() if framework["quality"]}
+    if not scored or different_features(frameworks):
+        return {}
+    first = next(iter(scored.values()))
+    is_digits = not any(found.get("features") for found in protocols(frameworks))
+    sets = {
+        f"real {'digits' if is_digits else 'images'}": {name: metric.get("floor") for name, metric in first.items()}
+    }
+    for framework, scores in scored.items():
+        sets[FRAMEWORK_NAMES[framework]] = {name: metric["value"] for name, metric in scores.items()}
+    return sets
 
 
 def discriminator_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
@@ -152,8 +174,7 @@ def reading(rows: Sequence[Row], *, are_digits: bool = True) -> str:
         sentences.append("± is the standard deviation over the draws.")
     sentences.append(
         "The last column is the floor: real digits scored as if they were generated. These are training digits, "
-        "another population than the test digits and known to the classifier: a perfect generator may come out a "
-        "little better."
+        "which the classifier knows. So a perfect generator may come out a little better."
         if are_digits
         else "The last column is the floor: real images scored as if they were generated."
     )

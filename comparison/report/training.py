@@ -68,27 +68,9 @@ def difference_rows(agreement: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def environment_rows(environments: Mapping[str, Any]) -> list[Row]:
-    """Every field of environment.json but the command, which is shown by itself, hashes of packages, and the past."""
-    names = dict.fromkeys(name for environment in environments.values() for name in environment)
-    return [
-        Row(name, "", [_plain(name, environment.get(name)) for environment in environments.values()])
-        for name in names
-        if name not in ("command", "framework", "framework_name", "past", "package_hashes")
-    ]
-
-
 def framework_columns(frameworks: Mapping[str, Any]) -> list[str]:
     """Column headings: the frameworks' names as a reader knows them."""
     return [FRAMEWORK_NAMES[name] for name in frameworks]
-
-
-def _plain(name: str, value: Any) -> str:
-    if name == "memory_bytes":
-        return memory(value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {item:,}" if type(item) is int else f"{key} {item}" for key, item in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def notices(runs: Runs, comparison_dir: Path) -> list[str]:
@@ -151,22 +133,33 @@ def conditions(results: Mapping[str, Any]) -> str:
     environments, config = results["environment"], results["config"]
     frameworks = {name: results["frameworks"][name] for name in environments}
     first = next(iter(environments.values()))
-    versions = [
-        f"{package} {environment['packages'].get(package)}"
-        for framework, environment in environments.items()
-        for package in SHOWN_PACKAGES[framework]
-    ]
     chunks = " and ".join(dict.fromkeys(number(framework["num_steady_chunks"]) for framework in frameworks.values()))
     steps = " and ".join(dict.fromkeys(number(framework["num_steps"]) for framework in frameworks.values()))
     return (
         f"One run each (n = 1, seed {config['seed']}), {_order(results)}, of {steps} steps at batch size "
         f"{config['batch_size']} in {config['precision']}, variant {config['variant']}: "
-        f"{', '.join(versions)}, Python {first['python']}, device {first['device']}, "
-        f"{first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''} on {first['num_cpus']} CPUs "
-        f"({processor(first)}; {memory(first['memory_bytes'])} memory). "
-        f"Steady images/s is the median over {chunks} chunks of steps; its clock covers the training of a "
-        "chunk until the device is done and excludes imports, loading and preparing data, building the "
-        "networks, the first chunk with its compilation, sample grids and scoring."
+        f"{', '.join(versions(environments))}, Python {first['python']}, {machine(first)}. "
+        f"Speed counts training steps only: it is the median over {chunks} chunks of steps. "
+        "Imports, data, building the networks, the first chunk with its compilation, sample grids and scoring are "
+        "not in it."
+    )
+
+
+def versions(environments: Mapping[str, Any]) -> list[str]:
+    """Each framework's own packages, like `torch 2.14.1`."""
+    return [
+        f"{package} {environment['packages'].get(package)}"
+        for framework, environment in environments.items()
+        for package in SHOWN_PACKAGES[framework]
+    ]
+
+
+def machine(environment: Mapping[str, Any]) -> str:
+    """Device, threads, processor and memory in one phrase."""
+    threads = f"{environment['num_threads']} thread{'s' if environment['num_threads'] != 1 else ''}"
+    return (
+        f"device {environment['device']}, {threads} on {environment['num_cpus']} CPUs "
+        f"({processor(environment)}; {memory(environment['memory_bytes'])} memory)"
     )
 
 
@@ -177,22 +170,42 @@ def _order(results: Mapping[str, Any]) -> str:
 
 
 def ratio(results: Mapping[str, Any]) -> str:
-    """The speed ratio with its range, or why none is printed."""
+    """The speed ratio with its interval and how it was measured, or why none is printed."""
+    claim = ratio_claim(results)
     if results["why_no_ratio"]:
-        return f"No speed ratio is printed because {results['why_no_ratio']}."
-    measured = results["images_per_second_ratio"]["torch/jax"]
-    claim = f"PyTorch trains {number(measured['median'])} times as many images per second as JAX"
-    span = f"{number(measured['low'])} to {number(measured['high'])}"
-    if num_rounds := measured.get("num_rounds", 0):  # older comparisons have none
-        return (
-            f"{claim} ({100 * COVERAGE:.0f} % interval {span}, n = {num_rounds} rounds). "
-            "In each round both trained one epoch, in turn; this is the median of the ratios within the rounds."
-        )
+        return claim
+    if results["images_per_second_ratio"]["torch/jax"].get("num_rounds", 0):  # older comparisons have none
+        return f"{claim} In each round both trained one epoch, in turn. The ratio is the median of those within rounds."
     num_paired = len(results.get("paired_images_per_second", ()))
     why = "They took turns for one epoch alone" if num_paired else "One ran after the other"
     return (
-        f"{claim} (ratio of the medians; {span} over all pairs of chunks). {why}, so what the machine did meanwhile is "
-        "in it: a ratio to cite comes from the benchmark (python compare.py bench)."
+        f"{claim} {why}, so what the machine did meanwhile is in it. "
+        "A ratio to cite comes from the benchmark (`python compare.py bench`)."
+    )
+
+
+def ratio_claim(results: Mapping[str, Any]) -> str:
+    """The speed ratio in one sentence, the faster framework first, or why none is printed."""
+    if results["why_no_ratio"]:
+        return f"No speed ratio is printed because {results['why_no_ratio']}."
+    measured = results["images_per_second_ratio"]["torch/jax"]
+    median, low, high = (measured[name] for name in ("median", "low", "high"))
+    names = ["PyTorch", "JAX"]
+    if median < 1:
+        (median, low, high), names = (1 / median, 1 / high, 1 / low), names[::-1]
+    num_rounds = measured.get("num_rounds", 0)
+    span = f"{100 * COVERAGE:.0f} % interval {number(low)} to {number(high)}, n = {num_rounds} rounds"
+    certainty = span if num_rounds else "ratio of the medians, n = 1 run each, no interval"
+    return f"{names[0]} trains {number(median)} times as many images per second as {names[1]} ({certainty})."
+
+
+def band_words(num_steps: int) -> str:
+    """How to read the curves of losses and scores; `num_steps` are those that one point stands for."""
+    if num_steps == 1:
+        return "Every step is shown. Where the two coincide, the dashes of one show on the line of the other."
+    return (
+        f"Line: the median of {num_steps} steps. Band: nine of ten of them. "
+        "Where the two coincide, the dashes of one show on the line of the other."
     )
 
 

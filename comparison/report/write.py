@@ -1,6 +1,5 @@
 """Writes the report of a comparison folder: comparison.json, report.html, report.md and figures/."""
 
-import base64
 import re
 import shlex
 from collections.abc import Mapping
@@ -21,18 +20,24 @@ from common.console import printable
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import animate, find_model, shared_epochs
-from common.pictures.loss_curves import smoothing_window
-from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, FILES, write_atomically, write_json
+from common.pictures.loss_curves import steps_per_group
+from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, write_atomically, write_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs, read_run
 from comparison.parity.certificate import parity_of
 from comparison.report import parity, training
 from comparison.report.bench_words import read_section
-from comparison.report.figures import COLOURS, draw_figures
-from comparison.report.quality import not_comparable, quality_context, quality_rows
+from comparison.report.cards import cards, quality_scale, title_of_scale
+from comparison.report.charts import CHART_TITLES
+from comparison.report.citation import citation
+from comparison.report.environment import environment_rows
+from comparison.report.figures import draw_figures
+from comparison.report.files import by_content, linked_files
+from comparison.report.page import page_context
+from comparison.report.quality import REAL_COLUMN, not_comparable, quality_context, quality_rows
 from comparison.report.quietness import DISTURBED
 from comparison.report.summary import summarise
-
-WRITTEN_WITH_THE_REPORT = (COMPARISON_FILE, "report.html", "report.md", "figures")
+from comparison.report.verdict import verdict
+from comparison.text import Row
 
 
 @dataclass(frozen=True)
@@ -60,18 +65,25 @@ def write_report(
     notices = training.notices(runs, comparison_dir) + training.too_few_steps(runs, real_images)
     comparison = Comparison(comparison_dir, results, notices)
     bench = read_section(comparison_dir, runs)
-    figures = draw_figures(runs, real_images, training_images)
+    drawn = draw_figures(runs, real_images, training_images)
     if bench is not None:
-        figures |= {name: png for name, (_, png) in bench["figures"].items()}
+        drawn = drawn.joined(bench["drawn"])
     (comparison_dir / "figures").mkdir(exist_ok=True)
-    for name, png in figures.items():
-        write_atomically(comparison_dir / "figures" / name, png)
-    animation = _write_animation(comparison_dir, runs)
-    context = {**report_context(comparison_dir, results, runs), "notices": notices, "bench": bench}
-    embedded = {name: _data_url(name, content) for name, content in (figures | animation).items()}
-    linked = {name: f"figures/{name}" for name in figures} | {name: name for name in animation}
-    write_atomically(comparison_dir / "report.html", _render("report.html.jinja", {**context, "figures": embedded}))
-    write_atomically(comparison_dir / "report.md", _render("report.md.jinja", {**context, "figures": linked}))
+    for name, content in drawn.files.items():
+        write_atomically(comparison_dir / "figures" / name, content)
+    context = {
+        **report_context(results, runs),
+        "notices": notices,
+        "bench": bench,
+        "animation": _write_animation(comparison_dir, runs),
+        "figures": {name: f"figures/{name}" for name in drawn.files},
+        "conclusions": drawn.conclusions,
+    }
+    # The list of files comes last: the animation is one of them.
+    context["files"] = linked_files(comparison_dir, list(runs))
+    page = {**context, "file_groups": by_content(context["files"]), **page_context(runs, drawn.files, drawn.panels)}
+    write_atomically(comparison_dir / "report.html", _render("report.html.jinja", page))
+    write_atomically(comparison_dir / "report.md", _render("report.md.jinja", context))
     write_json(comparison_dir / COMPARISON_FILE, results)
     return comparison
 
@@ -80,7 +92,7 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     """The headline table, what its speeds are worth, the ratio or why there is none, and where the report is."""
     results = comparison.results
     frameworks = present_frameworks(results)
-    table = Table("", *training.framework_columns(frameworks), "real vs real", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table("", *training.framework_columns(frameworks), REAL_COLUMN, box=SIMPLE_HEAD, pad_edge=False)
     for row in training.speed_rows(frameworks):
         table.add_row(row.label, *row.cells, "")
     for row in quality_rows(frameworks, HEADLINE_METRICS):
@@ -96,18 +108,13 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)
 
 
-def _write_animation(comparison_dir: Path, runs: Runs) -> dict[str, bytes]:
-    """The sample grids of all epochs side by side, as progress.gif beside the report, if there are any."""
+def _write_animation(comparison_dir: Path, runs: Runs) -> str:
+    """The sample grids of all epochs side by side; its name beside the report, or nothing if there are none."""
     progress = {run.name: run.progress for run in runs.values() if len(run.progress.epochs)}
     if not progress or not shared_epochs(progress):
-        return {}
-    content = animate(progress, model=find_model(comparison_dir))
-    write_atomically(comparison_dir / ANIMATION_FILE, content)
-    return {ANIMATION_FILE: content}
-
-
-def _data_url(name: str, content: bytes) -> str:
-    return f"data:image/{Path(name).suffix[1:]};base64,{base64.b64encode(content).decode()}"
+        return ""
+    write_atomically(comparison_dir / ANIMATION_FILE, animate(progress, model=find_model(comparison_dir)))
+    return ANIMATION_FILE
 
 
 def _refuse_incomparable(runs: Runs, comparison_dir: Path) -> None:
@@ -153,13 +160,22 @@ def present_frameworks(results: Mapping[str, Any]) -> dict[str, Any]:
     return {name: framework for name, framework in results["frameworks"].items() if framework is not None}
 
 
-def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
-    """What both templates are rendered from, except the figures, the notices and the benchmark."""
+def report_context(results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
+    """What both templates are rendered from, except the figures, the files, the notices and the benchmark."""
     frameworks, agreement = present_frameworks(results), results["loss_agreement"]
+    quality, rungs = quality_context(frameworks), results["parity"]["rungs"]
     return {
+        "verdict": verdict(results),
+        "cards": cards(results),
+        "scale": quality_scale(quality["scale_sets"]),
+        "scale_title": title_of_scale(),
+        "real_column": REAL_COLUMN,
+        "chart_titles": CHART_TITLES,
+        "band_words": training.band_words(steps_per_group(max(run.num_steps for run in runs.values()))),
+        "key_by_name": {run.name: name for name, run in runs.items()},
+        "citation": citation(results),
         "results": results,
         "names": FRAMEWORK_NAMES,
-        "colours": COLOURS,
         "columns": training.framework_columns(frameworks),
         "title": training.title(results),
         "subtitle": training.subtitle(results, runs),
@@ -170,18 +186,16 @@ def report_context(comparison_dir: Path, results: Mapping[str, Any], runs: Runs)
         "explanation": training.why_runs_part(results["config"]),
         "sampling": training.sampling(results["config"]),
         "speed_rows": training.speed_rows(frameworks),
-        **quality_context(frameworks),
+        **quality,
         "last_epoch_rows": training.last_epoch_rows(frameworks),
         "difference_rows": training.difference_rows(agreement) if agreement else [],
         "parity": parity.parity(results),
-        "parity_rows": parity.parity_rows(results["parity"]["rungs"]),
+        "parity_explained": parity.explained(results),
+        "parity_rows": parity.parity_rows(rungs),
+        "parity_rungs": parity.plain_rungs(rungs),
+        "num_checks": sum(rung["num_measurements"] for rung in rungs),
         "phase_rows": training.phase_rows(frameworks),
-        "environment_rows": training.environment_rows(results["environment"]),
-        "window": smoothing_window(max(run.num_steps for run in runs.values())),
+        "environment": environment_rows(results["environment"]),
+        "config_rows": [Row(name, "", [str(value)]) for name, value in results["config"].items()],
         "commands": {run.name: shlex.join(run.environment["command"]) for run in runs.values()},
-        "files": {
-            name.replace("*", f"{{{','.join(runs)}}}"): text
-            for name, text in FILES.items()
-            if name in WRITTEN_WITH_THE_REPORT or any(comparison_dir.glob(name))
-        },
     }

@@ -28,8 +28,9 @@ from common.records.schema import check
 from common.records.series import read_losses, read_progress
 from common.safe_read import one_line, read_bounded, read_npz
 from comparison.parity.certificate import parity_of
+from comparison.report.figures import Drawn
 from comparison.report.write import print_summary, write_report
-from tests.comparison.test_report import write_certificate
+from tests.certificates import write_certificate
 from tests.synthetic_runs import real_digits, write_comparison, write_json, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -316,7 +317,7 @@ class Tags(html.parser.HTMLParser):
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
 
 
 def with_script(value: Any, keep: tuple[str, ...] = ()) -> Any:

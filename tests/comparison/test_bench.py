@@ -398,7 +398,7 @@ def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
     assert "| PyTorch, tuned | PyTorch, idiomatic | 0.67" in page
     assert "torch against itself 1.00 (0.98 to 1.03)" in page
     assert "| 64 | PyTorch, tuned | 2 | 20 | 21 | 2.50 | 0.100 |" in page
-    for name in ("phases.png", "batch_sizes.png", "quality.png"):
+    for name in ("speeds.svg", "phases.svg", "batch_sizes.svg", "quality.svg"):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
         assert f"figures/{name}" in page
     json.dumps(result, allow_nan=False)
@@ -428,7 +428,7 @@ def test_a_comparison_s_report_shows_the_benchmark_in_its_folder(tmp_path):
         assert "Another preset" in text
         assert "1.25 (1.25 to 1.25) times as long" in text
         assert "&lt;b&gt;PyTorch" in text
-    assert "figures/phases.png" in (folder / "report.md").read_text()
+    assert "figures/phases.svg" in (folder / "report.md").read_text()
     (folder / "bench.json").write_text('{"arms": []}')
     with pytest.raises(UserError, match=r"bench\.json is damaged"):
         write_comparison_report(folder, real_digits(64))

@@ -11,9 +11,11 @@ import pytest
 from rich.console import Console
 
 from comparison.publish.default_run import results_block
+from comparison.report.figures import Drawn
 from comparison.report.quietness import DISTURBED_FROM, VERIFIED_BELOW, _spans
 from comparison.report.write import print_summary, write_report
-from tests.comparison.test_report import NO_RATIO, RATIO, write_certificate
+from tests.certificates import write_certificate
+from tests.comparison.test_report import NO_RATIO, RATIO
 from tests.synthetic_runs import real_digits, write_comparison, write_json
 
 EPOCHS, STEPS_PER_EPOCH, NUM_CORES = 5, 80, 2
@@ -22,7 +24,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
 
 
 def record_others(run: Path, others: float | dict[int, float], *, stolen: float = 0.0, **conditions: Any) -> None:

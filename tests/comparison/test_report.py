@@ -1,6 +1,5 @@
 """The report says what the run folders say, refuses what cannot be compared, and shows what is missing."""
 
-import base64
 import io
 import json
 import re
@@ -14,53 +13,33 @@ from PIL import Image
 from rich.console import Console
 
 import comparison.report.figures
-from common.contract import StepMetrics
 from common.errors import UserError
 from common.pictures.animation import animate, find_model, find_progress
-from common.records.recorded_run import read_run
-from comparison.parity.identity import OWN, SUBSETS, facts_of, ladder_hash
+from comparison.report.figures import Drawn
 from comparison.report.image_panels import tile
 from comparison.report.summary import first_step_above, loss_agreement, relative_difference
 from comparison.report.write import print_summary, write_report
 from comparison.text import difference, duration, number, tolerance
+from tests.certificates import write_certificate
 from tests.synthetic_runs import CONFIG, METRICS, real_digits, write_comparison, write_json, write_run
 
 FIGURES = {
-    "discriminator_loss.png",
-    "generator_loss.png",
-    "real_score.png",
-    "fake_score.png",
-    "loss_difference.png",
+    "discriminator_loss.svg",
+    "generator_loss.svg",
+    "real_score.svg",
+    "fake_score.svg",
+    "loss_difference.svg",
     "samples.png",
     "progress.png",
-    "class_histogram.png",
+    "class_histogram.svg",
     "classes.png",
     "neighbours.png",
-    "step_time.png",
-    "epoch_quality.png",
+    "step_time.svg",
+    "epoch_quality.svg",
 }
 HOSTILE = '<script>alert("1|2")</script>'
 RATIO = "times as many images per second"
 NO_RATIO = "No speed ratio is printed"
-
-
-def write_certificate(folder: Path, **changes: Any) -> None:
-    """A certificate of the runs in `folder`, or nearly."""
-    config = json.loads((folder / "torch/config.json").read_text())
-    runs = {name: run for name in ("torch", "jax") if (run := read_run(folder / name, name)) is not None}
-    facts = {name: facts_of(run.environment, name) for name, run in runs.items()}
-    covered = facts["torch"] | {name: facts["torch"][name] | facts["jax"][name] for name in SUBSETS}
-    covered |= {name: {framework: facts[framework][name] for framework in runs} for name in OWN}
-    losses = {name: {c: run.losses[c][:10].tolist() for c in StepMetrics._fields} for name, run in runs.items()}
-    digests = dict.fromkeys(runs, "0")
-    covered["first_steps"] = {"tolerances": [1e-5] * 10, "metrics": losses, "weights_sha256": digests}
-    rung = {"rung": 8, "kind": "steps", "name": "step 1", "precision": "float64", "tolerance": 1e-12, "where": ""}
-    rungs = [{**rung, "measured": 3e-14, "holds": True}, {**rung, "measured": 2e-15, "holds": True}]
-    rungs += [{**rung, "rung": number, "measured": 0.0, "holds": True} for number in range(14) if number != 8]
-    covered["ladder_hash"] = ladder_hash()
-    write_json(
-        folder / "parity.json", {"holds": True, "quick": True, "config": config, **covered, "rungs": rungs, **changes}
-    )
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
 
 
 def reported(folder: Path) -> tuple[dict, str, str]:
@@ -105,32 +84,36 @@ def test_a_folder_without_any_run_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path, real_digits(64))
 
 
-def test_all_figures_are_made_embedded_and_linked(finished: Path) -> None:
+def test_all_figures_are_made_shown_and_linked(finished: Path) -> None:
     html, markdown = (finished / "report.html").read_text(), (finished / "report.md").read_text()
     assert {path.name for path in (finished / "figures").iterdir()} == FIGURES
-    assert html.count('src="data:image/png;base64,') == len(FIGURES)
+    assert html.count('<svg role="img" aria-label="') == sum(name.endswith(".svg") for name in FIGURES)
     assert set(re.findall(r'src="figures/([^"]+)"', markdown)) == FIGURES
     for name in FIGURES:
-        with Image.open(finished / "figures" / name) as image:
-            assert min(image.size) > 200
+        content = (finished / "figures" / name).read_bytes()
+        if name.endswith(".svg"):
+            assert b"<svg" in content
+            assert f'href="figures/{name}"' in html
+        else:
+            with Image.open(io.BytesIO(content)) as image:
+                assert min(image.size) > 200
 
 
-def test_the_animation_stands_beside_the_report_in_the_html_and_linked_from_the_markdown(finished: Path) -> None:
+def test_the_animation_stands_beside_the_report_and_is_linked_from_both(finished: Path) -> None:
     content = (finished / "progress.gif").read_bytes()
     assert find_model(finished) == "dcgan32 on mnist, seed 0"
     assert content == animate(find_progress(finished), model=find_model(finished))
     html, markdown = (finished / "report.html").read_text(), (finished / "report.md").read_text()
-    assert html.count(f'src="data:image/gif;base64,{base64.b64encode(content).decode()}"') == 1
-    assert "](progress.gif)" in markdown
-    assert "| progress.gif |" in markdown.replace("`", "")
+    assert html.count('href="progress.gif"') == 2  # below the grids, and among the files
+    assert markdown.count("](progress.gif)") == 2
 
 
 def test_every_figure_names_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words: list[str] = []
     monkeypatch.setattr(
         comparison.report.figures,
-        "figure_png",
-        lambda figure: words.append(" ".join(text.get_text() for text in figure.texts)) or b"",
+        "_file",
+        lambda _, figure: words.append(" ".join(text.get_text() for text in figure.texts)) or b'<svg viewBox=""/>',
     )
     write_report(write_comparison(tmp_path), real_digits(64))
     assert len(words) > 8
@@ -149,9 +132,13 @@ def test_a_run_of_few_steps_is_said_to_be_one_before_any_number_and_below_its_sa
 
 def test_the_html_is_one_small_file_that_loads_nothing(finished: Path) -> None:
     html = (finished / "report.html").read_text()
-    sources = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', html) + re.findall(r"url\(([^)]*)\)", html)
-    assert all(source.startswith("data:") for source in sources)
-    assert "<script" not in html
+    sources = re.findall(r'\bsrc\s*=\s*"([^"]*)"', html) + re.findall(r"url\(([^)]*)\)", html)
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    links = set(re.findall(r'<a [^>]*href="([^"#]+)"', html))
+    assert links >= {"comparison.json", "report.md", "figures/samples.png", "torch/losses.csv"} - {
+        "figures/samples.png"
+    }
+    assert [link for link in links if not (finished / link).exists()] == []
     assert len(html) < 3e6
 
 
@@ -179,7 +166,8 @@ def test_every_metric_stands_beside_its_floor(finished: Path) -> None:
     for torch_value, jax_value, _, floor, *_ in METRICS.values():
         cells = [re.escape(number(value)) + r"(?: ± [^ <|]+)?" for value in (torch_value, jax_value, floor)]
         assert re.search(r"(?:<br>[^|]*)? \| ".join(cells), markdown)
-        assert re.search(r" (?:[^±]*(?:floor|standard error of a draw [\d.]+))? *".join(cells), re.sub(" +", " ", html))
+        below = r" (?:[^±]*(?:real images|real images score|standard error of a draw [\d.]+))? *"
+        assert re.search(below.join(cells), re.sub(" +", " ", html))
 
 
 def test_without_a_certificate_both_speeds_but_no_ratio_are_shown(finished: Path) -> None:
@@ -204,7 +192,8 @@ def test_a_certificate_that_holds_lets_the_ratio_be_printed(tmp_path: Path) -> N
     assert ratio["low"] == speeds["torch"]["low"] / speeds["jax"]["high"]
     assert f"{number(ratio['median'])} {RATIO}" in html
     assert f"{number(ratio['median'])} {RATIO}" in markdown
-    assert "All 15 measurements of the quick ladder hold" in markdown
+    assert "15 of 15 checks pass" in markdown
+    assert html.count("15 of 15 checks pass") == 2  # verdict, badge
     assert "| 8 steps | 3.0e-14 of 1e-12 | - |" in markdown
 
 
@@ -277,7 +266,8 @@ def test_epochs_of_different_rounds_are_no_pairs_and_the_ratio_says_that_it_is_o
     assert results["images_per_second_ratio"]["torch/jax"] == {"median": 2, "low": 2, "high": 2, "num_rounds": 0}
     assert "ratio of the medians" in markdown
     assert words in markdown
-    assert "a ratio to cite comes from the benchmark" in markdown
+    assert "A ratio to cite comes from the benchmark" in markdown
+    assert "no interval" in markdown
 
 
 def test_a_tolerance_that_rounding_set_does_not_pass_for_a_power_of_ten() -> None:
@@ -369,7 +359,8 @@ def test_hostile_text_in_config_and_status_is_escaped(tmp_path: Path) -> None:
     status = {"status": "interrupted", "message": HOSTILE, "step": 7, "epoch": 1}
     write_json(tmp_path / "jax/status.json", status)
     _, html, markdown = reported(tmp_path)
-    assert "<script" not in html + markdown
+    assert HOSTILE not in html + markdown
+    assert html.count("<script") == 3  # the page's own: data, uPlot, its program
     assert html.count("&lt;script&gt;") >= 3  # title, banner, configuration
     assert "1|2" not in markdown
 
@@ -385,7 +376,7 @@ def test_a_missing_framework_is_named_and_the_other_one_reported(tmp_path: Path)
     for text in (html, markdown):
         assert "JAX / Flax NNX failed at step 1,234 in epoch 2: the loss turned NaN" in text
         assert "JAX / Flax NNX is missing" in text
-    assert "loss_difference.png" not in {path.name for path in (tmp_path / "figures").iterdir()}
+    assert "loss_difference.svg" not in {path.name for path in (tmp_path / "figures").iterdir()}
 
 
 def test_a_run_that_stopped_before_its_first_step_is_reported(tmp_path: Path) -> None:

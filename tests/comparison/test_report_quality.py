@@ -3,8 +3,6 @@
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,13 @@ from common.errors import UserError
 from common.evaluation import calibration
 from common.evaluation.catalogue import METRICS, OTHER
 from common.records.recorded_run import RecordedRun, read_run
+from comparison.publish import seeds
 from comparison.report import quality
-from comparison.report.figures import _epoch_quality_figure
-from comparison.report.image_panels import EMPTY, GAP, SCALE, classes_figure, neighbours_figure
+from comparison.report.charts import epoch_quality_figure
+from comparison.report.figures import Drawn
+from comparison.report.image_panels import EMPTY, GAP, SCALE, classes_panels, neighbours_panels
 from comparison.report.protocol import not_comparable
-from comparison.report.quality import TIMES_FLOOR, calibration_table, measured, quality_groups, relation_to_floor
+from comparison.report.quality import calibration_table, measured, quality_groups, relation_to_floor
 from comparison.report.write import print_summary, write_report
 from tests import synthetic_runs
 from tests.synthetic_runs import (
@@ -42,12 +42,13 @@ BAD_SETS = {
     "one class only": {"coverage": 0.104},
 }
 SHA256 = PROTOCOL["network_sha256"]
+TIMES_FLOOR = "11.7 times what real images score"
 
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes nearly all of a report's time."""
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
 
 
 def change_metrics(folder: Path, framework: str, **changes: Any) -> None:
@@ -78,23 +79,23 @@ def framework(**metrics: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("relation", "value", "floor", "text"),
+    ("name", "value", "floor", "text"),
     [
-        ("ratio", 0.658, 0.0562, f"11.7 {TIMES_FLOOR}"),
-        ("ratio", 0.69, 0.9363, f"0.737 {TIMES_FLOOR}"),
-        ("ratio", 1.0, 0.0, ""),
-        ("ratio", 1.0, -0.1, ""),
-        ("difference", 0.01, 0.004, "0.00600 above floor"),
-        ("difference", -0.5, 0.004, "0.504 below floor"),
-        ("difference", 0.0, 0.0, "at the floor"),
-        ("difference", 0.5, None, ""),
-        ("", 0.5, 0.4, ""),
+        ("frechet_distance", 0.658, 0.0562, "11.7 times what real images score"),
+        ("coverage", 0.69, 0.9363, "74 % of what real images score"),
+        ("frechet_distance", 1.0, 0.0, ""),
+        ("frechet_distance", 1.0, -0.1, ""),
+        ("kid", 0.01, 0.004, "0.00600 above real images"),
+        ("kid", -0.5, 0.004, "0.504 below real images"),
+        ("num_missing_classes", 0.0, 0.0, "as real images"),
+        ("kid", 0.5, None, ""),
+        ("path_length", 0.5, 0.4, ""),
     ],
 )
 def test_a_value_is_a_multiple_of_its_floor_or_a_distance_from_it(
-    relation: str, value: float, floor: float | None, text: str
+    name: str, value: float, floor: float | None, text: str
 ) -> None:
-    assert relation_to_floor(relation, value, floor) == text
+    assert relation_to_floor(METRICS[name], value, floor) == text
 
 
 @pytest.mark.parametrize(
@@ -131,10 +132,10 @@ def test_a_metric_that_only_the_second_framework_has_is_shown() -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_relation_range_and_standard_error_stand_below_the_cells(tmp_path: Path) -> None:
     html, markdown = reported(write_comparison(tmp_path, epochs=1))
-    assert f"<small>11.7 {TIMES_FLOOR}</small>" in html
+    assert f"<small>{TIMES_FLOOR}</small>" in html
     assert "<small>0.0531 to 0.0598</small>" in html
-    assert "<small>0.0182 above floor</small><small>standard error of a draw 0.00060</small>" in html
-    assert f"0.658 ± 0.004<br><sub>11.7 {TIMES_FLOOR}</sub> |" in markdown
+    assert "<small>0.0182 above real images</small><small>standard error of a draw 0.00060</small>" in html
+    assert f"0.658 ± 0.004<br><sub>{TIMES_FLOOR}</sub> |" in markdown
     assert "Memorisation: screening, not proof" in html
 
 
@@ -144,7 +145,7 @@ def test_the_old_form_of_the_scores_is_still_reported(tmp_path: Path) -> None:
         write_json(tmp_path / name / "metrics.json", old_metrics(name))
     html, _ = reported(tmp_path)
     quality = html[html.index('id="quality"') :]
-    assert f"<small>11.7 {TIMES_FLOOR}</small>" in quality
+    assert f"<small>{TIMES_FLOOR}</small>" in quality
     assert "±" not in quality
     assert "In small print" not in quality
     assert "What the discriminator has learnt" not in quality
@@ -228,7 +229,7 @@ def test_floor_runs_and_stored_sets_stand_in_the_order_of_their_distances() -> N
     headings, rows = calibration_table({"torch": scores}, BAD_SETS, SHA256)
     assert headings == ["Fréchet distance\xa0↓", "Coverage\xa0↑"]
     assert [(row.label, *row.cells) for row in rows] == [
-        ("real digits (the floor)", "0.0562", "0.936"),
+        ("real digits", "0.0562", "0.936"),
         ("binarised", "0.110", "0.920"),
         ("PyTorch", "0.658", "0.690"),
         ("uniform noise", "98.2", "0"),
@@ -291,7 +292,7 @@ def test_the_strip_shows_each_named_sample_and_empty_cells_for_a_missing_class(t
     examples = json.loads((tmp_path / "jax/metrics.json").read_text())["class_examples"]
     examples[4] = []
     change_metrics(tmp_path, "jax", class_examples=examples)
-    figure = classes_figure({"jax": recorded(tmp_path / "jax", "jax")})
+    figure = classes_panels({"jax": recorded(tmp_path / "jax", "jax")}).figure()
     picture = shown(figure)
     digits = real_digits(NUM_SAMPLES)
     np.testing.assert_array_equal(cell(picture, 7, 3, size=32)[2:-2, 2:-2], digits[examples[7][3]])
@@ -308,7 +309,7 @@ def test_a_neighbour_stands_below_its_sample_with_the_ratio_of_distances(tmp_pat
     pair = {"sample": 7, "training_image": 59_999, "distance": 1.5, "own_distance": 2.0}
     change_metrics(tmp_path, "torch", nearest_neighbours=[pair])
     training_digits = load_dataset("mnist").train_images
-    figure = neighbours_figure({"torch": recorded(tmp_path / "torch")}, training_digits)
+    figure = neighbours_panels({"torch": recorded(tmp_path / "torch")}, training_digits).figure()
     picture = shown(figure)
     np.testing.assert_array_equal(cell(picture, 0, 0, size=28), real_digits(8)[7])
     np.testing.assert_array_equal(cell(picture, 1, 0, size=28), training_digits[59_999])
@@ -390,16 +391,19 @@ def test_a_field_of_the_scores_that_cannot_be_shown_is_refused_by_name(field: st
 # Over seeds
 
 
-def test_the_summary_over_seeds_has_the_metrics_that_every_run_has(tmp_path: Path) -> None:
+def test_the_summary_over_seeds_has_the_metrics_that_every_run_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(seeds, "RECORD", tmp_path / "seeds.json")
+    monkeypatch.setattr(seeds, "FIGURE", tmp_path / "quality" / "seeds.svg")
     folders = [write_comparison(tmp_path / str(seed), epochs=1, seed=seed) for seed in (0, 1)]
     write_json(folders[1] / "jax/metrics.json", old_metrics("jax"))
-    command = [sys.executable, str(ROOT / "comparison/publish/seeds.py"), *map(str, folders)]
-    result = subprocess.run(
-        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 0, result.stderr
-    assert "| KID | 0.0184 (0.0184 to 0.0184) | 0.0191 (0.0191 to 0.0191) | 0.000210 |" in result.stdout
-    assert "Path length" not in result.stdout
+    seeds.publish(folders)
+    printed = capsys.readouterr().out
+    assert "| KID | 0.0184 (0.0184 to 0.0184) | 0.0191 (0.0191 to 0.0191) | 0.000210 |" in printed
+    assert "Path length" not in printed
+    assert json.loads(seeds.RECORD.read_text())["values"]["kid"] == {"torch": [0.0184] * 2, "jax": [0.0191] * 2}
+    assert b"n = 2" in seeds.FIGURE.read_bytes()
 
 
 def test_scores_of_other_data_say_why_the_digit_metrics_are_missing_and_leave_no_hole(
@@ -423,7 +427,7 @@ def test_scores_of_other_data_say_why_the_digit_metrics_are_missing_and_leave_no
 
 def test_the_quick_scores_of_the_epochs_are_a_curve(tmp_path: Path) -> None:
     write_run(tmp_path / "torch", "torch", epochs=3)
-    figure = _epoch_quality_figure({"torch": recorded(tmp_path / "torch")})
+    figure = epoch_quality_figure({"torch": recorded(tmp_path / "torch")})
     curve, floor = figure.axes[0].get_lines()
     assert np.asarray(curve.get_ydata()).tolist() == [90, 45, 30]
     assert np.asarray(floor.get_ydata()).tolist() == [0.15, 0.15]
@@ -456,6 +460,6 @@ def test_scores_by_different_features_are_not_held_side_by_side(tmp_path: Path) 
             "different features: PyTorch by the 512 features of cats.onnx (SHA-256 0123456789ab...), JAX / Flax NNX"
         )
         assert text.count(f"{reason} by 64 principal components of the pixels") == 2
-        for absent in ("Fréchet distance\xa0↓", "Coverage\xa0↑", "real vs real", "same protocol"):
+        for absent in ("Fréchet distance\xa0↓", "Coverage\xa0↑", ">real images</th>", "same protocol"):
             assert absent not in text
-    assert not (tmp_path / "figures" / "epoch_quality.png").exists()
+    assert not (tmp_path / "figures" / "epoch_quality.svg").exists()

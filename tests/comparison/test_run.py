@@ -18,6 +18,7 @@ from common.options import RunOptions
 from common.training.run import run_training
 from common.training.turns import Alone
 from comparison.commands.report import show_report
+from comparison.report.figures import Drawn
 from comparison.run_both import child_command
 
 LOADERS = {"torch": torch_impl.__main__.load_framework, "jax": jax_impl.__main__.load_framework}
@@ -59,7 +60,7 @@ def test_both_frameworks_are_scored_in_the_features_of_one_network_and_the_repor
     graph = "network (float[N,3,H,W] x) => (float[N,3,1,1] y) { y = GlobalAveragePool (x) }"
     network = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {graph}')
     (tmp_path / "colours.onnx").write_bytes(network.SerializeToString())
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
     flags = replace(options(tmp_path / "new", dataset="colours", epochs=1), features=tmp_path / "colours.onnx")
     for framework, load in LOADERS.items():
         assert run_training(framework, load, flags, Console(quiet=True), Alone()) == 0

@@ -23,8 +23,9 @@ from comparison.parity.pair import Pair
 from comparison.parity.probes.jax_probe import JaxProbe
 from comparison.parity.probes.torch_probe import TorchProbe
 from comparison.parity.whole_runs import why_not_whole
+from comparison.report.figures import Drawn
 from comparison.report.write import write_report
-from tests.comparison.test_report import write_certificate
+from tests.certificates import write_certificate
 from tests.synthetic_runs import real_digits, write_comparison, write_json, write_losses
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +146,7 @@ def test_a_variable_that_decides_no_number_of_pytorch_asks_for_no_other_certific
 
 
 def test_speeds_of_unlike_allocators_get_no_ratio(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: {})
+    monkeypatch.setattr("comparison.report.write.draw_figures", lambda *_: Drawn())
     edit(folder, "jax", environment_variables={"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})
     assert why_not(folder) is None
     results = write_report(folder, real_digits(64)).results

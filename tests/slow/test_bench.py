@@ -36,4 +36,4 @@ def test_a_benchmark_leaves_what_its_names_promise(tmp_path, monkeypatch):
     assert found["first_loss_differences"]["jax"] < 1e-3
     assert found["compilation"].keys() == {"jax"}
     assert "No ratio for jax" in (tmp_path / "report" / "speed.md").read_text()
-    assert (tmp_path / "report" / "figures" / "phases.png").stat().st_size > 5000
+    assert (tmp_path / "report" / "figures" / "phases.svg").stat().st_size > 5000
