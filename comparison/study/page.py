@@ -89,7 +89,7 @@ def verdicts(report: Mapping[str, Any]) -> list[str]:
 
 
 def sentence(preset: str, metric: str, result: Mapping[str, Any]) -> str:
-    """`dcgan32, Coverage: equivalent. PyTorch's mean is 0.0012 higher than JAX's (90 % interval ...); the margin ...`."""
+    """`dcgan32, Coverage: equivalent. PyTorch's mean is 0.0012 higher (90 % interval ...); the margin ...`."""
     start = f"{preset}, {METRICS[metric].title}: {result['verdict']}"
     if "difference" not in result:
         return f"{start}, since a run has no score (n = {result['num_pairs']} pairs)"

@@ -44,9 +44,11 @@ def on_terminal(*words: str, until: str | None = None) -> str:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
     environment = {**inherited, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
-    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    command = [sys.executable, *words]
     sent = ""
-    with subprocess.Popen([sys.executable, *words], **streams, env=environment, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    ) as process:
         os.close(theirs)
         try:
             while until is None or until not in sent:
