@@ -16,19 +16,18 @@ SUFFIXES = {"pytorch-state-dict": ".pt", "orbax": ".orbax", "safetensors": ".saf
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions:
-    """Take a checkpoint, of either framework, elsewhere: as a PyTorch state dict file, or as an Orbax checkpoint for
-    Flax NNX, with both networks, the generator's average and Adam's state; or bring such a file or folder back.
-    """
+    """Take a checkpoint of either framework elsewhere, or bring a file or folder back."""
 
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
-    """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; with --to
-    safetensors, a file of PyTorch state dicts, also another program's, or an Orbax checkpoint's folder."""
+    """A checkpoint, or a run folder like runs/NAME/torch. Of a run, the newest checkpoint is taken. With --to
+    safetensors: a file of PyTorch state dicts, also another program's, or an Orbax checkpoint's folder."""
     to: Literal["pytorch-state-dict", "orbax", "safetensors"]
-    """A file for torch.load, a folder for Orbax, or back to a checkpoint of this project."""
+    """What to make of it. pytorch-state-dict is a file for torch.load, orbax a folder for Flax NNX; safetensors takes
+    either back to a checkpoint of this project."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """A path that does not exist yet; if not given, beside what is converted, ending in .pt, .orbax or .safetensors."""
+    """A path that does not exist yet. If not given, it is beside what is converted, with another ending."""
     like: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT_OR_RUN")] = None
-    """With --to safetensors: whose networks these are; config, framework and what is lacking come from there."""
+    """With --to safetensors: whose networks these are. Config, framework and what is lacking come from there."""
 
 
 def main(options: ConvertOptions) -> int:
