@@ -35,7 +35,7 @@ COMMANDS = {
         "comparison.commands.convert",
         "ConvertOptions",
         "take a checkpoint elsewhere, or back",
-        {"convert runs/A/jax --to orbax": "for Flax NNX"},
+        {"convert runs/A/jax --to onnx": "for onnxruntime"},
     ),
     "bench": Command(
         "comparison.commands.bench",
