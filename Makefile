@@ -1,11 +1,11 @@
-# `make compare`, `make check` (a minute), `make test` and `make test-long`. Each makes .venv first if it is not there or
+# `make compare`, `make check` (a minute), `make test`, `make test-long` and `make docs`. Each makes .venv first if it is not there or
 # pyproject.toml changed.
 PYTHON ?= python3
 ARGS ?= --epochs 10
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: compare gpu check test test-common test-long lint types clean
+.PHONY: compare docs gpu check test test-common test-long lint types clean
 
 compare: .venv/installed
 	$(BIN)/python compare.py $(ARGS)
@@ -32,6 +32,10 @@ lint: .venv/installed-dev
 
 types: .venv/installed-dev
 	$(BIN)/basedpyright
+
+docs: .venv/installed  # the documentation as a site, in build/site/index.html
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/zensical build --strict --clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -26,19 +26,19 @@ class TrainConfig:
     """Everything that decides the numbers of a run; what does not (device, output folder) is not in here."""
 
     preset: str = "dcgan32"
-    """Which networks to train; the other flags start from this preset's values."""
+    """Networks and their recipe. Every other flag starts from this preset's value."""
     dataset: str = "mnist"
-    """mnist, which is bundled; folder, npz or idx for your own images; or the name of a TFDS image dataset."""
+    """mnist, folder, npz, idx, or a TFDS name. mnist is bundled; folder, npz and idx are your own images."""
     image_size: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)] = 32
-    """Side of the square images in pixels; the preset's networks fix it."""
+    """Side of the square images in pixels. The preset's networks fix it."""
     latent_dim: Count = 100
     """Length of a latent vector."""
     batch_size: Count = 64
-    """Real images, and generated images, in one step; the last partial batch of an epoch is dropped."""
+    """Real images in one step. As many are generated. The last partial batch of an epoch is dropped."""
     epochs: Count = 10
     """Passes over the training images."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Decides weights, batches and latents, the same in both frameworks."""
+    """Random seed of weights, batches and latents. Both frameworks get the same ones."""
     learning_rate_generator: LearningRate = 2e-4
     """Adam's step size for the generator (Radford et al. 2016, section 4)."""
     learning_rate_discriminator: LearningRate = 2e-4
@@ -48,25 +48,25 @@ class TrainConfig:
     beta2: Decay = 0.999
     """Adam's decay of the squared-gradient average."""
     real_target: Probability = 1.0
-    """What the discriminator should say of real images; 0.9 is one-sided label smoothing."""
+    """What the discriminator should say of real images. 0.9 is one-sided label smoothing."""
     fake_target: Probability = 0.0
     """What the discriminator should say of generated images."""
     generator_target: Probability = 1.0
     """What the generator wants the discriminator to say of generated images."""
     generator_updates: Count = 1
-    """Generator updates in one step; those after the first always draw fresh latents."""
+    """Generator updates in one step. Those after the first always draw fresh latents."""
     generator_latents: Literal["reuse", "fresh"] = "reuse"
     """Whether the first generator update reuses the images the discriminator just saw, or draws fresh latents."""
     generator_average: Decay = 0.998
-    """Decay a step of the generator's weight average that samples are drawn from; 0 draws from the last weights."""
+    """Decay a step of the generator's weight average, which makes the samples. 0 samples from the last weights."""
     initialization: Literal["normal", "uniform"] = "normal"
     """Initial weights: N(0, 0.02) (Radford et al. 2016, section 4), or PyTorch's own, uniform in +-1/sqrt(fan in)."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Arithmetic of both networks: IEEE float32, bfloat16 autocast over float32 weights, or float64."""
+    """Arithmetic: float32, bfloat16 or float64. bfloat16 is autocast over float32 weights."""
     variant: Literal["tuned", "idiomatic"] = "tuned"
-    """The fastest form we know, or the form each framework's documentation teaches."""
+    """Fastest known form, or as documented. docs/decisions/0015 defines both."""
     train_size: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Train on the first so many images only; 0 is all of them."""
+    """Train on the first N images only. 0 is all of them."""
 
     def __post_init__(self) -> None:
         _check(vars(self))

@@ -1,10 +1,10 @@
 """python scripts/make_pretrained.py [RUN]: make the newest model of a finished run the one that --pretrained names.
 
 Writes common/pretrained/dcgan.safetensors (the generator's average and the discriminator in float16, without Adam's
-moments) and dcgan.json: the file's SHA-256, where it comes from, and its metrics. Those of the float16 weights are
-measured here, on 10,000 samples, and stand beside the run's own. RUN is a run folder like runs/NAME/torch, of either
-framework, on MNIST; commit both files together. Without RUN the shipped model is measured again, after a change of the
-feature network or of a metric: then nothing is known of its run's scores.
+moments), dcgan.json and the model card: the file's SHA-256, where it comes from, and its metrics. Those of the
+float16 weights are measured here, on 10,000 samples, and stand beside the run's own. RUN is a run folder like
+runs/NAME/torch, of either framework, on MNIST; commit all three files together. Without RUN the shipped model is
+measured again, after a change of the feature network or of a metric: then nothing is known of its run's scores.
 """
 
 import hashlib
@@ -36,6 +36,7 @@ from common.records.folder import METRICS_FILE, read_status, write_atomically
 from common.records.origin import config_of
 from common.safe_read import MAX_JSON_BYTES, parse_json, read_bounded
 from common.training.scoring import sample
+from comparison.checkpoints.model_card import CARD_FILE, pretrained_card
 from torch_impl.__main__ import load_framework
 
 Metrics = Mapping[str, Mapping[str, Any]]
@@ -105,6 +106,7 @@ def main() -> int:
     if len(sys.argv) > 2:
         raise UserError("name one run folder: python scripts/make_pretrained.py RUN")
     described = make_pretrained(Path(sys.argv[1]), FOLDER) if sys.argv[1:] else measure_again(FOLDER)
+    write_atomically(FOLDER / CARD_FILE, pretrained_card().encode())
     print(json.dumps(described["metrics"], indent=2))
     print(f"wrote {described['num_bytes']:,} bytes: commit common/pretrained")
     return 0

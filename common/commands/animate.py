@@ -17,9 +17,9 @@ class AnimateOptions:
     """One frame an epoch: what the same 64 latents give after each, from the run's progress.npz."""
 
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None
-    """A run folder like runs/NAME/torch, or a comparison like runs/NAME, whose halves are shown side by side."""
+    """A run like runs/NAME/torch, or a comparison like runs/NAME. A comparison's halves are shown side by side."""
     out: Path | None = None
-    """The file, ending in .gif; RUN/progress.gif if not given."""
+    """The file, ending in .gif. If not given, RUN/progress.gif."""
 
 
 def main(options: AnimateOptions, twin: Twin) -> int:

@@ -24,17 +24,16 @@ NOISE = 0.25  # of the paper, whose latents were uniform in [-1, 1]
 
 @dataclass(frozen=True, kw_only=True)
 class ArithmeticOptions(ModelOptions):
-    """Add and subtract digits in the latent space, as Radford et al. (2016) did with faces: each digit is the mean of
-    three latents whose images a classifier reads clearly as it. Draws the terms and the result, and says what the
-    classifier reads in it.
+    """Add and subtract digits in the latent space, as Radford et al. (2016) did with faces. Each digit is the mean of
+    three latents whose images a classifier reads clearly as it.
     """
 
     equation: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="EQUATION")] = ()
-    """Up to eight digits with + or - between them, in quotes or not: 9 - 4 + 6."""
+    """Digits with + or - between them, as 9 - 4 + 6. Up to eight, in quotes or not."""
     out: Path = Path("arithmetic.png")
     """A .png file."""
     seed: int = 0
-    """Of the 2,000 latents from which the clearest of each digit are chosen, and of the noise."""
+    """Random seed of the latents to choose from. Of 2,000, the clearest of each digit are taken."""
 
 
 def main(options: ArithmeticOptions, twin: Twin) -> int:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from common.errors import UserError, report_errors
 
@@ -22,6 +23,10 @@ class Command(NamedTuple):
     module: str
     options: str  # the name of a dataclass in that module, whose docstring `--help` shows
     summary: str
+    examples: Mapping[str, str] = MappingProxyType({})  # what to type -> what it does
+
+
+LIST = Command("common.commands.list_presets", "ListOptions", "the presets: networks with their recipes")
 
 
 class Twin(NamedTuple):
@@ -41,7 +46,8 @@ def run_command(
     """Start the command that the first word names, or the first one of `commands`; returns the exit code."""
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help"):
-        list_commands(commands, program=program, description=description)
+        print(list_commands(commands, arguments=arguments, program=program, description=description))
+        return 0
     if first == "--version":
         print(f"{DISTRIBUTION} {version(DISTRIBUTION)}")
         return 0
@@ -58,7 +64,8 @@ def run_command(
     _settle_dependencies()
     command = commands[name]
     module = importlib.import_module(command.module)
-    options = parse(getattr(module, command.options), arguments[named:], program=f"{program} {name}")
+    kind = getattr(module, command.options)
+    options = parse(kind, arguments[named:], program=f"{program} {name}", examples=command.examples)
     with shown_on(make_console()):
         return module.main(options, *context)
 
@@ -74,24 +81,52 @@ def _settle_dependencies() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no list of fonts
 
 
-def list_commands(commands: Mapping[str, Command], *, program: str, description: str) -> Any:
-    """Print every command with its summary, and exit."""
-    from tyro.extras import SubcommandApp
+def list_commands(commands: Mapping[str, Command], *, arguments: Sequence[str], program: str, description: str) -> str:
+    """What a program can do, with the common flags of its first command, which is the default."""
+    from common.options import help_for
 
-    app = SubcommandApp()
+    first = next(iter(commands))
+    column = 2 + max(map(len, commands))
+    lines = [f"usage: {program} [COMMAND] [FLAGS]", "", description, "", "Commands"]
     for name, command in commands.items():
-        app.command(name=name, help=command.summary, is_default=name == next(iter(commands)))(lambda: None)
-    description += f" `{program} COMMAND --help` explains the flags of each; --version prints the version."
-    return app.cli(prog=program, description=description, args=["--help"])
+        lines.append(f"  {name:<{column}}{command.summary}{' (the default)' if name == first else ''}")
+    command = commands[first]
+    kind = getattr(importlib.import_module(command.module), command.options)
+    return help_for(kind, arguments, program=program, examples=command.examples, commands=lines)
 
 
 TWIN_COMMANDS = {
-    "train": Command("common.commands.train", "RunOptions", "train the DCGAN in this framework alone"),
-    "sample": Command("common.commands.sample", "SampleOptions", "images that a trained model generates"),
-    "interpolate": Command("common.commands.interpolate", "InterpolateOptions", "the way from one digit to another"),
-    "arithmetic": Command("common.commands.arithmetic", "ArithmeticOptions", "digits added in the latent space"),
+    "train": Command(
+        "common.commands.train",
+        "RunOptions",
+        "train the DCGAN in this framework alone",
+        {
+            "train --preset smoke --dry-run": "check that all is ready",
+            "train --preset smoke": "64 steps",
+            "train --epochs 2 --seed 1": "two epochs, other numbers",
+        },
+    ),
+    "sample": Command(
+        "common.commands.sample",
+        "SampleOptions",
+        "images that a trained model generates",
+        {"sample --pretrained --num 100 --out digits.png": "a grid"},
+    ),
+    "interpolate": Command(
+        "common.commands.interpolate",
+        "InterpolateOptions",
+        "the way from one digit to another",
+        {"interpolate --pretrained --from-class 6 --to-class 9": ""},
+    ),
+    "arithmetic": Command(
+        "common.commands.arithmetic",
+        "ArithmeticOptions",
+        "digits added in the latent space",
+        {'arithmetic --pretrained "7 - 1 + 0"': "their sum"},
+    ),
     "features": Command("common.commands.filters", "FeaturesOptions", "what the discriminator's filters respond to"),
     "animate": Command("common.commands.animate", "AnimateOptions", "a run's sample grids as a GIF"),
+    "list": LIST,
     "device": Command("common.commands.device", "CheckOptions", "where it would train, for compare.py"),
     "measure": Command("common.commands.measure_step", "MeasureOptions", "one step timed, for compare.py bench"),
 }

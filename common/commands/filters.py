@@ -35,13 +35,13 @@ class FeaturesOptions(ModelOptions):
     """
 
     out: Path = Path("features")
-    """Folder for the pictures, layer_1.png and so on; made if it is not there."""
+    """Folder for the pictures, layer_1.png and so on. It is made if it is not there."""
     num_filters: int = 8
-    """Filters of each layer, 1 to 64: those whose strongest responses vary most over the images."""
+    """Filters of each layer, 1 to 64. Those are taken whose strongest responses vary most over the images."""
     num_images: int = 8
-    """Images of each filter, 1 to 32: those that excite it most."""
+    """Images of each filter, 1 to 32. Those are taken that excite it most."""
     data_dir: Path | None = None
-    """Where the images are that the model was trained on, if they were moved since."""
+    """Where its training images are, if they were moved."""
 
 
 class Filter(NamedTuple):

@@ -26,12 +26,12 @@ MAX_NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolateOptions(ModelOptions):
-    """Draw the way through the latent space from one digit to another, as a strip of images (PNG) and as a GIF beside
-    it, and say which digits a classifier reads on the way.
+    """Draw the way from one digit to another through the latent space, as a PNG and a GIF beside it. Say which digits
+    a classifier reads on the way.
     """
 
     out: Path = Path("interpolation.png")
-    """A .png file; the animation goes beside it, as .gif."""
+    """A .png file. The animation goes beside it, as .gif."""
     from_class: int
     """The digit to begin at."""
     to_class: int
@@ -39,7 +39,7 @@ class InterpolateOptions(ModelOptions):
     num_frames: int = 10
     """Images in the strip, 2 to 100, both ends among them."""
     seed: int = 0
-    """Of the 2,000 latents from which the clearest image of either digit is chosen."""
+    """Random seed of the latents to choose from. Of 2,000, the clearest image of either digit is taken."""
 
 
 def main(options: InterpolateOptions, twin: Twin) -> int:

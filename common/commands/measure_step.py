@@ -52,13 +52,13 @@ class MeasureOptions(DeviceOptions):
     json: Annotated[Path, tyro.conf.arg(metavar="FILE")] = tyro.MISSING
     """Where the measurements go."""
     steps_per_block: int = CHUNK_STEPS
-    """Steps of one `train_chunk`, which ends with the one wait for all of its results."""
+    """Steps of one block. It is one `train_chunk`, which ends with the one wait for all of its results."""
     num_warm_up_blocks: int = 2
-    """Blocks after the first, which compiles, that are not counted."""
+    """Blocks to warm up, after the first. The first compiles. None of these is counted."""
     num_blocks: int = 3
     """Blocks that are counted."""
     compile: bool = False
-    """Have the networks compiled where the framework does not anyhow (torch.compile)."""
+    """Compile the networks by torch.compile. JAX compiles anyhow."""
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     """torch.compile's."""
     tf32: bool = False
@@ -66,7 +66,7 @@ class MeasureOptions(DeviceOptions):
     profile: bool = False
     """Count a block's operations and launches as well, when all has been timed."""
     roof: bool = False
-    """Time matrix multiplications instead of a training step: what the processor can do at best."""
+    """Time matrix multiplications instead. They show what the processor can do at best."""
 
 
 def main(options: MeasureOptions, twin: Twin) -> int:

@@ -29,16 +29,16 @@ class SampleOptions(ModelOptions):
     """Generate images: the first are those of a run's sample grids."""
 
     out: Path
-    """A .png file for a grid, enlarged, with a caption, or a .npz file for the arrays `images` (uint8) and `latents`
-    (float32)."""
+    """A .png file for a grid, or an .npz file for arrays. The arrays are `images` (uint8) and `latents` (float32)."""
     num: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """How many images, 1 to 10,000; 100 if not given, or all of --latents."""
+    """How many images, 1 to 10,000. If not given, 100, or all of --latents."""
     num_columns: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Columns of the grid, 1 to 100; if not given, ten, or from 100 images on as many as rows."""
+    """Columns of the grid, 1 to 100. If not given, ten, or from 100 images on as many as rows."""
     seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Of the latents; that of the model's training if not given."""
+    """Random seed of the latents. If not given, the one of the model's training."""
     latents: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Latents to use instead: a .npy file, or an .npz file with an array `latents`, floats (N, latent_dim)."""
+    """Latents to use instead, from a file. It is a .npy file, or an .npz file with an array `latents`, floats
+    (N, latent_dim)."""
 
 
 def main(options: SampleOptions, twin: Twin) -> int:

@@ -46,9 +46,10 @@ class ModelOptions:
     """Which model a command shows."""
 
     checkpoint: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")] = None
-    """A checkpoint of either framework, or a run folder like runs/NAME/torch, of which the newest is taken."""
+    """A checkpoint, or a run folder like runs/NAME/torch. Of a run, the newest checkpoint is taken; either framework's
+    will do."""
     pretrained: bool = False
-    """Take the model that comes with the project instead of a checkpoint."""
+    """Take the model that comes with the project."""
 
 
 @dataclass(frozen=True)

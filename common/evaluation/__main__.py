@@ -33,24 +33,24 @@ class Arguments:
     """Score generated digits against real MNIST digits, or any images against the data that they imitate."""
 
     samples: tyro.conf.Positional[list[Path]]
-    """.npz files with an array `images`: uint8, (N, S, S), 1,000 to 10,000 of them. Several are draws of one model.
+    """.npz files with an array `images`, uint8 (N, S, S). N is 1,000 to 10,000. Several files are draws of one model.
     Of other data (N, S, S, 3) too, and at least half as many as training images."""
     dataset: str = "mnist"
-    """The data if they are not MNIST's digits, as a run names them; they are brought to the size of the samples."""
+    """The data to compare with, as a run names them. They are brought to the size of the samples."""
     data_dir: Path | None = None
     """Where those data are."""
     train_size: int = 0
-    """The first so many of their images are those that the model was trained on; 0 is all of them."""
+    """The model was trained on the first N images only. 0 is all of them."""
     features: Annotated[Path | None, tyro.conf.arg(metavar="FILE.onnx")] = None
-    """A network whose features stand in for the pixels of those data, as in a run."""
+    """A network whose features replace pixels, as in a run."""
     reference: Literal["test", "train"] = "test"
-    """The real digits to compare with: the test digits (the standard protocol), or as many training digits."""
+    """Which real digits to compare with. test is the standard protocol; train takes as many training digits."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write the result to this file as well."""
+    """Where to write the result as JSON."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Fréchet distance, KID and MNIST score of 2,000 of the samples: seconds, but not comparable with 10,000."""
+    """Score 2,000 of the samples by three metrics only. It takes seconds, and does not compare with 10,000."""
     resized: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Images of 29 to 35 px are of a model of enlarged digits: resize them to 28 px instead of cropping a border."""
+    """Resize samples of 29 to 35 px instead of cropping. It is for a model of enlarged digits."""
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from common.config import TrainConfig
 from common.data.names import canonical_name
 from common.errors import UserError
 from common.networks.presets import PRESETS
+from common.options.help import HELP_ALL, asks_for_help, help_of
 from common.options.mistakes import in_plain_words
 from common.records.environment import default_num_threads
 from common.records.origin import find_config, recorded_data_dir, recorded_features
@@ -37,17 +38,19 @@ class DeviceOptions(ConfigOptions):
     """Where a command computes with a config, and on whose data."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes an accelerator if the framework finds one: of several the first that CUDA_VISIBLE_DEVICES leaves."""
+    """auto takes an accelerator if there is one. gpu refuses to start without one. Of several, the first that
+    CUDA_VISIBLE_DEVICES leaves is taken."""
     execution: Literal["auto", "step", "chunk"] = "auto"
-    """step: a call of the host for each step. chunk: one program of the device for many (a CUDA graph replayed in
-    PyTorch, a scan in JAX, which on a CPU is many times slower). auto is chunk on GPUs, for the tuned variant."""
+    """A call for each step, or one program for many. step: a call of the host for each step. chunk: one program of the
+    device for many (a CUDA graph replayed in PyTorch, a scan in JAX, which on a CPU is many times slower). auto is
+    chunk on GPUs, for the tuned variant."""
     deterministic: bool = False
-    """On a GPU, have every run leave the same bits, which costs time. On a CPU runs do so anyway."""
+    """On a GPU, have every run leave the same bits. That costs time. On a CPU runs do so anyway."""
     threads: int = 0
-    """CPU threads of each framework; 0 is every core this process may use."""
+    """CPU threads of each framework (0: every core). Only cores that this process may use count."""
     data_dir: Path | None = None
-    """Where the dataset is: your folder of images, .npz file or folder of IDX files; of a TFDS dataset, what holds
-    NAME/VERSION/. A run that is resumed knows its own."""
+    """Where your images are: a folder or an .npz file. Of IDX files, their folder; of a TFDS dataset, the folder
+    that holds NAME/VERSION/. A run that is resumed knows its own."""
 
     def __post_init__(self) -> None:
         if self.execution == "chunk" and self.config.variant == "idiomatic":
@@ -80,23 +83,25 @@ class RunOptions(DeviceOptions):
     """Train the DCGAN in one framework alone, with the same flags as compare.py."""
 
     draws: int = 5
-    """How many times 10,000 samples are drawn and scored: the spread of every metric is over them."""
+    """How often 10,000 samples are drawn and scored. Every metric's spread is over these draws."""
     quick_scoring: bool = False
-    """Score 2,000 samples by the Fréchet distance, KID and MNIST score alone: not comparable with a full score."""
+    """Score 2,000 samples by three metrics only. These do not compare with a full score of 10,000 samples."""
     skip_epoch_quality: bool = False
-    """Do not score 2,000 samples after each epoch, which takes a second or two outside every clock."""
+    """Do not score 2,000 samples after each epoch. That takes a second or two, outside every clock."""
     features: Annotated[Path | None, tyro.conf.arg(metavar="FILE.onnx")] = None
-    """Score images by the features of this network in place of their pixels. MNIST has a network of its own.
+    """Score your images by this network's features. Without it, their pixels are compared; MNIST has its own network.
     Its input is images, float32 from 0 to 1 or uint8 (docs/decisions/0024). Peak memory includes it."""
     dry_run: bool = False
-    """Check the flags, the data, the folder, the framework and the device, and stop before anything is written."""
+    """Check flags, data and device; train nothing. Nothing is written. The folder is checked too, and that the
+    framework starts."""
     output: Path | None = None
-    """Folder of the comparison, new or empty; runs/PRESET-seedN-TIME if not given."""
+    """New folder for the results. If not given, runs/PRESET-seedN-TIME."""
     resume: Path | None = None
-    """Go on with a run folder or a checkpoint, of either framework; of all other fields only --epochs may differ."""
+    """Go on with a run folder or a checkpoint. Either framework's will do. Of what decides numbers, only --epochs may
+    differ."""
     go_on: bool = False
-    """The same words start a run in --output, go on with it, and do nothing once it is finished: for whatever starts
-    a command again when it was killed. A folder with another configuration is refused."""
+    """Start a run in --output, or go on with it. Once it is finished, nothing is done: for whatever starts a command
+    again when it was killed. A folder with another configuration is refused."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,12 +123,17 @@ def check_result_file(path: Path | None) -> None:
         raise UserError(f"--json: {path} cannot be written: name a file in a folder that exists")
 
 
-def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Options:
+def parse(
+    kind: type[Options], arguments: Sequence[str], *, program: str, examples: Mapping[str, str] | None = None
+) -> Options:
     """The flags of a command, whose class docstring says what it does; what is wrong with them is one line.
 
-    A config's defaults are those of its preset, or of the run that is resumed.
+    A config's defaults are those of its preset, or of the run that is resumed. Exits after `--help`.
     """
     _refuse_empty(arguments)
+    if asks_for_help(arguments):
+        print(help_for(kind, arguments, program=program, examples=examples or {}))
+        raise SystemExit(0)
     default = _default_of(kind, arguments) if issubclass(kind, ConfigOptions) else tyro.MISSING_NONPROP
     messages = io.StringIO()
     try:
@@ -135,14 +145,21 @@ def parse(kind: type[Options], arguments: Sequence[str], *, program: str) -> Opt
                 prog=program,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
-    except SystemExit as stop:
-        if not stop.code:
-            raise  # --help was printed
+    except SystemExit:
         raise UserError(f"{in_plain_words(messages.getvalue(), arguments)} (see {program} --help)") from None
     if isinstance(options, ConfigOptions):
         name = canonical_name(options.config.dataset)
         return replace(options, config=replace(options.config, dataset=name))
     return options
+
+
+def help_for(
+    kind: type, arguments: Sequence[str], *, program: str, examples: Mapping[str, str], commands: Sequence[str] = ()
+) -> str:
+    """The text for `--help`. Its defaults are those of the preset among the arguments."""
+    default = _default_of(kind, arguments) if issubclass(kind, ConfigOptions) else None
+    everything = HELP_ALL in arguments
+    return help_of(kind, default, program=program, examples=examples, everything=everything, commands=commands)
 
 
 def _default_of(kind: type[ConfigOptions], arguments: Sequence[str]) -> ConfigOptions:

@@ -112,9 +112,21 @@ def describe_environment() -> dict[str, Any]:
         "environment_variables": {
             name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT_PREFIXES)
         },
+        "commit": commit(),
         "command": ["python", *_module_arguments()],
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+@functools.cache
+def commit() -> str | None:
+    """The commit of the sources, with `-dirty` if a file was changed since; None where they are no checkout."""
+    if not (ROOT / ".git").exists():
+        return None
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    with contextlib.suppress(OSError):
+        return subprocess.run(words, capture_output=True, text=True).stdout.strip() or None
+    return None
 
 
 @functools.cache

@@ -44,6 +44,7 @@ class Machine(Record):
     cpu_flags: list[Text]
     memory_bytes: Whole | None
     environment_variables: dict[str, Text] = {}
+    commit: Text | None = None  # of our sources; older runs do not say
     command: list[Text]
     started_at: Text | None = None
 
@@ -546,6 +547,7 @@ class BenchMachine(Record):
     cpu_flags: list[Text]
     memory_bytes: Whole
     environment_variables: dict[str, Text]
+    commit: Text | None = None
     source_hashes: dict[str, Text]
 
 

@@ -166,7 +166,8 @@ def what_would_be_trained(dataset: Dataset, config: TrainConfig) -> str:
     """The last words of a dry run."""
     num_images = len(dataset.train_images)
     num_steps = config.epochs * (num_images // config.batch_size)
-    return f"{num_images:,} training images of {dataset.name}, {num_steps:,} steps: checked, and nothing was written"
+    would_be = f"{num_images:,} training images of {dataset.name}, {num_steps:,} steps"
+    return f"{would_be}: checked; nothing was trained or written"
 
 
 def prepare_machine(

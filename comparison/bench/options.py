@@ -66,31 +66,30 @@ def parse_arms(names: str, *, precision: str) -> list[Arm]:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions(DeviceOptions):
-    """Time a training step in both frameworks: fresh processes that take turns, a control against itself first,
-    intervals of ratios, the processor's best matrix multiply, and no ratio unless the configuration's
-    certificate holds.
+    """Time a training step in both frameworks, in fresh processes that take turns. No ratio is given unless a control
+    holds and parity is certified.
     """
 
     arms: str = DEFAULT_ARMS
-    """Which forms, comma-separated; NAME-bfloat16 is that form in bfloat16, whatever --precision is."""
+    """Forms to time, comma-separated. NAME-bfloat16 is that form in bfloat16, whatever --precision is."""
     batch_sizes: str = ""
-    """Batch sizes to time the tuned forms at as well, comma-separated: 32,64,128,256."""
+    """More batch sizes for the tuned forms, as 32,64."""
     quality_epochs: int = 0
-    """Train the tuned forms for so many epochs too, at every batch size: what quality costs in time."""
+    """Train the tuned forms for N epochs too, at every batch size. It shows what quality costs in time."""
     neighbours: int = 0
-    """Time the tuned forms beside so many busy programs too, and beside fewer: what a busy machine costs them."""
+    """Time the tuned forms beside N busy programs too. Fewer are tried as well: what a busy machine costs them."""
     repetitions: int = 6
     """Fresh processes of each arm."""
     steps_per_block: int = CHUNK_STEPS
-    """Steps between two readings of the clock; training has 16, and what a block costs besides its steps counts."""
+    """Steps between two readings of the clock. Training has 16. What a block costs besides its steps counts."""
     num_blocks: int = 3
-    """Blocks a process counts, after one that compiles and two to warm up."""
+    """Blocks that a process counts. One that compiles and two to warm up come before."""
     certify: bool = True
-    """--no-certify spares the parity ladder before measuring; then no ratio is given."""
+    """Skip the parity check, and give no ratio. The check takes minutes, once a configuration."""
     json: Path | None = None
-    """Where to write the result."""
+    """Where to write the result as JSON."""
     output: Path | None = None
-    """Folder for bench.json, speed.md and figures; if it is a comparison's, `compare.py report` shows them too."""
+    """Folder for bench.json, speed.md and figures. In a comparison's folder, `compare.py report` shows them too."""
 
     @property
     def duration_flags(self) -> list[str]:

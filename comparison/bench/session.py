@@ -102,7 +102,7 @@ def machine(
 ) -> dict[str, Any]:
     """What was measured on, with what."""
     names = ("python", "platform", "packages", "num_cpus", "cpu_model", "cpu_flags", "memory_bytes")
-    names += ("environment_variables",)
+    names += ("environment_variables", "commit")
     return {
         "num_threads": num_threads,
         "devices": dict(devices),

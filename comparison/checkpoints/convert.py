@@ -1,4 +1,4 @@
-"""A checkpoint to a PyTorch state dict or an Orbax checkpoint, and either back."""
+"""A checkpoint to a PyTorch state dict, an Orbax checkpoint or ONNX, with a model card; and the first two back."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +23,15 @@ from common.records.checkpoint import (
     save_checkpoint,
 )
 from common.records.checkpoint_check import check_tensors
+from common.records.folder import write_atomically
 from common.safe_read import one_line
 from common.stages import stage
 from common.training.prepare import PACKAGES
 from comparison.checkpoints.diff import architecture_of, load_side, runnable_config
 from comparison.checkpoints.foreign import AVERAGE, GENERATOR, find_networks
 from comparison.checkpoints.linen import WHAT_TO_DO, is_msgpack
+from comparison.checkpoints.model_card import CARD_FILE, how_to_make, metrics_beside, model_card, training_command
+from comparison.checkpoints.onnx_generator import check_onnx, write_onnx
 
 REQUIRED = {"pytorch-state-dict": PACKAGES["torch"], "orbax": f"{PACKAGES['jax']} orbax-checkpoint"}
 
@@ -79,6 +82,40 @@ def export_model(model: Model, target: str, output: Path) -> list[str]:
     return (
         ["The model's generator is the average, and it had none of Adam's state, which is at rest."] if packed else []
     )
+
+
+def export_onnx(model: Model, output: Path) -> None:
+    """Write the generator's average as an ONNX file that onnxruntime has run."""
+
+    def write(folder: Path) -> Path:
+        path = folder / "model.onnx"
+        write_onnx(path, model.checkpoint.average, model.architecture)
+        check_onnx(path, model.architecture)
+        return path
+
+    with stage("converting", 1) as parts:
+        _deliver(write, output)
+        parts.advance()
+
+
+def write_card(model: Model, target: str, output: Path) -> Path:
+    """The model card beside an export: README.md, or NAME.md in a folder that has one already."""
+    card = output.with_name(CARD_FILE)
+    if card.exists():
+        card = output.with_name(f"{output.name}.md")
+    header = model.checkpoint.header
+    framework = str(header.get("framework", "torch"))
+    content = model_card(
+        output.name,
+        model.config,
+        model.architecture,
+        header,
+        metrics_beside(model.path),
+        source=training_command(model.config, framework if framework in PACKAGES else "torch"),
+        formats=how_to_make("CHECKPOINT", made={target: output.name}),
+    )
+    write_atomically(card, content.encode())
+    return card
 
 
 def import_model(path: Path, like: Model, output: Path) -> list[str]:

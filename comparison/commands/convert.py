@@ -1,4 +1,4 @@
-"""`python compare.py convert`: a checkpoint to a PyTorch state dict or an Orbax checkpoint, and either back."""
+"""`python compare.py convert`: a checkpoint to PyTorch, Orbax or ONNX, and back from the first two."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,26 +9,28 @@ from rich.text import Text
 
 from common.console import make_console, printable
 from common.errors import UserError
-from comparison.checkpoints.convert import export_model, import_model, load_model
+from comparison.checkpoints.convert import export_model, export_onnx, import_model, load_model, write_card
 
-SUFFIXES = {"pytorch-state-dict": ".pt", "orbax": ".orbax", "safetensors": ".safetensors"}
+SUFFIXES = {"pytorch-state-dict": ".pt", "orbax": ".orbax", "onnx": ".onnx", "safetensors": ".safetensors"}
+
+KEPT = {"onnx": "the generator's average in float32, from latents (N, Z) to images in [-1, 1]; onnxruntime runs it"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions:
-    """Take a checkpoint, of either framework, elsewhere: as a PyTorch state dict file, or as an Orbax checkpoint for
-    Flax NNX, with both networks, the generator's average and Adam's state; or bring such a file or folder back.
-    """
+    """Take a checkpoint of either framework elsewhere, or bring a file or folder back."""
 
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
-    """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; with --to
-    safetensors, a file of PyTorch state dicts, also another program's, or an Orbax checkpoint's folder."""
-    to: Literal["pytorch-state-dict", "orbax", "safetensors"]
-    """A file for torch.load, a folder for Orbax, or back to a checkpoint of this project."""
+    """A checkpoint, or a run folder like runs/NAME/torch. Of a run, the newest checkpoint is taken. With --to
+    safetensors: a file of PyTorch state dicts, also another program's, or an Orbax checkpoint's folder."""
+    to: Literal["pytorch-state-dict", "orbax", "onnx", "safetensors"]
+    """pytorch-state-dict, orbax, onnx or safetensors. pytorch-state-dict is a file for torch.load, orbax a folder for
+    Flax NNX, onnx the generator for onnxruntime. safetensors takes either of the first two back to a checkpoint of this
+    project. A model card goes beside what leaves."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """A path that does not exist yet; if not given, beside what is converted, ending in .pt, .orbax or .safetensors."""
+    """A path that does not exist yet. If not given, it is beside what is converted, with another ending."""
     like: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT_OR_RUN")] = None
-    """With --to safetensors: whose networks these are; config, framework and what is lacking come from there."""
+    """With --to safetensors: whose networks these are. Config, framework and what is lacking come from there."""
 
 
 def main(options: ConvertOptions) -> int:
@@ -38,7 +40,7 @@ def main(options: ConvertOptions) -> int:
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read or written ({error.strerror})") from None
     console = make_console()
-    kept = "both networks, the generator's average and Adam's state, read back bit for bit"
+    kept = KEPT.get(options.to, "both networks, the generator's average and Adam's state, read back bit for bit")
     for line in (f"{printable(str(output))}: {kept}", *notes):
         console.print(Text(line), soft_wrap=True)
     return 0
@@ -53,7 +55,12 @@ def _convert(options: ConvertOptions) -> tuple[Path, list[str]]:
     if options.like is None:
         model = load_model(options.path)
         output = _output(options, beside=model.path)
-        notes = export_model(model, options.to, output)
+        notes = []
+        if options.to == "onnx":
+            export_onnx(model, output)
+        else:
+            notes = export_model(model, options.to, output)
+        notes.append(f"Model card: {printable(str(write_card(model, options.to, output)))}")
     else:
         output = _output(options, beside=options.path)
         model = load_model(options.like)

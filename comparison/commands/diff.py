@@ -34,18 +34,19 @@ FUNCTION = re.compile(r".+:[A-Za-z_]\w*")
 
 @dataclass(frozen=True, kw_only=True)
 class DiffOptions:
-    """Say where two checkpoints, of either framework, part; exit code 0 if every tensor is identical, 1 if one is not.
-    Errors are B's distance from A relative to A, |B - A| / |A|. Or say why any two modules differ, given as two
-    functions that build them, my_torch.py:build my_flax.py:build; 0 if they agree, 1 if they do not.
+    """Say where two checkpoints part, of either framework. Exit code 0 if every tensor is identical, 1 if one is not.
+    Errors are relative, |B - A| / |A|. Or say why any two modules differ, given as two functions that build them,
+    my_torch.py:build my_flax.py:build; 0 if they agree, 1 if they do not.
     """
 
     first: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """A checkpoint, or a run folder like runs/NAME/torch, of which the newest checkpoint is taken; or the word
-    `pretrained`, for the model that comes with the project; or FILE.py:FUNCTION that returns a torch.nn.Module."""
+    """A checkpoint, a run folder, or `pretrained`. Of a run like runs/NAME/torch, the newest checkpoint is taken;
+    `pretrained` is the model that comes with the project. Or FILE.py:FUNCTION that returns a torch.nn.Module."""
     second: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """What to compare it with; or FILE.py:FUNCTION that returns a flax.nnx.Module."""
     latents: Annotated[str | None, tyro.conf.arg(metavar="N|FILE")] = None
-    """Run both and compare layer by layer: on N latents of A's seed (1 to 256), or a .npy or .npz file's first 256."""
+    """Run both on N latents, and compare layer by layer. N is 1 to 256, of A's seed; of a .npy or .npz file, the
+    first 256 are taken."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the result as JSON."""
     inputs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None

@@ -32,19 +32,20 @@ PROTOCOL = "10,000 samples against the 10,000 test digits, Inception features"
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionOptions:
-    """Inception FID and KID of generated digits against equally many MNIST test digits, by torch-fidelity 0.4 on the
-    CPU: grey tiled to RGB, TensorFlow 1's bilinear resize. Only 10,000 samples and the real weights are comparable
-    with published values. Expect a third of a second for each image on one core, and as many real images as samples.
+    """Inception FID and KID of generated digits against as many MNIST test digits. torch-fidelity 0.4 computes them on
+    the CPU, of grey tiled to RGB. Only 10,000 samples and the real weights compare with published values. Expect a
+    third of a second for each image on one core, and as many real images as samples.
     """
 
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SAMPLES.npz|RUN_FOLDER")]
-    """An .npz file with uint8 `images` (N, S, S), a run folder, or a comparison's folder, of which both are scored."""
+    """An .npz file of samples, or a run's folder. The file holds uint8 `images` (N, S, S). Of a comparison, both runs
+    are scored."""
     inception_weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Your copy of torch-fidelity's weights-inception-2015-12-05-6726825d.pth; nothing is downloaded."""
+    """Your copy of torch-fidelity's weights. It is weights-inception-2015-12-05-6726825d.pth; nothing is downloaded."""
     num: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Score N of the samples only, against N test digits: a quick look that compares with nothing published."""
+    """Score N of the samples only, against N test digits. It is a quick look that compares with nothing published."""
     resized: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Images of 29 to 35 px are of a model of enlarged digits: resize them to 28 px instead of cropping a border."""
+    """Resize samples of 29 to 35 px instead of cropping. It is for a model of enlarged digits."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the result as JSON."""
 

@@ -22,12 +22,12 @@ NUM_REAL_IMAGES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """Write report.html, report.md and comparison.json of a comparison's folder again, from what its runs recorded."""
+    """Write the report of a comparison again, from what its runs recorded: report.html, report.md, comparison.json."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """A comparison like runs/NAME, with the halves torch and jax, or with one of them."""
+    """A comparison like runs/NAME. It holds torch and jax, or one of them."""
     data_dir: Path | None = None
-    """Where the dataset is, if it was moved since the runs were trained."""
+    """Where the data are, if they were moved since."""
 
 
 def main(options: ReportOptions) -> int:

@@ -27,13 +27,13 @@ from comparison.run_both import FRAMEWORKS, begun_halves, check_both, run_both, 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions(RunOptions):
-    """Train the same DCGAN in PyTorch and in JAX and report speed, losses and sample quality side by side."""
+    """Train the same DCGAN in PyTorch and in JAX, and report them side by side."""
 
     certify: bool = True
-    """--no-certify spares the parity ladder after training; then no speed ratio is printed."""
+    """Skip the parity check, and give no speed ratio. It takes minutes after training, once a configuration."""
     turns: Literal["on", "off"] = "on"
-    """on: the frameworks train epoch by epoch in turns, and the speed ratio is of epochs of the same round. Both stay
-    in memory, which takes about twice as much. off: JAX begins when PyTorch is done. --resume does not remember it."""
+    """on: both train epoch by epoch in turns. The speed ratio is then of epochs of the same round. Both stay in memory,
+    which takes about twice as much. off: JAX begins when PyTorch is done. --resume does not remember it."""
 
 
 def main(options: CompareOptions) -> int:

@@ -8,15 +8,16 @@ from common.options import DeviceOptions
 
 @dataclass(frozen=True, kw_only=True)
 class ParityOptions(DeviceOptions):
-    """Check, rung by rung, that the two implementations are the same GAN; exit code 1 if one rung fails."""
+    """Check, rung by rung, that both are the same GAN. Exit code 1 if one rung fails."""
 
     quick: bool = False
-    """Follow the trajectories for 100 steps instead of 300."""
+    """Follow training for 100 steps instead of 300."""
     planted_bugs: bool = False
-    """Plant known bugs one at a time, as many at once as --threads says, at an eighth of the width if none is given."""
+    """Plant known bugs, and say which are caught. As many run at once as --threads says, at an eighth of the width if
+    none is given."""
     width: int = 0
-    """Channels of the narrowest layer; 0 is the preset's own width."""
+    """Channels of the narrowest layer (0: the preset's)."""
     checkpoint: Path | None = None
-    """A run, or a checkpoint of either framework: rung 13 goes on from there too."""
+    """A run or a checkpoint for the last rung to start at. Either framework's will do."""
     json: Path | None = None
-    """Where to write the certificate, parity.json (or, with --planted-bugs, what was caught)."""
+    """Where to write the result as JSON. It is the certificate, or with --planted-bugs what was caught."""

@@ -1,1 +1,1 @@
-"""Any PyTorch module and any Flax module held side by side: docs/port-a-model.md."""
+"""Any PyTorch module and any Flax module held side by side: docs/how-to/port-a-model.md."""

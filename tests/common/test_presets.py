@@ -60,7 +60,7 @@ def test_a_preset_is_named_as_it_is_called_and_its_networks_fit_its_images(prese
 
 
 def test_a_preset_needs_one_entry_and_nothing_else(monkeypatch):
-    mine = Preset(families.dcgan28, 8, TrainConfig(preset="mine", image_size=28, batch_size=16))
+    mine = Preset(families.dcgan28, 8, TrainConfig(preset="mine", image_size=28, batch_size=16), "mine")
     monkeypatch.setitem(PRESETS, "mine", mine)
     options = parse(RunOptions, ["--preset", "mine", "--epochs", "3"], program="")
     assert options.config == replace(mine.recipe, epochs=3)

@@ -254,16 +254,8 @@ def test_help_lists_the_commands_one_a_line():
     assert result.returncode == 0
     lines = [line.split() for line in result.stdout.splitlines()]
     for name in COMMANDS:
-        assert any(name in words[:3] for words in lines), name
+        assert [name] in [words[:1] for words in lines], name
     assert run("compare.py", "--version").stdout.startswith("dcgan-twins ")
-
-
-def test_help_of_a_command_shows_every_field_with_its_meaning():
-    result = run("compare.py", "run", "--help")
-    assert result.returncode == 0
-    for words in ("--epochs", "--learning-rate-generator", "Passes over the training images", "--device"):
-        assert words in result.stdout
-    assert "FOLDER" in run("compare.py", "report", "--help").stdout
 
 
 @pytest.mark.parametrize("program", [["compare.py"], ["-m", "torch_impl"], ["-m", "jax_impl"]])
@@ -291,7 +283,7 @@ def test_a_dry_run_from_a_folder_with_other_sources_checks_both_frameworks_and_t
     flags = [*TINY, "--dry-run", "--device=cpu", f"--output={folder}"]
     result = run(str(ROOT / "compare.py"), *flags, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    summary = "1,024 training images of mnist, 64 steps: checked, and nothing was written"
+    summary = "1,024 training images of mnist, 64 steps: checked; nothing was trained or written"
     # On a slow machine, a line before them says how long the start took.
     assert result.stdout.splitlines()[-3:] == ["PyTorch: cpu", "JAX / Flax NNX: cpu", summary]
     assert not folder.exists()

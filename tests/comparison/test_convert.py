@@ -368,7 +368,9 @@ def test_without_output_the_result_lies_beside_what_is_converted(tmp_path, capsy
     folder = tmp_path / "run" / "checkpoints"
     convert(folder / "step_1234.orbax", "--to", "safetensors", "--like", checkpoint)
     assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
         "step_1234.orbax",
+        "step_1234.orbax.md",
         "step_1234.pt",
         "step_1234.safetensors",
     ]
@@ -538,7 +540,7 @@ def bad_folder(tmp_path_factory) -> Path:
 
 BACK = ["--to=safetensors", "--like=run"]
 BAD = {
-    "nothing": ([], "PATH and --to {pytorch-state-dict,orbax,safetensors} are missing"),
+    "nothing": ([], "PATH and --to {pytorch-state-dict,orbax,onnx,safetensors} are missing"),
     "no target": (["run"], "--to"),
     "an unknown target": (["run", "--to=onnx"], "--to"),
     "no --like": (["model.pt", "--to=safetensors"], "--to safetensors and --like CHECKPOINT_OR_RUN go together"),

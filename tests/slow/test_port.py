@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 def test_the_notebook_runs(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    notebook = nbformat.read(ROOT / "docs" / "port-a-model.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "how-to" / "port-a-model.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
     assert "flipping the kernel's axes makes it agree" in str(notebook.cells)
 

@@ -11,7 +11,7 @@ import pytest
 from common.errors import report_errors
 from comparison.commands.dispatch import PROGRAM, run_command
 
-PAGE = Path(__file__).parents[3] / "docs" / "port-a-model.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "port-a-model.md"
 TORCH = """
     import torch
     from torch import nn
