@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 NUM_GENERATED = 500
-NUM_COMPARED_STEPS = 3  # whose losses say whether two arms do the same work: later, float32 itself parts them
+NUM_FIRST_STEPS = 10  # by which a certificate knows what it certified; later, rounding parts any two runs
 ROOF_SIZES = (512, 1024, 2048)
 ROOF_PRECISIONS = ("float32", "bfloat16")
 NUM_ROOF_WARM_UPS, NUM_ROOF_TRIALS = 2, 10
@@ -98,7 +98,7 @@ class Clock:
 
 
 def step_times(implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock) -> dict[str, Any]:
-    """Every phase of training, and the first losses, by which arms can be seen to do the same work."""
+    """Every phase of training, and losses and scores of the first steps, by which a certificate knows the program."""
     config, count = options.config, options.steps_per_block
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
@@ -114,7 +114,7 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
 
     first_counted = 1 + options.num_warm_up_blocks
     steps_per_epoch = len(order) // config.batch_size
-    data, blocks, losses = [], [], []
+    data, blocks, measured = [], [], []
     stop_watching = implementation.watch_compilation()
     compile_seconds = 0.0
     num_blocks = first_counted + options.num_blocks
@@ -126,7 +126,7 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
         data.append(clock.lap() / count)
         metrics = _block(trainer, images, latents, compiled=options.compile)
         blocks.append(clock.lap() / count)
-        losses.append(metrics)
+        measured.append(metrics)
         if index == 0:
             compile_seconds = stop_watching()
     peak_memory_bytes = implementation.peak_memory_bytes(device)  # of training: sampling comes after
@@ -145,12 +145,11 @@ def step_times(implementation: "Framework", device: Any, options: MeasureOptions
         "block_seconds_per_step": blocks[first_counted:],
         "data_seconds_per_step": float(np.median(data[first_counted:])),
         "peak_memory_bytes": peak_memory_bytes,
-        "first_losses": _finite(np.concatenate([_both_losses(block) for block in losses])[:NUM_COMPARED_STEPS].ravel()),
+        "first_steps": {
+            name: _finite(np.concatenate([getattr(of_block, name) for of_block in measured])[:NUM_FIRST_STEPS])
+            for name in StepMetrics._fields
+        },
     }
-
-
-def _both_losses(metrics: StepMetrics) -> np.ndarray:
-    return np.stack([metrics.discriminator_loss, metrics.generator_loss], axis=1)  # (K, 2)
 
 
 def _block(trainer: Trainer, images: np.ndarray, latents: np.ndarray, *, compiled: bool) -> StepMetrics:

@@ -16,6 +16,9 @@ class ParityOptions(DeviceOptions):
     """Plant known bugs one at a time, as many at once as --threads says, at an eighth of the width if none is given."""
     width: int = 0
     """Channels of the narrowest layer; 0 is the preset's own width."""
+    arm: str = ""
+    """Certify a form that bench times: jax-idiomatic climbs in float64 alone; torch-compile and torch-bfloat16 are held
+    against their framework's float32 program."""
     checkpoint: Path | None = None
     """A run, or a checkpoint of either framework: rung 13 goes on from there too."""
     json: Path | None = None

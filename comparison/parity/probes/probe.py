@@ -5,6 +5,7 @@ Arrays are NumPy in canonical order (images NCHW, weights as in common/contract.
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -31,8 +32,10 @@ class Probe(ABC):
     device_module: Any
     trainer_module: Any
 
-    def __init__(self, device_name: str = "cpu") -> None:
+    def __init__(self, device_name: str = "cpu", *, compiled: bool = False, precision: str | None = None) -> None:
         self._device_name = device_name
+        self._compiled = compiled
+        self._precision = precision  # of every trainer, whatever its config says
         self.device_flags: dict[str, Any] = {}
 
     @cached_property
@@ -55,7 +58,8 @@ class Probe(ABC):
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture) -> Any:
         """A trainer as training uses it, without weights yet."""
-        return self.trainer_module.create_trainer(config, architecture, self.device)
+        make = self.trainer_module.create_compiled_trainer if self._compiled else self.trainer_module.create_trainer
+        return make(replace(config, precision=self._precision or config.precision), architecture, self.device)
 
     @abstractmethod
     def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
@@ -64,6 +68,10 @@ class Probe(ABC):
     @abstractmethod
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
         """Every layer's output, in execution order, as the trainer's own network computes it."""
+
+    @abstractmethod
+    def outputs(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
+        """Images, and logits of real images and of those, as the networks are called in train mode: statistics move."""
 
     @abstractmethod
     def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
