@@ -8,13 +8,9 @@ from pathlib import Path
 import pytest
 
 import common.stages.displays
+from comparison.parity import compilation
 
 CACHE = Path(__file__).parents[1] / ".pytest_cache"
-# Tests wait for XLA to compile small networks, not for these to run: five times faster without its optimisations.
-FAST_COMPILATION = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-)
-FAST_COMPILATION_JAXLIB = "0.10."  # another version may not know the flags, and an unknown one ends the process
 
 # Processes that tests start inherit all of it.
 # Two workers share two cores (the Makefile): each computes on one, and a thread that waits sleeps instead of spinning.
@@ -30,8 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """The slow tests look at programs as users run them; those marked gpu, chosen alone, are given one."""
     if config.option.markexpr != "gpu":  # where bytes are compared, `auto` must be the same device everywhere
         os.environ["JAX_PLATFORMS"], os.environ["CUDA_VISIBLE_DEVICES"] = "cpu", ""
-    if config.option.markexpr != "slow" and version("jaxlib").startswith(FAST_COMPILATION_JAXLIB):
-        os.environ["XLA_FLAGS"] = FAST_COMPILATION
+    # Tests wait for XLA to compile small networks, not for these to run.
+    if config.option.markexpr != "slow" and version("jaxlib").startswith(compilation.JAXLIB):
+        os.environ["XLA_FLAGS"] = compilation.FLAGS
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 NUM_GENERATED = 500
-NUM_COMPARED_STEPS = 3  # whose losses say whether two arms do the same work: later, float32 itself parts them
+NUM_FIRST_STEPS = 10  # by which a certificate knows what it certified; later, rounding parts any two runs
 ROOF_SIZES, GPU_ROOF_SIZES = (512, 1024, 2048), (1024, 2048, 4096, 8192)
 ROOF_PRECISIONS, GPU_ROOF_PRECISIONS = ("float32", "bfloat16"), ("float32", "tf32", "bfloat16", "float64")
 NUM_ROOF_WARM_UPS, NUM_ROOF_TRIALS = 2, 10
@@ -115,7 +115,7 @@ class Clock:
 def step_times(
     implementation: "Framework", device: Any, options: MeasureOptions, clock: Clock, execution: str
 ) -> dict[str, Any]:
-    """Every phase of training, and the first losses, by which arms can be seen to do the same work."""
+    """Every phase of training, and losses and scores of the first steps, by which a certificate knows the program."""
     config, count = options.config, options.steps_per_block
     dataset = load_dataset(config.dataset, options.data_dir, train_size=config.train_size, image_size=config.image_size)
     dataset = prepare_dataset(dataset, image_size=config.image_size, train_size=config.train_size)
@@ -132,7 +132,7 @@ def step_times(
 
     first_counted = 1 + options.num_warm_up_blocks
     steps_per_epoch = len(order) // config.batch_size
-    data, blocks, losses, chunks = [], [], [], []
+    data, blocks, measured, chunks = [], [], [], []
     stop_watching = implementation.watch_compilation()
     compile_seconds = 0.0
     num_blocks, num_chunks = first_counted + options.num_blocks, 1
@@ -147,7 +147,7 @@ def step_times(
         data.append(clock.lap() / count / num_chunks)
         metrics = [_chunk(trainer, chunk, compiled=options.compile) for chunk in chunks]
         blocks.append(clock.lap() / count / num_chunks)
-        losses += metrics
+        measured += metrics
         if index == 0:
             compile_seconds = stop_watching()
         if index == first_counted - 1:
@@ -177,12 +177,11 @@ def step_times(
         "block_seconds_per_step": blocks[first_counted:],
         "data_seconds_per_step": float(np.median(data[first_counted:])),
         **peak_memory,
-        "first_losses": _finite(np.concatenate([_both_losses(block) for block in losses])[:NUM_COMPARED_STEPS].ravel()),
+        "first_steps": {
+            name: _finite(np.concatenate([getattr(of_block, name) for of_block in measured])[:NUM_FIRST_STEPS])
+            for name in StepMetrics._fields
+        },
     }
-
-
-def _both_losses(metrics: StepMetrics) -> np.ndarray:
-    return np.stack([metrics.discriminator_loss, metrics.generator_loss], axis=1)  # (K, 2)
 
 
 def _warm_up(trainer: Trainer, chunk: ChunkData, seconds: float) -> None:

@@ -292,7 +292,7 @@ class Rung(Record):
     rung: Whole
     kind: Text
     name: Text
-    precision: Literal["float64", "float32"]
+    precision: Literal["float64", "float32", "bfloat16"]  # bfloat16 in an arm's certificate alone
     measured: NonNegative | None
     tolerance: NonNegative
     where: Text
@@ -325,6 +325,8 @@ class Parity(Record):
 
     holds: Flag = False
     quick: Flag
+    arm: Text = ""  # the form of the benchmark, where the certificate is one's own
+    went_on_from_checkpoint: Flag = False  # whether the late states included one that a run has reached
     rungs: list[Rung]
     config: dict[str, Any] = {}
     num_parameters: dict[str, Whole] = {}
@@ -551,6 +553,15 @@ class BenchMachine(Record):
     source_hashes: dict[str, Text]
 
 
+class BenchCertificate(Verdict):
+    """What shows that an arm does the work of its configuration."""
+
+    kind: Text
+    num_measurements: Whole
+    worst_ratio: NonNegative | None  # the largest share of what is allowed that a measurement uses up
+    worst: Text | None  # that measurement
+
+
 class Bench(Record):
     """bench.json: every number of a benchmark."""
 
@@ -565,10 +576,9 @@ class Bench(Record):
     control: BenchControl
     parity: Verdict
     arms: dict[str, BenchArm]
-    first_step_differences: dict[str, Amount | None]
-    first_loss_differences: dict[str, Amount | None]
+    certificates: dict[str, BenchCertificate] = {}  # by arm; older benchmarks have none
     refused: dict[str, Text]
-    weaker_evidence: dict[str, Text]
+    weaker_evidence: dict[str, Text] = {}  # of older benchmarks: arms that had no certificate of their own
     ratios: dict[str, Interval]
     break_even_steps: dict[str, Whole | None]
     neighbours: list[BenchNeighbours] = []

@@ -12,8 +12,8 @@ from common.records.folder import FRAMEWORK_NAMES
 from common.stages import in_stage
 from comparison.bench import verdicts
 from comparison.bench.neighbours import beside_neighbours
-from comparison.bench.options import Arm
 from comparison.bench.schedule import Bench, repeat
+from comparison.parity.arms import Arm
 
 
 def measure_beside(arms: Sequence[Arm], batch_sizes: Sequence[int], bench: Bench) -> dict[str, Any]:

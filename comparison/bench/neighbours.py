@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from common.records.folder import FRAMEWORK_NAMES
 from comparison.bench import verdicts
-from comparison.bench.options import Arm
 from comparison.bench.schedule import Bench, repeat
+from comparison.parity.arms import Arm
 
 
 class Beside(NamedTuple):

@@ -1,11 +1,10 @@
 """The flags of `compare.py bench`, and what can be known to be wrong with them before it measures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from common.config import TrainConfig
 from common.data.datasets import load_dataset, prepare_dataset
 from common.errors import UserError
 from common.networks.build import build_architecture
@@ -13,50 +12,20 @@ from common.networks.layers import Architecture
 from common.options import DeviceOptions, check_result_file
 from common.records.folder import FRAMEWORK_NAMES, check_writable
 from common.training.log import CHUNK_STEPS
+from comparison.parity.arms import FORMS, Arm, parse_arm
 
-BFLOAT16 = "-bfloat16"
-# Name -> title, framework, variant, whether torch.compile makes the networks.
-FORMS = {
-    "torch": ("PyTorch, tuned", "torch", "tuned", False),
-    "torch-idiomatic": ("PyTorch, idiomatic", "torch", "idiomatic", False),
-    "torch-compile": ("PyTorch, tuned, networks by torch.compile", "torch", "tuned", True),
-    "jax": ("JAX, tuned", "jax", "tuned", False),
-    "jax-idiomatic": ("JAX, idiomatic", "jax", "idiomatic", False),
-}
 DEFAULT_ARMS = "torch,jax,torch-idiomatic,jax-idiomatic,torch-compile"
 MIN_REPETITIONS = 5
 MAX_NEIGHBOURS = 64
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One side of a benchmark."""
-
-    name: str
-    form_title: str
-    framework: str
-    variant: str
-    compiled: bool
-    precision: str
-
-    @property
-    def title(self) -> str:
-        """Framework and form in words, and bfloat16 if this arm alone has it."""
-        return f"{self.form_title}, bfloat16" if self.name.endswith(BFLOAT16) else self.form_title
-
-    def config(self, config: TrainConfig) -> TrainConfig:
-        """The benchmark's configuration, in this arm's form."""
-        return replace(config, variant=self.variant, precision=self.precision)
-
-
 def parse_arms(names: str, *, precision: str) -> list[Arm]:
     """`torch,jax-idiomatic,torch-bfloat16`: forms, each in the benchmark's precision unless it says bfloat16."""
-    arms = []
-    for name in filter(None, (part.strip() for part in names.split(","))):
-        form = FORMS.get(name.removesuffix(BFLOAT16))
-        if form is None:
-            raise UserError(f"--arms: {name} is unknown: choose of {', '.join(FORMS)}, each also with {BFLOAT16}")
-        arms.append(Arm(name, *form, precision="bfloat16" if name.endswith(BFLOAT16) else precision))
+    named = filter(None, (part.strip() for part in names.split(",")))
+    try:
+        arms = [parse_arm(name, precision=precision) for name in named]
+    except UserError as error:
+        raise UserError(f"--arms: {error}") from None
     if len({arm.name for arm in arms}) < len(arms):
         raise UserError(f"--arms: {names} names an arm twice; a control of the first is measured anyway")
     if not arms:

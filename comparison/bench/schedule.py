@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 from common.config import TrainConfig
 from common.errors import RunFailedError, UserError
 from common.stages import stage
-from comparison.bench.options import Arm, BenchOptions
+from comparison.bench.options import BenchOptions
+from comparison.parity.arms import Arm
 from comparison.processes import USER_ERROR, Children, config_flags
 from comparison.train_by_epoch import Epoch, train_epochwise
 

@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from common.commands.measure_step import MeasureOptions
@@ -11,19 +9,17 @@ from common.config import to_dict
 from common.errors import UserError
 from common.networks.build import count_parameters
 from common.networks.layers import ConvTranspose
-from common.records.folder import FRAMEWORK_NAMES
 from common.stages import in_stage
 from comparison.bench import verdicts
 from comparison.bench.beside import measure_beside
+from comparison.bench.certificates import find_or_make_certificates
 from comparison.bench.flops import flops_per_step
-from comparison.bench.options import Arm, BenchOptions, Subject
+from comparison.bench.options import BenchOptions, Subject
 from comparison.bench.schedule import Bench, repeat
+from comparison.parity.arms import Arm
 from comparison.parity.certificate import Certificate
-from comparison.parity.find_certificate import Say, certify
-from comparison.parity.identity import identity_of
-from comparison.processes import Children, config_flags
-
-RUNS = Path("runs")  # whose folder `certificates` keeps them
+from comparison.parity.find_certificate import Say
+from comparison.processes import Children
 
 
 def measure(
@@ -41,8 +37,8 @@ def measure(
     roofs = {framework: bench.roof(framework) for framework in _in_roof_stage(frameworks)}
     environment = roofs[frameworks[0]]["environment"]
     devices = {framework: found["device"] for framework, found in roofs.items()}
-    certificate = find_or_make_certificate(options, subject, roofs, children, say)
     arms, failed = startable(arms, bench)
+    ladder, certificates = find_or_make_certificates(options, arms, subject, roofs, children, say)
 
     say(f"Control: {arms[0].name} against itself")
     control = verdicts.control_result(*repeat([arms[0], arms[0]], count, lambda arm: bench.step(arm, config), say))
@@ -50,6 +46,9 @@ def measure(
     repetitions = repeat(arms, count, lambda arm: bench.step(arm, config), say)
     measured = dict(zip((arm.name for arm in arms), repetitions, strict=True))
     beside = measure_beside(arms, batch_sizes, bench)
+    if changed := verdicts.what_changed({name: found["environment"] for name, found in roofs.items()}, measured):
+        ladder = Certificate(False, changed)
+        certificates = {name: each._replace(holds=False, reason=changed) for name, each in certificates.items()}
     roofs_after = {framework: bench.roof(framework)["roof"] for framework in _in_roof_stage(frameworks)}
 
     found = verdicts.bench_result(
@@ -58,9 +57,8 @@ def measure(
         roof=verdicts.roof_result({framework: found["roof"] for framework, found in roofs.items()}, roofs_after),
         arms={arm.name: arm for arm in arms},
         measured=measured,
-        certificate=verdicts.still_certified(
-            certificate, {name: found["environment"] for name, found in roofs.items()}, measured
-        ),
+        ladder=ladder,
+        certificates=certificates,
         control={"arm": arms[0].name, **control},
     )
     return {
@@ -110,43 +108,6 @@ def machine(
         "source_hashes": {framework: found["environment"]["source_hash"] for framework, found in roofs.items()},
         **{name: environment[name] for name in names},
     }
-
-
-def find_or_make_certificate(
-    options: BenchOptions,
-    subject: Subject,
-    roofs: Mapping[str, Mapping[str, Any]],
-    children: Children,
-    say: Say,
-) -> Certificate:
-    """Of both frameworks' tuned forms, also when one alone is measured: the other is taken to run on the same device.
-
-    `roofs` say where each of those that are measured ran. Rungs 8, 9 and 13 of the ladder climb with the idiomatic
-    forms too, in float64.
-    """
-    if not options.certify:
-        return Certificate(False, "not certified: --no-certify")
-    tuned = replace(options.config, variant="tuned", precision="float32")
-    devices: dict[str, str] = {framework: found["device"] for framework, found in roofs.items()}
-    elsewhere = next(iter(devices.values()))
-    execution: dict[str, str] = {framework: found["execution"] for framework, found in roofs.items()}
-    execution = dict.fromkeys(FRAMEWORK_NAMES, next(iter(execution.values()))) | execution
-    identity = identity_of(
-        tuned,
-        subject.architecture,
-        environment=next(iter(roofs.values()))["environment"],
-        num_threads=options.num_threads,
-        data_sha256=subject.data_sha256,
-        devices=dict.fromkeys(FRAMEWORK_NAMES, elsewhere) | devices,
-        device_flags={framework: found["device_flags"] for framework, found in roofs.items()},
-        accelerator=next(iter(roofs.values()))["accelerator"],
-        execution=execution,
-    )
-    flags = [*config_flags(tuned), *options.device_flags]
-    stores = [RUNS, *filter(None, [options.output])]
-    certificate = certify(identity, stores, children, say, flags=flags, num_threads=options.num_threads)
-    say(f"Parity: {certificate.reason}")
-    return certificate
 
 
 def startable(arms: Sequence[Arm], bench: Bench) -> tuple[list[Arm], dict[str, str]]:

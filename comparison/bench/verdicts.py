@@ -7,25 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from common.commands.measure_step import NUM_COMPARED_STEPS
 from common.config import TrainConfig
 from common.records.schema import BenchPhases
-from comparison.bench.options import Arm
+from comparison.bench.certificates import ArmCertificate
 from comparison.bench.statistics import break_even_step, is_itself, quartiles, ratio
+from comparison.parity.arms import Arm
 from comparison.parity.certificate import Certificate
 
 Records = Sequence[Mapping[str, Any]]  # of one arm, a record of each repetition
-# First losses are of the same weights, images and latents: what is allowed in the first step, which sees one update
-# of D, and in the two after it. There float32 alone parts PyTorch's two forms by 3e-3 (dcgan32-wide): Adam's first
-# steps are of equal size whatever a gradient's, so that rounding decides the direction of the smallest.
-SAME_WORK = {"float64": (1e-9, 1e-9), "float32": (1e-4, 1e-2), "bfloat16": (0.05, 0.05)}
 CACHES = ("empty_cache", "full_cache")  # what the first process finds of compiled programs, and what the second
 
 
-def still_certified(
-    certificate: Certificate, environments: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Records]
-) -> Certificate:
-    """The certificate, or one that does not hold if sources or packages changed while the arms were measured.
+def what_changed(environments: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Records]) -> str | None:
+    """Why no certificate speaks of what was measured: sources or packages changed meanwhile; None if none did.
 
     `environments` are the frameworks' before it was measured.
     """
@@ -33,8 +27,8 @@ def still_certified(
         before = environments[name.partition("-")[0]]
         for record in records:
             if any(record["environment"][key] != before[key] for key in ("source_hash", "packages", "package_hashes")):
-                return Certificate(False, f"the sources or packages changed while {name} was measured: measure again")
-    return certificate
+                return f"the sources or packages changed while {name} was measured: measure again"
+    return None
 
 
 def step_seconds(records: Records) -> list[float]:
@@ -104,76 +98,31 @@ def start_seconds(records: Records) -> float:
     return float(building + np.median(first_block_extra_seconds(records)))
 
 
-def first_loss_differences(
-    arms: Mapping[str, Arm], measured: Mapping[str, Records], *, num_steps: int = NUM_COMPARED_STEPS
-) -> dict[str, float | None]:
-    """How far each arm's first losses are from those of the first arm that is not bfloat16: relative, the worst.
-
-    None where a loss is not a number.
-    """
-    reference = next((name for name, arm in arms.items() if arm.precision != "bfloat16"), next(iter(arms)))
-    count = 2 * num_steps  # the discriminator's and the generator's
-    expected = np.array(measured[reference][0]["first_losses"][:count], np.float64)
-    differences = {}
-    for name, records in measured.items():
-        found = np.array(records[0]["first_losses"][:count], np.float64)
-        difference = float(np.max(np.abs(found - expected) / np.abs(expected)))
-        differences[name] = difference if math.isfinite(difference) else None
-    return differences
-
-
-def refusals(
-    arms: Mapping[str, Arm],
-    first_step: Mapping[str, float | None],
-    differences: Mapping[str, float | None],
-    certificate: Certificate,
-) -> dict[str, str]:
-    """Arms that get no ratio, and why."""
+def refusals(certificates: Mapping[str, ArmCertificate], measured: Mapping[str, Records]) -> dict[str, str]:
+    """Arms that get no ratio, and why: no certificate, or a timed process that took other first steps."""
     refused = {}
-    for name, arm in arms.items():
-        if not certificate.holds:
-            refused[name] = certificate.reason
-            continue
-        named = (("the losses of its first step", first_step[name]), ("its first losses", differences[name]))
-        for (losses, difference), allowed in zip(named, SAME_WORK[arm.precision], strict=True):
-            if difference is None:
-                refused[name] = "a loss of its first steps, or of the arm it is held against, is not a number"
-            elif difference > allowed:
-                refused.setdefault(name, f"{losses} are {difference:.1e} off, where {allowed:.0e} is allowed")
+    for name, records in measured.items():
+        certificate = certificates[name]
+        reasons = [None if certificate.holds else certificate.reason]
+        reasons += [
+            certificate.why_other_training(name, record["first_steps"]) for record in records if certificate.holds
+        ]
+        if reason := next(filter(None, reasons), None):
+            refused[name] = reason
     return refused
 
 
-def weaker_evidence(
-    arms: Mapping[str, Arm], differences: Mapping[str, float | None], refused: Mapping[str, str]
-) -> dict[str, str]:
-    """Arms whose ratio rests on less than the whole ladder, which climbs neither bfloat16 nor torch.compile."""
-    found = {}
-    for name, arm in arms.items():
-        if name in refused:
-            continue
-        losses = f"the losses of its first {NUM_COMPARED_STEPS} steps ({differences[name]:.1e} off)"
-        if arm.compiled or arm.precision == "bfloat16":
-            found[name] = f"{losses}, nothing else: the ladder does without"
-        elif arm.variant == "idiomatic":
-            found[name] = f"float64 steps of the ladder, the first two and late ones (rungs 8, 9, 13), and {losses}"
-    return found
-
-
 def verdicts(
-    arms: Mapping[str, Arm], measured: Mapping[str, Records], certificate: Certificate, control: Mapping[str, Any]
+    measured: Mapping[str, Records], certificates: Mapping[str, ArmCertificate], control: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Ratios of step times, "a/b", and break-even steps, of every two arms that may have one; none without control."""
-    differences = first_loss_differences(arms, measured)
-    first_step = first_loss_differences(arms, measured, num_steps=1)
-    refused = refusals(arms, first_step, differences, certificate)
+    refused = refusals(certificates, measured)
     allowed = [name for name in measured if name not in refused] if control["holds"] else []
     seconds = {name: step_seconds(measured[name]) for name in allowed}
     ratios = {f"{a}/{b}": ratio(seconds[a], seconds[b]) for a, b in permutations(allowed, 2)}
     return {
-        "first_step_differences": first_step,
-        "first_loss_differences": differences,
+        "certificates": {name: certificates[name].summary() for name in measured},
         "refused": refused,
-        "weaker_evidence": weaker_evidence(arms, differences, refused),
         "ratios": {pair: found._asdict() for pair, found in ratios.items()},
         "break_even_steps": {
             f"{a}/{b}": break_even_step(
@@ -193,7 +142,8 @@ def bench_result(
     roof: Mapping[str, Any],
     arms: Mapping[str, Arm],
     measured: Mapping[str, Records],
-    certificate: Certificate,
+    ladder: Certificate,
+    certificates: Mapping[str, ArmCertificate],
     control: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Every arm, and what may be said of two."""
@@ -202,12 +152,12 @@ def bench_result(
         "flops_per_step": flops,
         "roof": roof,
         "control": control,
-        "parity": {"holds": certificate.holds, "reason": certificate.reason},
+        "parity": {"holds": ladder.holds, "reason": ladder.reason},
         "arms": {
             name: arm_result(arms[name], records, flops=flops, batch_size=config.batch_size, roofs=roofs)
             for name, records in measured.items()
         },
-        **verdicts(arms, measured, certificate, control),
+        **verdicts(measured, certificates, control),
     }
 
 

@@ -13,7 +13,7 @@ from common.stages import stage_console
 from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
 from comparison.bench.session import measure
 from comparison.processes import Children
-from comparison.report.bench_tables import arm_rows, ratio_rows
+from comparison.report.bench_tables import arm_rows, certificate_rows, ratio_rows
 from comparison.report.bench_words import headlines, notices, write_report
 
 TABLE_WIDTH = 120
@@ -36,13 +36,14 @@ def main(options: BenchOptions) -> int:
     if options.output is not None:
         write_report(options.output, result)
     print_result(result, console)
-    return 0 if result["control"]["holds"] and (result["parity"]["holds"] or not options.certify) else 1
+    certified = all(found["holds"] for found in (result["parity"], *result["certificates"].values()))
+    return 0 if result["control"]["holds"] and (certified or not options.certify) else 1
 
 
 def print_result(result: Mapping[str, Any], console: Console) -> None:
     """Print the tables of arms and ratios, and the sentences that must be read with them."""
     wide = make_console(width=max(console.width, TABLE_WIDTH))
-    for head, *rows in (arm_rows(result), ratio_rows(result)):
+    for head, *rows in (arm_rows(result), ratio_rows(result), certificate_rows(result)):
         table = Table(*head)
         for row in rows:
             table.add_row(*map(Text, row))

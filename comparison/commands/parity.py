@@ -15,9 +15,10 @@ from common.errors import UserError
 from common.options import check_result_file
 from common.records.folder import PARITY_FILE, write_json
 from common.stages import stage_console
+from comparison.parity.arms import parse_arm
 from comparison.parity.certificate import certificate
 from comparison.parity.detection import Detection, Detections, detect_all
-from comparison.parity.ladder import RUNGS, climb
+from comparison.parity.ladder import RUNGS, climb, what_is_climbed
 from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Measurement
 from comparison.parity.setup import make_pair
@@ -28,8 +29,10 @@ MATRIX_WIDTH = 100
 
 def main(options: ParityOptions) -> int:
     """0 if every rung holds (or every bug is caught), 1 if one does not."""
-    if options.config.precision == "bfloat16":
-        raise UserError("the ladder compares float64 and float32; bfloat16 has no certificate: leave --precision out")
+    if options.config.precision == "bfloat16" and not options.arm:
+        raise UserError("the ladder compares float64 and float32: leave --precision out, or name --arm torch-bfloat16")
+    if options.arm and options.planted_bugs:
+        raise UserError("bugs are planted for the ladder of a configuration: leave --arm out")
     check_result_file(options.json)
     examine = _plant_bugs if options.planted_bugs else _climb
     holds, record = examine(options, stage_console())
@@ -39,16 +42,18 @@ def main(options: ParityOptions) -> int:
 
 
 def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, Any]]:
-    pair = make_pair(options, num_threads=options.num_threads)
+    arm = parse_arm(options.arm, precision=options.config.precision) if options.arm else None
+    rungs, precisions = what_is_climbed(arm)
+    pair = make_pair(options, num_threads=options.num_threads, arm=arm)
     measurements = []
-    for measurement in climb(pair):
+    for measurement in climb(pair, rungs, precisions):
         measurements.append(measurement)
         style = "" if measurement.holds else "red"
         console.print(Text(line(measurement), style=style), soft_wrap=True)
-    found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads)
+    found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads, arm=arm, rungs=rungs)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"
-    console.print(f"{options.config.preset}, {options.config.variant}: {verdict}")
+    console.print(f"{options.config.preset}, {arm.name if arm else options.config.variant}: {verdict}")
     return found["holds"], found
 
 

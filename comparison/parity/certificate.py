@@ -9,9 +9,10 @@ from common.records.accelerator import describe_accelerator
 from common.records.environment import describe_environment
 from common.records.folder import PARITY_FILE, read_json
 from common.records.recorded_run import Runs
+from comparison.parity.arms import FLOAT64_LADDER, Arm
 from comparison.parity.first_steps import first_steps, why_other_steps
 from comparison.parity.identity import identity_hash, identity_of, ladder_hash, why_other_identity
-from comparison.parity.ladder import RUNGS
+from comparison.parity.ladder import RUNGS, Rung
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.whole_runs import why_not_whole
 
@@ -26,8 +27,16 @@ class Certificate(NamedTuple):
     path: Path | None = None
 
 
-def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool, num_threads: int) -> dict[str, Any]:
-    """The content of parity.json; it holds only if every rung does."""
+def certificate(
+    pair: Pair,
+    measurements: Sequence[Measurement],
+    *,
+    quick: bool,
+    num_threads: int,
+    arm: Arm | None = None,
+    rungs: Sequence[Rung] = RUNGS,
+) -> dict[str, Any]:
+    """The content of parity.json, or of an arm's certificate; it holds only if every rung does."""
     environment = describe_environment()
     identity = identity_of(
         pair.config,
@@ -44,16 +53,19 @@ def certificate(pair: Pair, measurements: Sequence[Measurement], *, quick: bool,
     return {
         "holds": holds,
         "quick": quick,
+        "arm": arm.name if arm else "",
+        "went_on_from_checkpoint": pair.checkpoint is not None,
         **identity,
         "networks": repr(pair.architecture),
         "identity_hash": identity_hash(identity),
         "ladder_hash": ladder_hash(),
         "environment": environment,
-        "first_steps": first_steps(pair) if holds else None,  # a framework that differs may not take them at all
+        # A framework that differs may not take them at all; those of float64 are not what an arm in float32 takes.
+        "first_steps": first_steps(pair) if holds and (arm is None or arm.kind != FLOAT64_LADDER) else None,
         "rungs": [
             {
                 "rung": measurement.rung,
-                "kind": RUNGS[measurement.rung].__name__,
+                "kind": rungs[measurement.rung].__name__,
                 **measurement._asdict(),
                 # JSON knows no infinity, which stands for a NaN or a missing tensor on either side.
                 "measured": float(measurement.measured) if measurement.measured < float("inf") else None,
@@ -110,14 +122,14 @@ def worst_of_each_rung(measurements: list[Mapping[str, Any]]) -> list[dict[str, 
     worst: dict[tuple[int, str], dict[str, Any]] = {}
     for measurement in measurements:
         key = measurement["rung"], measurement["precision"]
-        if key not in worst or _share(measurement) > _share(worst[key]):
+        if key not in worst or share(measurement) > share(worst[key]):
             count = worst[key]["num_measurements"] if key in worst else 0
             worst[key] = {**measurement, "num_measurements": count}
         worst[key]["num_measurements"] += 1
     return [worst[key] for key in sorted(worst, key=lambda key: (key[0], key[1] != "float64"))]
 
 
-def _share(measurement: Mapping[str, Any]) -> float:
+def share(measurement: Mapping[str, Any]) -> float:
     """How much of the tolerance is used up; an exact comparison's tolerance is 0."""
     if measurement["measured"] is None:
         return float("inf")

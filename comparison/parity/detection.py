@@ -10,18 +10,13 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from common.stages import stage
+from comparison.parity import compilation
 from comparison.parity.ladder import climb
 from comparison.parity.options import ParityOptions
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.planted import PLANTED_BUGS
 from comparison.parity.planted.bug import PlantedBug
 from comparison.parity.setup import make_pair
-
-# A bug is one with XLA's optimisation or without; another jaxlib may not know the flags, and an unknown one ends it.
-QUICK_COMPILATION = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-)
-QUICK_COMPILATION_JAXLIB = "0.10."
 
 
 class Detection(NamedTuple):
@@ -85,8 +80,8 @@ _pair: Pair | None = None
 def _start_worker(options: ParityOptions, cache: str) -> None:
     global _pair
     os.environ["PJRT_NPROC"] = "1"  # read when JAX starts
-    if version("jaxlib").startswith(QUICK_COMPILATION_JAXLIB):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILATION}"
+    if version("jaxlib").startswith(compilation.JAXLIB):  # a bug is one with XLA's optimisation or without
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {compilation.FLAGS}"
     # Bugs are of the source, not of a device, and a GPU has no room for so many clients.
     _pair = make_pair(replace(options, device="cpu"), num_threads=1)
     import jax

@@ -3,13 +3,16 @@
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
 from common.options import RunOptions
-from common.records.folder import PARITY_FILE, read_json, write_atomically
+from common.records.checkpoint import list_checkpoints
+from common.records.folder import CHECKPOINTS, PARITY_FILE, read_json, write_atomically
 from common.records.recorded_run import FRAMEWORK_NAMES, read_run
+from comparison.parity.arms import Arm
 from comparison.parity.certificate import Certificate, why_not_certifiable
 from comparison.parity.identity import identity_hash, identity_of_runs
 from comparison.processes import Children, child_flags
@@ -27,17 +30,29 @@ def certify(
     *,
     flags: Sequence[str],
     num_threads: int,
+    arm: Arm | None = None,
+    checkpoint: Path | None = None,
     before_climbing: Callable[[], object] = lambda: None,
 ) -> Certificate:
     """What is kept for this identity and holds, or what a quick ladder with these flags finds now.
 
-    It is kept in the first of the folders that can be written: the one beside a container's volume cannot.
+    One that has not gone on from any run's last checkpoint is not enough for a run that has one. It is kept in the
+    first of the folders that can be written: the one beside a container's volume cannot.
     """
-    paths = [folder / STORE / f"{identity_hash(identity)}.json" for folder in stores]
-    path = next(filter(_holds, paths), None) or next(filter(_is_writable, paths), paths[0])
-    if not _holds(path):
+    form = arm if arm and arm.certified_as else None
+    what, by = (form.name, form.kind) if form else ("this configuration", "ladder")
+    name = f"{identity_hash(identity)}-{form.certified_as}" if form else identity_hash(identity)
+    paths = [folder / STORE / f"{name}.json" for folder in stores]
+    is_enough = partial(_holds, went_on=checkpoint is not None)
+    path = next(filter(is_enough, paths), None) or next(filter(_is_writable, paths), paths[0])
+    if not is_enough(path):
         before_climbing()
-        say("Parity: climbing the quick ladder, once for this configuration")
+        say(f"Parity: climbing the quick {by}, once for {what}")
+        flags = [
+            *flags,
+            *([f"--arm={form.name}"] if form else []),
+            *([f"--checkpoint={checkpoint}"] if checkpoint else []),
+        ]
         try:
             reason = climb_quickly(flags, path, children, num_threads=num_threads)
         except OSError as error:
@@ -45,8 +60,8 @@ def certify(
         if reason is not None:
             return Certificate(False, f"no certificate was made: {reason}")
     if not _holds(path):
-        return Certificate(False, "parity does not hold for this configuration", path)
-    return Certificate(True, f"this configuration is certified by the ladder ({path.stem[:12]})", path)
+        return Certificate(False, f"parity does not hold for {what}", path)
+    return Certificate(True, f"{what} is certified by the {by} ({path.stem[:12]})", path)
 
 
 def certify_runs(
@@ -75,6 +90,7 @@ def certify_runs(
                 say,
                 flags=flags,
                 num_threads=options.num_threads,
+                checkpoint=_last_checkpoint(folder),
                 before_climbing=before_climbing,
             )
         say(f"Parity: {found.reason}")
@@ -104,9 +120,16 @@ def _is_writable(path: Path) -> bool:
     return True
 
 
-def _holds(path: Path) -> bool:
+def _last_checkpoint(folder: Path) -> Path | None:
+    """PyTorch's, which the ladder takes as its reference; None where the run keeps none any more."""
+    found = list_checkpoints(folder / "torch" / CHECKPOINTS)
+    return found[-1] if found else None
+
+
+def _holds(path: Path, *, went_on: bool = False) -> bool:
     """Whether there is a certificate that can be read and holds; any other is made again."""
     try:
-        return read_json(path, kind=PARITY_FILE).get("holds") is True
+        found = read_json(path, kind=PARITY_FILE)
     except (OSError, UserError):
         return False
+    return found.get("holds") is True and (not went_on or found.get("went_on_from_checkpoint") is True)

@@ -51,17 +51,23 @@ def first_steps(pair: Pair) -> dict[str, Any] | None:
 
 def why_other_steps(first_steps: Mapping[str, Any], runs: Runs) -> str | None:
     """The first loss or score by which a run is not the one that was proved, or by which the two part; None if none."""
-    tolerances = np.array(first_steps["tolerances"])
-    recorded = {name: _rows(run.losses) for name, run in runs.items()}
     for name, run in runs.items():
-        proved = _rows(first_steps["metrics"].get(name, {}))
-        if where := _first_beyond(recorded[name], proved, tolerances):
-            return f"{run.name} did not train as the ladder did: {where}"
-    if len(recorded) < 2:
+        if reason := why_other_training(first_steps, name, run.name, run.losses):
+            return reason
+    if len(runs) < 2:
         return None
-    first, second = recorded.values()
-    where = _first_beyond(first, second, tolerances)
+    first, second = (_rows(run.losses) for run in runs.values())
+    where = _first_beyond(first, second, np.array(first_steps["tolerances"]))
     return f"the two runs part too early: {where}" if where else None
+
+
+def why_other_training(
+    first_steps: Mapping[str, Any], name: str, title: str, recorded: Mapping[str, Any]
+) -> str | None:
+    """The first recorded loss or score, under a title, that is not what the ladder saw under the name; else None."""
+    proved = _rows(first_steps["metrics"].get(name, {}))
+    where = _first_beyond(_rows(recorded), proved, np.array(first_steps["tolerances"]))
+    return f"{title} did not train as the ladder did: {where}" if where else None
 
 
 def _first_beyond(measured: np.ndarray, reference: np.ndarray, tolerances: np.ndarray) -> str | None:

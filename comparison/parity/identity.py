@@ -47,6 +47,9 @@ LADDER_SOURCES = tuple(
         "divergence.py",
         "rounding_noise.py",
         "first_steps.py",
+        "arms.py",
+        "envelope.py",
+        "compilation.py",
         "probes",
         "rungs",
     )

@@ -17,6 +17,9 @@ class ParityOptions(DeviceOptions):
     none is given."""
     width: int = 0
     """Channels of the narrowest layer (0: the preset's)."""
+    arm: str = ""
+    """Certify a form that bench times. jax-idiomatic climbs in float64 alone; torch-compile and torch-bfloat16 are held
+    against their framework's float32 program."""
     checkpoint: Path | None = None
     """A run or a checkpoint for the last rung to start at. Either framework's will do."""
     json: Path | None = None

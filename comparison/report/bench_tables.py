@@ -24,7 +24,8 @@ SHOWN_RATIOS = (
 
 def tables(result: Result) -> list[Table]:
     """Every table of a benchmark that has rows."""
-    kinds = (arm_rows, ratio_rows, phase_rows, compilation_rows, neighbour_rows, batch_size_rows, quality_rows)
+    rates = (arm_rows, ratio_rows, certificate_rows)
+    kinds = (*rates, phase_rows, compilation_rows, neighbour_rows, batch_size_rows, quality_rows)
     return [rows for kind in kinds if len(rows := kind(result)) > 1]
 
 
@@ -59,10 +60,21 @@ def ratio_rows(result: Result) -> Table:
     for first, second in SHOWN_RATIOS:
         if found := result["ratios"].get(f"{first}/{second}"):
             titles = [result["arms"][name]["title"] for name in (first, second)]
-            weaker = [name for name in (first, second) if name in result["weaker_evidence"]]
-            evidence = "less (below)" if weaker else "the ladder"
-            rows.append((*titles, interval_text(found), evidence, _repaid(result, first, second)))
+            words = dict.fromkeys(_rests_on(result, name) for name in (first, second))
+            rows.append((*titles, interval_text(found), ", ".join(words), _repaid(result, first, second)))
     return rows
+
+
+def certificate_rows(result: Result) -> Table:
+    """What shows that each arm does the same work."""
+    columns = {
+        "certificate": lambda found: found["kind"],
+        "measurements": lambda found: number(found["num_measurements"]),
+        "largest share of what is allowed": lambda found: percentage(found["worst_ratio"]),
+        "of": lambda found: found["worst"] or NOTHING,
+        "verdict": lambda found: "holds" if found["holds"] else f"**does not hold**: {found['reason']}",
+    }
+    return _by_arm(result, columns, result.get("certificates", {}))
 
 
 def quality_rows(result: Result) -> Table:
@@ -124,6 +136,13 @@ def _by_arm(result: Result, columns: Mapping[str, Callable[[Any], str]], measure
     """One row for each arm that was measured, under its title."""
     cells = {name: [cell(found) for cell in columns.values()] for name, found in measured.items()}
     return [("arm", *columns), *((result["arms"][name]["title"], *row) for name, row in cells.items())]
+
+
+def _rests_on(result: Result, name: str) -> str:
+    """The kind of an arm's certificate; older benchmarks had the ladder alone, and said what rested on less."""
+    if found := result.get("certificates", {}).get(name):
+        return found["kind"]
+    return "less (below)" if name in result.get("weaker_evidence", {}) else "ladder"
 
 
 def _images(result: Result, batch_size: int) -> int:

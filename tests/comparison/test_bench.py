@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,16 +17,19 @@ from torch.utils.flop_counter import FlopCounterMode
 import comparison.bench.neighbours
 import comparison.bench.options
 from common.config import TrainConfig, to_dict
+from common.contract import StepMetrics
 from common.errors import UserError
 from common.records.schema import BenchPhases
 from comparison.bench import verdicts
+from comparison.bench.certificates import ArmCertificate
 from comparison.bench.flops import flops_per_step, forward_flops
 from comparison.bench.neighbours import beside_neighbours, neighbours
-from comparison.bench.options import FORMS, parse_arms, parse_batch_sizes
+from comparison.bench.options import parse_arms, parse_batch_sizes
 from comparison.bench.schedule import repeat, turns
 from comparison.bench.statistics import Interval, break_even_step, is_itself, ratio
 from comparison.commands.dispatch import run_command
-from comparison.report.bench_tables import arm_rows, neighbour_rows, ratio_rows
+from comparison.parity.arms import FORMS
+from comparison.report.bench_tables import arm_rows, certificate_rows, neighbour_rows, ratio_rows
 from comparison.report.bench_words import headlines, notices, write_report
 from comparison.report.write import write_report as write_comparison_report
 from comparison.train_by_epoch import first_chunk_extra, train_epochwise
@@ -39,11 +42,15 @@ from torch_impl.model import Discriminator, Generator
 ROOFS = {"float32": 200.0, "bfloat16": 800.0}
 
 
-def record(seconds: float, *, losses: tuple[float | None, ...] = (1.4, 1.3), first: float = 5.0) -> dict:
+Steps = Mapping[str, Sequence[float | None]]
+STEPS: dict[str, list[float]] = {name: [1.4, 1.3] for name in StepMetrics._fields}
+
+
+def record(seconds: float, *, steps: Steps = STEPS, first: float = 5.0) -> dict:
     """What a measuring process writes, for steps of so many seconds."""
     return {
         "block_seconds_per_step": [seconds, 0.99 * seconds, 1.3 * seconds],
-        "first_losses": list(losses),
+        "first_steps": steps,
         "steps_per_block": 2,
         "import_seconds": 2.0,
         "data_loading_seconds": 0.3,
@@ -70,7 +77,22 @@ def made_up_epoch(number: int) -> dict[str, Any]:
     return {"epoch": number, "training_seconds": 10.0, "frechet_distance": distance, "kid": 0.1, "mnist_score": 8.0}
 
 
-CERTIFIED = verdicts.Certificate(True, "certified by the ladder")
+def certified(*names: str, **changes: Any) -> dict[str, ArmCertificate]:
+    """One certificate an arm, which the made-up records take the first steps of."""
+    return {
+        arm.name: ArmCertificate(
+            arm.kind,
+            True,
+            f"{arm.name} is certified",
+            rungs=[{"name": "step 1", "precision": arm.precision, "measured": 1.5, "tolerance": 2.0}],
+            first_steps={"tolerances": [1e-5, 1e-3], "metrics": {arm.name: STEPS}},
+            taken_by=arm.name,
+        )._replace(**changes)
+        for arm in parse_arms(",".join(names), precision="float32")
+    }
+
+
+LADDER = verdicts.Certificate(True, "certified by the ladder")
 QUIET = {"arm": "torch", "ratio": 1.0, "low": 0.98, "high": 1.03, "holds": True}
 DRIFTING = {"arm": "torch", "ratio": 1.1, "low": 1.05, "high": 1.2, "holds": False}
 
@@ -114,9 +136,9 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
         },
         "roof": verdicts.roof_result(roof, roof),
         "control": control,
-        "parity": {"holds": True, "reason": CERTIFIED.reason},
+        "parity": {"holds": True, "reason": LADDER.reason},
         "arms": arm_results,
-        **verdicts.verdicts(arms, measured, CERTIFIED, control),
+        **verdicts.verdicts(measured, certified(*measured), control),
         "batch_sizes": [
             {
                 "batch_size": size,
@@ -157,25 +179,30 @@ def made_up_result(measured: dict[str, list[dict]], *, control: dict = QUIET) ->
 def test_what_changed_while_it_was_measured_is_not_certified(changed):
     environment = {"source_hash": "0", "packages": {"jax": "0.10.2"}, "package_hashes": {"jax": "41d0"}}
     unchanged = [{"environment": dict(environment)} for _ in range(2)]
-    assert verdicts.still_certified(CERTIFIED, {"torch": environment}, {"torch": unchanged}) is CERTIFIED
+    assert verdicts.what_changed({"torch": environment}, {"torch": unchanged}) is None
     edited = [*unchanged, {"environment": environment | {changed: "another"}}]
-    found = verdicts.still_certified(
-        CERTIFIED, dict.fromkeys(("torch", "jax"), environment), {"torch": unchanged, "jax": edited}
-    )
-    assert not found.holds
-    assert "while jax was measured" in found.reason
+    measured = {"torch": unchanged, "jax": edited}
+    found = verdicts.what_changed(dict.fromkeys(("torch", "jax"), environment), measured)
+    assert "while jax was measured" in (found or "")
 
 
-def test_the_first_step_must_agree_more_closely_than_those_that_rounding_has_parted():
-    arms = {name: parse_arms(name, precision="float32")[0] for name in ("torch", "jax")}
-    expected = (1.4, 1.3, 1.2, 1.1, 1.0, 0.9)
-    for changed, refused in ((5, set()), (1, {"jax"})):
-        found = list(expected)
-        found[changed] *= 1.003 if changed > 1 else 1.02  # too far even for the steps after it
-        measured = {"torch": [record(0.1, losses=expected)], "jax": [record(0.1, losses=tuple(found))]}
-        told = verdicts.verdicts(arms, measured, CERTIFIED, QUIET)["refused"]
-        assert set(told) == refused
-        assert all("first step" in reason for reason in told.values())
+@pytest.mark.parametrize(
+    ("column", "step", "change", "reason"),
+    [
+        ("generator_loss", 0, 1e-4, "the generator loss of step 1 is 7.1e-05 off, and rounding explains 1.0e-05"),
+        ("generator_loss", 1, 1e-4, None),
+        ("fake_score", 1, 0.01, "the fake score of step 2 is 7.7e-03 off"),
+    ],
+)
+def test_a_timed_process_must_take_the_first_steps_that_were_certified(column, step, change, reason):
+    steps = {name: list(values) for name, values in STEPS.items()}
+    steps[column][step] += change
+    measured = {"torch": [record(0.1)], "jax": [record(0.1), record(0.1, steps=steps)]}
+    refused = verdicts.refusals(certified("torch", "jax"), measured)
+    assert refused.keys() == ({"jax"} if reason else set())
+    assert (reason or "") in refused.get("jax", "")
+    none = certified("torch", first_steps=None)
+    assert "has no first steps" in verdicts.refusals(none, {"torch": [record(0.1)]})["torch"]
 
 
 def test_arms_take_turns_and_lead_in_turn():
@@ -285,42 +312,39 @@ def test_an_arm_s_result_is_what_its_times_say():
     assert found["compile_seconds"] == 4
 
 
-def test_arms_without_a_certificate_or_with_other_losses_get_no_ratio():
-    arms = {arm.name: arm for arm in parse_arms("torch,jax,jax-bfloat16", precision="float32")}
-    measured = {name: [record(0.1)] for name in arms}
-    measured["jax"] = [record(0.1, losses=(1.4, 1.31))]
-    measured["jax-bfloat16"] = [record(0.2, losses=(1.4, 1.31))]
-    found = verdicts.verdicts(arms, measured, CERTIFIED, QUIET)
-    assert list(found["refused"]) == ["jax"]
-    assert "7.7e-03 off" in found["refused"]["jax"]
-    assert found["ratios"].keys() == {"torch/jax-bfloat16", "jax-bfloat16/torch"}
-    assert found["break_even_steps"].keys() == {"jax-bfloat16/torch"}
-    assert list(found["weaker_evidence"]) == ["jax-bfloat16"]
-    nothing = verdicts.verdicts(arms, measured, verdicts.Certificate(False, "parity does not hold"), QUIET)
-    assert list(nothing["refused"]) == list(arms)
-    assert nothing["ratios"] == nothing["break_even_steps"] == nothing["weaker_evidence"] == {}
+def test_an_arm_without_a_certificate_gets_no_ratio_and_the_kind_of_the_others_stands_beside_theirs():
+    measured = made_up(torch=[0.1] * 5, torch_bfloat16=[0.05] * 5, jax=[0.1] * 5)
+    certificates = certified(*measured) | certified("jax", holds=False, reason="parity does not hold for jax")
+    found = verdicts.verdicts(measured, certificates, QUIET)
+    assert found["refused"] == {"jax": "parity does not hold for jax"}
+    assert found["ratios"].keys() == {"torch/torch-bfloat16", "torch-bfloat16/torch"}
+    assert found["break_even_steps"].keys() == {"torch/torch-bfloat16"}
+    result = made_up_result(measured) | found
+    (row,) = ratio_rows(result)[1:]
+    assert row[3] == "envelope, ladder"
+    rows = certificate_rows(result)
+    assert rows[2] == ("PyTorch, tuned, bfloat16", "envelope", "1", "75 %", "step 1 (bfloat16)", "holds")
+    assert rows[3][-1] == "**does not hold**: parity does not hold for jax"
 
 
 def test_no_step_repays_a_start_while_it_is_not_known_who_is_faster():
-    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
     torch_seconds = [0.1, 0.1, 0.1, 0.1, 0.1]
     for jax_seconds, known in (([0.09, 0.09, 0.11, 0.09, 0.11], set()), ([0.08] * 5, {"jax/torch"})):
-        found = verdicts.verdicts(arms, made_up(torch=torch_seconds, jax=jax_seconds), CERTIFIED, QUIET)
+        found = verdicts.verdicts(made_up(torch=torch_seconds, jax=jax_seconds), certified("torch", "jax"), QUIET)
         assert found["break_even_steps"].keys() == known
 
 
 def test_a_loss_that_is_no_number_is_refused_and_can_be_written_down():
-    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
-    measured = {"torch": [record(0.1)], "jax": [record(0.1, losses=(1.4, None))]}
-    found = verdicts.verdicts(arms, measured, CERTIFIED, QUIET)
+    steps = {**STEPS, "generator_loss": [1.4, None]}
+    measured = {"torch": [record(0.1)], "jax": [record(0.1, steps=steps)]}
+    found = verdicts.verdicts(measured, certified("torch", "jax"), QUIET)
     assert list(found["refused"]) == ["jax"]
     json.dumps(found, allow_nan=False)
 
 
 def test_without_a_control_that_holds_there_is_no_verdict():
     measured = made_up(torch=[0.2] * 5, jax=[0.25] * 5)
-    arms = {arm.name: arm for arm in parse_arms("torch,jax", precision="float32")}
-    found = verdicts.verdicts(arms, measured, CERTIFIED, DRIFTING)
+    found = verdicts.verdicts(measured, certified("torch", "jax"), DRIFTING)
     assert found["ratios"] == found["break_even_steps"] == {}
     result = made_up_result(measured, control=DRIFTING)
     assert len(arm_rows(result)) == 3
@@ -435,13 +459,13 @@ def test_a_comparison_s_report_shows_the_benchmark_in_its_folder(tmp_path):
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])
-def test_a_measuring_process_times_every_phase_and_writes_the_first_losses(framework, tmp_path):
+def test_a_measuring_process_times_every_phase_and_writes_the_first_steps(framework, tmp_path):
     json_file = tmp_path / "measured.json"
     flags = ["measure", *counting.DATA_FLAGS, "--steps-per-block=3", "--num-blocks=2", f"--json={json_file}"]
     assert counting.run(framework, *flags) == 0
     found = json.loads(json_file.read_text())
     assert len(found["block_seconds_per_step"]) == 2
-    assert found["first_losses"] == [0.5] * 6
+    assert found["first_steps"] == {name: [0.5] * 10 for name in StepMetrics._fields}
     assert all(found[name] >= 0 for name in BenchPhases.model_fields)
     assert counting.run(framework, "measure", "--roof", f"--json={tmp_path / 'roof.json'}") == 0
     assert json.loads((tmp_path / "roof.json").read_text())["roof"]["bfloat16"].keys() == {"512", "1024", "2048"}

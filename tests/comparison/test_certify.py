@@ -79,6 +79,24 @@ def test_a_certificate_is_made_once_for_runs_of_one_configuration(folder, ladder
     assert printed.count("is certified by the ladder") == 2
 
 
+def test_a_run_s_ladder_goes_on_from_its_last_checkpoint_and_one_that_has_gone_on_from_none_is_climbed_again(
+    folder, ladder
+):
+    certify_runs(OPTIONS, folder, print)  # of another run, which has kept no checkpoint, or by the benchmark
+    checkpoints = folder / "torch" / "checkpoints"
+    checkpoints.mkdir()
+    for step in (64, 128):
+        (checkpoints / f"step_{step:08}.safetensors").touch()
+    ladder.content = HOLDS | {"went_on_from_checkpoint": True}
+    certify_runs(OPTIONS, folder, print)
+    certify_runs(OPTIONS, folder, print)
+    assert json.loads((folder / "parity.json").read_text())["went_on_from_checkpoint"]
+    assert [[flag for flag in command if flag.startswith("--checkpoint")] for command in ladder.commands] == [
+        [],
+        [f"--checkpoint={checkpoints / 'step_00000128.safetensors'}"],
+    ]
+
+
 def test_other_sources_need_another_certificate(folder, ladder):
     certify_runs(OPTIONS, folder, print)
     for framework in ("torch", "jax"):

@@ -3,12 +3,13 @@
 import importlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import UserError
 from common.records.folder import read_json
-from comparison.publish import parity, port, readme, reference, systems, verdict
+from comparison.publish import clean_climbs, parity, port, readme, reference, systems, verdict
 from comparison.publish.default_run import publish, read_results
 from comparison.publish.page import part, run_publisher, with_part
 from comparison.report.bench_figures import FIGURES
@@ -99,6 +100,35 @@ def test_the_page_of_ports_has_the_matrix_of_the_kept_record():
     assert part(port.PAGE.read_text(encoding="utf-8"), "detection")[2] == port.matrix(read_json(port.RECORD))
 
 
+def test_the_parity_page_has_the_table_of_the_kept_clean_climbs():
+    page = clean_climbs.PAGE.read_text(encoding="utf-8")
+    climbs = read_json(clean_climbs.RECORD)["climbs"]
+    assert part(page, "clean climbs")[2] == clean_climbs.table(climbs)
+    alarmed = [{**climbs[0], "false_alarms": ["rung 8, float32, step 2"]}, *climbs[1:]]
+    assert clean_climbs.table(alarmed).startswith(f"False alarms came up in 1 of {len(climbs)} climbs.")
+    assert "seed 0, --threads 1: rung 8, float32, step 2" in clean_climbs.table(alarmed)
+
+
+def test_only_what_the_file_lacks_is_climbed(tmp_path, monkeypatch):
+    climbed = []
+
+    def climb(preset: str, seed: int, num_threads: int, children: object) -> dict[str, Any]:
+        climbed.append((preset, seed, num_threads))
+        if len(climbed) == 4:
+            raise KeyboardInterrupt
+        numbers = {"width": 8, "batch_size": 16, "num_measurements": 171, "false_alarms": []}
+        return {"preset": preset, "seed": seed, "num_threads": num_threads, **numbers}
+
+    monkeypatch.setattr(clean_climbs, "climb", climb)
+    monkeypatch.setattr(clean_climbs, "PAGE", tmp_path / "page.md")
+    clean_climbs.PAGE.write_text("<!-- clean climbs: x -->\n\n<!-- end of clean climbs -->")
+    with pytest.raises(KeyboardInterrupt):
+        clean_climbs.publish([tmp_path / "climbs.json"])
+    clean_climbs.publish([tmp_path / "climbs.json"])
+    assert len(climbed) == 1 + len({*climbed}) >= 21
+    assert "False alarms came up in 0 of" in clean_climbs.PAGE.read_text()
+
+
 def test_the_systems_page_has_the_tables_of_the_kept_records():
     page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
     for name, table in systems.tables(read_json(systems.RECORDS)).items():
@@ -115,7 +145,19 @@ def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
 
 
 @pytest.mark.parametrize(
-    "module", ["default_run", "parity", "peers", "port", "readme", "reference", "seeds", "speed", "systems"]
+    "module",
+    [
+        "clean_climbs",
+        "default_run",
+        "parity",
+        "peers",
+        "port",
+        "readme",
+        "reference",
+        "seeds",
+        "speed",
+        "systems",
+    ],
 )
 def test_a_publisher_called_without_what_it_needs_says_how_to_call_it(module, monkeypatch, capsys):
     publisher = importlib.import_module(f"comparison.publish.{module}")

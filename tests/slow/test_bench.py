@@ -32,8 +32,6 @@ def test_a_benchmark_leaves_what_its_names_promise(tmp_path, monkeypatch):
         assert arm["num_repetitions"] == NUM_REPETITIONS
     assert found["ratios"] == {}, "without a certificate there is no ratio"
     assert found["refused"].keys() == found["arms"].keys()
-    # The same weights, images and latents: what the arms do is the same, whatever it costs.
-    assert found["first_loss_differences"]["jax"] < 1e-3
     assert found["compilation"].keys() == {"jax"}
     assert "No ratio for jax" in (tmp_path / "report" / "speed.md").read_text()
     assert (tmp_path / "report" / "figures" / "phases.svg").stat().st_size > 5000

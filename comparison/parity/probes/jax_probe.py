@@ -13,13 +13,12 @@ from jax import Array
 from common.config import TrainConfig
 from common.contract import Weights
 from common.safe_read import cache_dir
+from comparison.parity import compilation
 from comparison.parity.probes.probe import LayerCase, Probe, numbers_of
 from jax_impl import chunks, device, layers, losses, trainer
 from jax_impl import weights as layout
-from jax_impl.tuned.steps import CPU_COMPILER_OPTIONS_JAXLIB
 from jax_impl.weights import BATCH_NORM_BUFFERS, PARAMETERS
 
-QUICK_COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
@@ -45,8 +44,8 @@ class JaxProbe(Probe):
 
     def _quickly_compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Jitted without XLA's optimisation, which takes longer than a piece does; whole steps are compiled as ever."""
-        known = self.device.platform == "cpu" and version("jaxlib").startswith(CPU_COMPILER_OPTIONS_JAXLIB)
-        return jax.jit(function, compiler_options=QUICK_COMPILER_OPTIONS if known else {})
+        known = self.device.platform == "cpu" and version("jaxlib").startswith(compilation.JAXLIB)
+        return jax.jit(function, compiler_options=compilation.OPTIONS if known else {})
 
     def layer(self, config: TrainConfig, case: LayerCase, *, train: bool) -> Weights:
         dtype, spec = _use_precision(config), case.spec
@@ -94,6 +93,22 @@ class JaxProbe(Probe):
         outputs = run(state, jnp.array(inputs.transpose(TO_NHWC), trainer.dtype))
         module.train()
         return [_array(values) for values in outputs]
+
+    def outputs(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
+        _use_precision(trainer.config)
+        networks = trainer.generator, trainer.discriminator
+        graph, state = nnx.split(networks)
+
+        @self._quickly_compiled
+        def run(state: Any, real: Array, latents: Array) -> tuple[dict[str, Array], Any]:
+            generator, discriminator = copies = nnx.merge(graph, state)
+            fake = generator(latents)
+            found = {"images": fake, "real logits": discriminator(real), "fake logits": discriminator(fake)}
+            return {name: array.astype(jnp.float32) for name, array in found.items()}, nnx.state(copies, nnx.BatchStat)
+
+        outputs, statistics = run(state, trainer._to_network(jnp.array(real_images)), jnp.array(latents, trainer.dtype))
+        nnx.update(networks, statistics)
+        return {name: _array(array) for name, array in outputs.items()}
 
     def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
         dtype = _use_precision(config)

@@ -6,6 +6,7 @@ Arrays are NumPy in canonical order (images NCHW, weights as in common/contract.
 import copy
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -33,9 +34,18 @@ class Probe(ABC):
     device_module: Any
     trainer_module: Any
 
-    def __init__(self, device_name: str = "cpu", execution: str = "auto") -> None:
+    def __init__(
+        self,
+        device_name: str = "cpu",
+        execution: str = "auto",
+        *,
+        compiled: bool = False,
+        precision: str | None = None,
+    ) -> None:
         self._device_name = device_name
         self._execution = execution
+        self._compiled = compiled
+        self._precision = precision  # of every trainer, whatever its config says
         self.device_flags: dict[str, Any] = {}
 
     @cached_property
@@ -61,7 +71,9 @@ class Probe(ABC):
 
     def create_trainer(self, config: TrainConfig, architecture: Architecture, images: np.ndarray | None = None) -> Any:
         """A trainer as training uses it, without weights yet; without images it does not train."""
-        return self.trainer_module.create_trainer(config, architecture, self.device, images, self.execution_of(config))
+        make = self.trainer_module.create_compiled_trainer if self._compiled else self.trainer_module.create_trainer
+        config = replace(config, precision=self._precision or config.precision)
+        return make(config, architecture, self.device, images, self.execution_of(config))
 
     def executing(self, execution: str) -> Self:
         """The same framework, whose new trainers have their steps in this form."""
@@ -87,6 +99,10 @@ class Probe(ABC):
     @abstractmethod
     def activations(self, trainer: Any, network: str, inputs: np.ndarray, *, train: bool) -> list[np.ndarray]:
         """Every layer's output, in execution order, as the trainer's own network computes it."""
+
+    @abstractmethod
+    def outputs(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
+        """Images, and logits of real images and of those, as the networks are called in train mode: statistics move."""
 
     @abstractmethod
     def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:

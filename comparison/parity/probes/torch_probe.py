@@ -57,6 +57,13 @@ class TorchProbe(Probe):
         module.train()
         return outputs
 
+    def outputs(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> Weights:
+        with trainer._autocast():
+            fake = trainer.generator(torch.tensor(latents).to(self.device, trainer.dtype))
+            real = trainer._to_network(torch.tensor(real_images).to(self.device))
+            found = {"real logits": trainer.discriminator(real), "fake logits": trainer.discriminator(fake)}
+        return {name: _array(tensor.float()) for name, tensor in {"images": fake, **found}.items()}
+
     def losses(self, config: TrainConfig, real_logits: np.ndarray, fake_logits: np.ndarray) -> Weights:
         real, fake, generated = (
             self._tensor(config, array).requires_grad_() for array in (real_logits, fake_logits, fake_logits)
@@ -146,13 +153,14 @@ class TorchProbe(Probe):
 
     def _losses_of(self, trainer: Any, real_images: np.ndarray, latents: np.ndarray) -> dict[str, Tensor]:
         config = trainer.config
-        real = trainer._to_network(torch.tensor(real_images).to(self.device))
-        fake = trainer.generator(torch.tensor(latents).to(self.device, trainer.dtype))
         targets = {"real_target": config.real_target, "fake_target": config.fake_target}
-        return {
-            "discriminator": losses.discriminator_loss(trainer.discriminator, real, fake.detach(), **targets).loss,
-            "generator": losses.generator_loss(fake, trainer.discriminator, target=config.generator_target),
-        }
+        with trainer._autocast():
+            real = trainer._to_network(torch.tensor(real_images).to(self.device))
+            fake = trainer.generator(torch.tensor(latents).to(self.device, trainer.dtype))
+            return {
+                "discriminator": losses.discriminator_loss(trainer.discriminator, real, fake.detach(), **targets).loss,
+                "generator": losses.generator_loss(fake, trainer.discriminator, target=config.generator_target),
+            }
 
     def _tensor(self, config: TrainConfig, array: np.ndarray) -> Tensor:
         memory_format = layers.select(config).memory_format if array.ndim == 4 else torch.contiguous_format
