@@ -83,7 +83,7 @@ def run(
             configure=lambda **_: {},
             select_device=lambda name: name,
             choose_execution=lambda name, device: "step",
-            device_name=lambda device: device,
+            device_name=lambda device: "cpu" if device == "auto" else device,
             peak_memory=lambda device: {"peak_memory_bytes": 0, "peak_memory_kind": "process"},
             create_trainer=trainer,
             matrix_multiplication=lambda device, size, precision: lambda times=1: None,
