@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from common.evaluation.catalogue import METRICS
 from common.pictures.drawing import figure_png
 from common.records.folder import FRAMEWORK_NAMES
-from comparison.report.figures import COLOURS, STYLE
+from comparison.report.figures import STYLE
+from comparison.report.palette import COLOURS
 
 MARKERS = {"torch": "o", "jax": "s"}
 HEIGHT = 2.3  # inches of one metric
