@@ -337,10 +337,13 @@ class Parity(Record):
     cpu_model: Text | None = None
     cpu_flags: list[Text] | None = None
     num_threads: Whole | None = None
+    deterministic: Flag = False
+    accelerator: dict[str, Text] | None = None  # None of a CPU
     # By framework.
     source_hashes: dict[str, Text] = {}
     devices: dict[str, Text] | None = None
     device_flags: dict[str, dict[str, Any]] | None = None
+    execution: dict[str, Text] | None = None
     environment_variables: dict[str, dict[str, Text]] | None = None
     first_steps: FirstSteps | None = None
     ladder_hash: Text | None = None
