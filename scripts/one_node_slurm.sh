@@ -18,7 +18,7 @@ start() {
         --log-file="$place/munge/log" --seed-file="$place/munge/seed"
     umask 022
     # Memory is not counted and no process is put into a cgroup: a container may do neither. A finished job is
-    # remembered for ten minutes, since without a database only squeue can say how it ended.
+    # remembered for an hour, since without a database only squeue can say how it ended.
     cat > "$place/slurm.conf" <<END
 ClusterName=rehearsal
 SlurmctldHost=$(hostname)(127.0.0.1)
@@ -36,7 +36,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 JobRequeue=1
-MinJobAge=600
+MinJobAge=3600
 KillWait=60
 ReturnToService=2
 NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
