@@ -2,7 +2,7 @@
 # A SLURM of one node on this machine, without systemd, to rehearse a seed study on it (docs/seed-studies.md).
 #
 #   apt-get install --no-install-recommends slurmctld slurmd slurm-client munge      # Debian's packages
-#   scripts/one_node_slurm.sh start DIR     # as root; DIR is new: keys, state and logs. Prints what to export
+#   scripts/one_node_slurm.sh start DIR     # as root; DIR is new: keys, state and logs. Takes /etc/slurm/slurm.conf
 #   scripts/one_node_slurm.sh stop DIR
 set -eu
 
@@ -18,7 +18,7 @@ start() {
         --log-file="$place/munge/log" --seed-file="$place/munge/seed"
     umask 022
     # Memory is not counted and no process is put into a cgroup: a container may do neither. A finished job is
-    # remembered for ten minutes, since without a database only squeue can say how it ended.
+    # remembered for an hour, since without a database only squeue can say how it ended.
     cat > "$place/slurm.conf" <<END
 ClusterName=rehearsal
 SlurmctldHost=$(hostname)(127.0.0.1)
@@ -36,13 +36,15 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 JobRequeue=1
-MinJobAge=600
+MinJobAge=3600
 KillWait=60
 ReturnToService=2
 NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 END
-    export SLURM_CONF="$place/slurm.conf"
+    # The executor takes SLURM's variables out of a job's environment: a job looks where clusters have the file.
+    mkdir -p /etc/slurm
+    ln -sfn "$place/slurm.conf" /etc/slurm/slurm.conf
     slurmctld
     slurmd
     for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -50,13 +52,13 @@ END
         sleep 1
     done
     sinfo
-    echo "export SLURM_CONF=$place/slurm.conf"
 }
 
 stop() {
     for pid in "$place/slurmd.pid" "$place/slurmctld.pid" "$place/munge/pid"; do
         if [ -f "$pid" ]; then kill "$(cat "$pid")"; fi
     done
+    rm -f /etc/slurm/slurm.conf
 }
 
 case $command in

@@ -94,6 +94,9 @@ class RunOptions(DeviceOptions):
     dry_run: bool = False
     """Check flags, data and device; train nothing. Nothing is written. The folder is checked too, and that the
     framework starts."""
+    log_to: Literal["tensorboard", "trackio", "wandb", "mlflow"] | None = None
+    """Show the run in tensorboard, trackio, wandb or mlflow. What it recorded is logged when it has ended, offline,
+    into a folder of that name beside it. Each needs its extra: pip install 'dcgan-twins[tensorboard]'."""
     output: Path | None = None
     """New folder for the results. If not given, runs/PRESET-seedN-TIME."""
     resume: Path | None = None

@@ -579,7 +579,9 @@ class Bench(Record):
     control: BenchControl
     parity: Verdict
     arms: dict[str, BenchArm]
-    certificates: dict[str, BenchCertificate] = {}  # by arm; older benchmarks have none
+    certificates: dict[str, BenchCertificate] = {}  # by arm; older benchmarks have the two below, and none
+    first_step_differences: dict[str, Amount | None] = {}
+    first_loss_differences: dict[str, Amount | None] = {}
     refused: dict[str, Text]
     weaker_evidence: dict[str, Text] = {}  # of older benchmarks: arms that had no certificate of their own
     ratios: dict[str, Interval]

@@ -32,6 +32,7 @@ from common.records.folder import (
 )
 from common.records.series import LOSSES_HEADER
 from common.stages import shown_on
+from common.trackers import check_tracker, log_run
 from common.training.draw import draw
 from common.training.epoch_quality import epoch_scorer
 from common.training.log import PhaseTimes, TrainingLog, summarise_timing
@@ -57,6 +58,7 @@ def _run_training(
     framework: str, load_framework: Callable[[], Framework], options: RunOptions, console: Console, turns: Alone
 ) -> int:
     times = PhaseTimes()
+    check_tracker(options.log_to)
     origin = find_resumed(framework, options)
     build_architecture(options.config)
     with contextlib.ExitStack() as locks:
@@ -94,6 +96,7 @@ def _carry_out(run: "Run") -> int:
                 run.draw(samples)
                 run.score(trainer, samples)
                 run.close("finished", "")
+                run.log_elsewhere()
                 return 0
             run.close_interrupted()
             return run.stop.exit_code
@@ -223,6 +226,12 @@ class Run:
             summary = summarise_timing(self.log, self.config, per_epoch * self.config.batch_size)
             self.folder.write_json(TIMING_FILE, self.times | self.turns.times | total | summary)
         self.folder.write_status(status, message=message, step=step, epoch=step // per_epoch)
+
+    def log_elsewhere(self) -> None:
+        """Log what was recorded to the tracker that was asked for, if any; nothing is timed any more."""
+        if self.options.log_to is not None:
+            shown_by = log_run(self.folder.path, self.framework, self.options.log_to)
+            self.console.print(f"{self.name}: logged; show it with {shown_by}", soft_wrap=True)
 
     def _note_peak_memory(self) -> None:
         """Before anything is scored: the arrays of that would count as the framework's."""

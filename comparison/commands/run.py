@@ -49,9 +49,11 @@ def main(options: CompareOptions) -> int:
             raise UserError("--resume takes the folder of a comparison, like runs/NAME, and goes on in it: no --output")
         folder = options.resume
 
+    from common.trackers import check_tracker, log_run
     from common.training.prepare import load_training_data, what_would_be_trained
     from comparison.parity.find_certificate import certify_runs
 
+    check_tracker(options.log_to)
     dataset = load_training_data(options)
     if options.dry_run:
         unfinished_halves(options, folder)
@@ -75,6 +77,9 @@ def main(options: CompareOptions) -> int:
             report_so_far = partial(show_report, folder, dataset, console)  # nobody waits minutes to see samples
             certify_runs(options, folder, partial(console.print, soft_wrap=True), before_climbing=report_so_far)
         show_report(folder, dataset, console)
+        if options.log_to is not None:
+            shown_by = [log_run(folder / framework, framework, options.log_to) for framework in FRAMEWORKS]
+            console.print(f"Logged; show both with: {shown_by[0]}", soft_wrap=True)
     else:
         say_how_to_go_on(folder, console)
     return code

@@ -54,10 +54,11 @@ class Disturbance(NamedTuple):
 Result = Callable[[Probe, Disturbance | None], Weights]
 
 
-def twins(arm: Arm, kind: type[Probe], device_name: str) -> tuple[Probe, Probe]:
+def twins(arm: Arm, kind: type[Probe], device_name: str, execution: str = "auto") -> tuple[Probe, Probe]:
     """The program that a ladder proves of an arm's framework and variant, which is the reference, and the arm's own."""
     precision = "float32" if arm.precision == "bfloat16" else arm.precision
-    twin, judged = kind(device_name, precision=precision), kind(device_name, compiled=arm.compiled)
+    twin = kind(device_name, execution, precision=precision)
+    judged = kind(device_name, execution, compiled=arm.compiled)
     twin.name, judged.name = f"the twin of {arm.name}", arm.name
     return twin, judged
 

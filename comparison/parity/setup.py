@@ -44,7 +44,7 @@ def make_pair(options: ParityOptions, *, num_threads: int, arm: Arm | None = Non
     reference, judged = _load_probes(options, num_threads)
     if arm and arm.has_twin:
         kind = type(reference if arm.framework == "torch" else judged)
-        reference, judged = envelope.twins(arm, kind, options.device)
+        reference, judged = envelope.twins(arm, kind, options.device, options.execution)
     num_steps = NUM_QUICK_STEPS if options.quick or options.planted_bugs else NUM_STEPS
     checkpoint = _load(options.checkpoint, config, architecture) if options.checkpoint else None
     return Pair(reference, judged, config, architecture, dataset.train_images, num_steps, checkpoint)

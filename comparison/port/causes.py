@@ -95,7 +95,7 @@ def _settings(module: nn.Module) -> dict[str, Any]:
     if hasattr(module, "eps"):
         found["epsilon"] = module.eps
     if isinstance(momentum := getattr(module, "momentum", None), float):
-        found["momentum"] = 1 - momentum  # Flax weighs the old statistics, PyTorch the new batch
+        found["momentum"] = round(1 - momentum, 12)  # Flax weighs the old statistics, PyTorch the new batch
     if isinstance(module, nn.modules.conv._ConvNd):
         found |= {"strides": module.stride, "kernel_dilation": module.dilation}
         padding = module.padding if isinstance(module.padding, tuple) else ()

@@ -22,7 +22,7 @@ CAPTIONS = {
     ),
     "discriminator": (
         "After the DCGAN paper's own test (Radford et al. 2016, section 5): the discriminator's convolutional "
-        "features, max-pooled, under a linear SVM, which is given few or many labels and reads the test digits. "
+        "features, max-pooled, under a linear SVM. It is given few or many labels and reads the test digits. "
         "Features that are worth something beat an untrained discriminator and raw pixels."
     ),
 }

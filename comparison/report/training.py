@@ -227,15 +227,15 @@ def first_steps(agreement: Mapping[str, Any]) -> str:
         f"over the first 10 steps ({column.replace('_', ' ')})"
         for column, loss in agreement.items()
     ]
-    return f"Their relative difference is {', '.join(phrases)}."
+    return f"Their relative difference: {'; '.join(phrases)}."
 
 
 def why_runs_part(config: Mapping[str, Any]) -> str:
     """How to read the figure of differences."""
     return (
         f"Each framework adds up in its own order, so {config['precision']} rounding differs from the first "
-        "step on, and training amplifies any difference until the two runs are independent samples of one "
-        "process. Growth from the level of rounding is therefore expected and no sign of a bug; a bug would "
+        "step on. Training amplifies any difference until the two runs are independent samples of one process. "
+        "Growth from the level of rounding is therefore expected and no sign of a bug. A bug would "
         "show as a difference far above rounding within the first steps."
     )
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from common.evaluation.catalogue import METRICS
 from common.pictures.drawing import figure_png
 from common.records.folder import FRAMEWORK_NAMES
-from comparison.report.figures import COLOURS, STYLE
+from comparison.report.figures import STYLE
+from comparison.report.palette import COLOURS
 
 MARKERS = {"torch": "o", "jax": "s"}
 HEIGHT = 2.3  # inches of one metric
@@ -26,6 +27,7 @@ def draw(metrics: Mapping[str, Mapping[str, Any]]) -> bytes:
         for (name, result), (seeds, difference) in zip(metrics.items(), rows, strict=True):
             _draw_seeds(seeds, result, title=METRICS[name].title)
             _draw_difference(difference, result)
+        rows[0][0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.0)
         return figure_png(figure)
 
 
@@ -41,7 +43,6 @@ def _draw_seeds(axes: Axes, result: Mapping[str, Any], *, title: str) -> None:
             axes.axhline(float(np.nanmean(values)), color=COLOURS[framework], linewidth=1, alpha=0.6)
     axes.set_xticks([])
     axes.set_xlabel("one place a seed")
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.0)
 
 
 def _draw_difference(axes: Axes, result: Mapping[str, Any]) -> None:

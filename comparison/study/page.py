@@ -140,7 +140,7 @@ def table(metrics: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
                 f"±{number(result['margin'])}",
                 result["verdict"],
                 number(result["half_width90"]),
-                f"{result['power']:.0%} ({f'{needed:,}' if needed else 'more than 1,000'})",
+                f"{100 * result['power']:.0f} % ({f'{needed:,}' if needed else 'more than 1,000'})",
                 number(result["correlation"], digits=2),
                 number(result["p_sign_flip"], digits=2),
             ]
@@ -174,7 +174,7 @@ def plan_rows(report: Mapping[str, Any]) -> list[list[str]]:
     ]
     scored = "2,000 samples" if plan["quick_scoring"] else f"{plan['draws']} draws of 10,000 samples"
     recipes = [
-        f"{preset}: {config['epochs']} epochs, batch {config['batch_size']}, {config['precision']}, {config['variant']}"
+        f"{preset}: --epochs {config['epochs']}, batch {config['batch_size']}, {config['precision']}"
         + (f", {config['train_size']:,} images" if config["train_size"] else "")
         for preset, config in plan["presets"].items()
     ]

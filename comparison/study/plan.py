@@ -25,16 +25,16 @@ PLAN_FILE = "plan.json"
 MARGINS = {"coverage": 0.01, "frechet_distance": None, "mnist_score": None, "class_kl": None}
 WANTED_POWER = 0.9
 TEST = (
-    f"The difference, PyTorch minus JAX, is taken seed by seed. A metric is equivalent if two one-sided t-tests show "
-    f"that the mean difference lies within the margin, different if a paired t-test shows that it is not 0, and "
-    f"undecided otherwise, each at {ALPHA:.0%}. A margin of one seed-sd is the standard deviation over seeds, pooled "
-    f"over both frameworks, less its own uncertainty."
+    "The difference, PyTorch minus JAX, is taken seed by seed. A metric is equivalent if two one-sided t-tests show "
+    "that the mean difference lies within the margin, different if a paired t-test shows that it is not 0, and "
+    f"undecided otherwise, each at {100 * ALPHA:g} %. A margin of one seed-sd is the standard deviation over seeds, "
+    "pooled over both frameworks, less its own uncertainty."
 )
 MULTIPLICITY = "For each metric, Holm's correction over the presets. None over metrics: the first one is the primary."
 STOPPING_RULE = (
     "Every seed is run in both frameworks, and nothing is compared before the last run is finished. Reserve seeds are "
-    f"run, all of them, just if the spread of the other pairs' differences in the primary metric gives the test less "
-    f"than {WANTED_POWER:.0%} power at a true difference of 0, in any preset; the mean difference is not looked at."
+    "run, all of them, just if the spread of the other pairs' differences in the primary metric gives the test less "
+    f"than {100 * WANTED_POWER:g} % power at a true difference of 0, in any preset; the mean difference is not used."
 )
 EXCLUSIONS = (
     "None. A run that fails goes on from its last checkpoint. A collapsed run counts; if it cannot be scored at all, "

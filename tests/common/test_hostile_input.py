@@ -405,6 +405,8 @@ def test_a_report_of_a_run_edited_by_hand_is_written_or_refused(tmp_path: Path):
     names = [f"torch/{name}.json" for name in JSON_RECORDS if name != "config"] + ["parity.json"]
     digits, console, source = real_digits(64), Console(file=io.StringIO(), width=100), random.Random(0)
     outcomes = {True: 0, False: 0}
+    write_report(tmp_path, digits)
+    num_own_scripts = (tmp_path / "report.html").read_text().count("<script")
     for index in range(40):
         path = tmp_path / names[index % len(names)]
         valid = path.read_bytes()
@@ -412,7 +414,7 @@ def test_a_report_of_a_run_edited_by_hand_is_written_or_refused(tmp_path: Path):
         try:
             print_summary(write_report(tmp_path, digits), console)
             outcomes[True] += 1
-            assert "<script" not in (tmp_path / "report.html").read_text()
+            assert (tmp_path / "report.html").read_text().count("<script") <= num_own_scripts
         except UserError as error:
             one_line_of(error)
             outcomes[False] += 1

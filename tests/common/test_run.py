@@ -83,3 +83,12 @@ def test_a_run_that_goes_on_keeps_what_trained_its_earlier_steps(tmp_path, monke
     assert processes(half.parent) == [("doubled", 0, False), ("mended", 32, True)]
     assert trained("mended", "--epochs=3", f"--resume={half}", f"--output={elsewhere}") == 0
     assert processes(elsewhere) == [("doubled", 0, False), ("mended", 32, True), ("mended", 64, False)]
+
+
+def test_a_finished_run_is_logged_to_the_tracker_that_was_asked_for(tmp_path, monkeypatch, capsys):
+    logged = []
+    monkeypatch.setattr(common.training.run, "check_tracker", lambda name: logged.append(name))
+    monkeypatch.setattr(common.training.run, "log_run", lambda *words: logged.append(words) or "viewer PLACE")
+    assert run("torch", *FLAGS, f"--output={tmp_path}", "--log-to=wandb") == 0
+    assert logged == ["wandb", (tmp_path / "torch", "torch", "wandb")]
+    assert "show it with viewer PLACE" in capsys.readouterr().out.replace("\n", " ")

@@ -235,7 +235,8 @@ class Ladders:
 def certificates_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     options = parse(BenchOptions, ["--preset=smoke", "--threads=1"], program="")
     environment = describe_environment()
-    roofs = {"torch": {"environment": environment, "device": "cpu", "device_flags": {}}}
+    found = {"environment": environment, "device": "cpu", "device_flags": {}, "accelerator": None, "execution": "step"}
+    roofs = {"torch": found}
     subject = Subject(build_architecture(options.config), 2048, "0")
 
     def find(names: str, *, failing: Sequence[str] = ()) -> tuple[list[Any], Any]:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from comparison.publish.default_run import results_block
 from comparison.report.figures import Drawn
 from comparison.report.quietness import DISTURBED_FROM, VERIFIED_BELOW, _spans
 from comparison.report.write import print_summary, write_report
@@ -18,8 +17,8 @@ from tests.certificates import write_certificate
 from tests.comparison.test_report import NO_RATIO, RATIO
 from tests.synthetic_runs import real_digits, write_comparison, write_json
 
-EPOCHS, STEPS_PER_EPOCH, NUM_CORES = 5, 80, 2
 README = Path(__file__).parents[2] / "README.md"
+EPOCHS, STEPS_PER_EPOCH, NUM_CORES = 5, 80, 2
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +47,7 @@ def reported(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     texts = {name: html.unescape((folder / name).read_text()) for name in ("report.html", "report.md")}
     texts["report.html"] = texts["report.html"].replace("<code>", "`").replace("</code>", "`")
     results = json.loads((folder / "comparison.json").read_text())
-    return results, {**texts, "terminal": console.file.getvalue(), "README": results_block(results)}
+    return results, {**texts, "terminal": console.file.getvalue()}
 
 
 @pytest.fixture
@@ -133,8 +132,6 @@ def test_a_comparison_from_before_this_was_recorded_is_indicative_and_keeps_its_
     sentence = "indicative: how busy the machine was is not on record of PyTorch; how busy the machine was is not on"
     check(texts, sentence, has_ratio=True)
     assert results["quietness"]["runs"]["jax"]["others_cores"] is None
-    del results["quietness"]
-    assert "These speeds" not in results_block(results), "a comparison.json that was written before"
 
 
 def test_without_a_certificate_speeds_are_indicative_however_quiet_it_was(folder: Path) -> None:

@@ -19,7 +19,7 @@
   systemIsDark.addEventListener("change", () => drawCharts());
 
   find("#print").addEventListener("click", () => print());
-  const closed = () => all("main details:not([open])");
+  const closed = () => all(".appendix ~ details:not([open])");
   let openedForPrint = [];
   addEventListener("beforeprint", () => {
     openedForPrint = closed();
