@@ -542,7 +542,7 @@ BACK = ["--to=safetensors", "--like=run"]
 BAD = {
     "nothing": ([], "PATH and --to {pytorch-state-dict,orbax,onnx,safetensors} are missing"),
     "no target": (["run"], "--to"),
-    "an unknown target": (["run", "--to=onnx"], "--to"),
+    "an unknown target": (["run", "--to=keras"], "--to"),
     "no --like": (["model.pt", "--to=safetensors"], "--to safetensors and --like CHECKPOINT_OR_RUN go together"),
     "a needless --like": (["run", "--to=orbax", "--like=run"], "go together"),
     "a missing checkpoint": (["missing", "--to=orbax"], "missing does not exist"),

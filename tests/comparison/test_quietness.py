@@ -17,7 +17,7 @@ from tests.certificates import write_certificate
 from tests.comparison.test_report import NO_RATIO, RATIO
 from tests.synthetic_runs import real_digits, write_comparison, write_json
 
-README = Path(__file__).parents[2] / "README.md"
+GLOSSARY = Path(__file__).parents[2] / "docs" / "reference" / "glossary.md"
 EPOCHS, STEPS_PER_EPOCH, NUM_CORES = 5, 80, 2
 
 
@@ -162,8 +162,8 @@ def test_epochs_that_follow_each_other_are_named_as_a_span() -> None:
     assert [_spans(epochs) for epochs in ([3], [3, 4], [1, 3, 4, 5, 8])] == ["3", "3 to 4", "1, 3 to 5, 8"]
 
 
-def test_the_readme_explains_each_mark_with_the_thresholds_that_decide() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_glossary_explains_each_mark_with_the_thresholds_that_decide() -> None:
+    text = GLOSSARY.read_text(encoding="utf-8")
     low, high = (round(100 * share) for share in (VERIFIED_BELOW, DISTURBED_FROM))
     for mark, threshold in (("verified", f"less than {low} %"), ("indicative", f"{low} to {high} %")):
         assert f"**{mark}**" in text

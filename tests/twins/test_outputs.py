@@ -125,7 +125,7 @@ def test_a_grid_has_ten_columns_and_with_many_images_as_many_as_rows(num, num_co
 
 def test_samples_come_from_the_generators_average(folder):
     checkpoint = load_checkpoint(folder / "run" / "checkpoints" / f"step_{NUM_UPDATES}.safetensors")
-    weights = opened(folder / "run").trainer.export_weights()
+    weights = opened(folder / "run").trainer.export_average()
     name = "generator.layers.0.weight"
     np.testing.assert_array_equal(weights[name], checkpoint.average[name].astype(np.float64))
     assert (weights[name] != checkpoint.weights[name]).any()

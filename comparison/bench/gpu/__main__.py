@@ -4,8 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
+from common.console import make_console
 from common.errors import UserError, report_errors
 from common.options import check_result_file, parse
 from common.records.accelerator import describe_accelerator
@@ -35,7 +34,7 @@ def main() -> int:
     check_result_file(options.json)
     if not options.rehearse and describe_accelerator() is None:
         raise UserError("no NVIDIA driver answers here (nvidia-smi): pass --rehearse to see the parts on a CPU")
-    console = Console()
+    console = make_console()
     with Children() as children:
         session = Session(
             path=options.json,

@@ -140,7 +140,7 @@ def arm(session: Session, *, case: tuple[str, int, str], name: str) -> dict[str,
     config = PRESETS[preset].recipe
     flops = flops_per_step(build_architecture(config), config) / config.batch_size * batch_size
     seconds = float(np.median(found["block_seconds_per_step"]))
-    kept = ("block_seconds_per_step", "compile_seconds", "recompile_seconds", "first_losses", "profile", "execution")
+    kept = ("block_seconds_per_step", "compile_seconds", "recompile_seconds", "first_steps", "profile", "execution")
     kept += ("peak_memory_bytes", "peak_memory_kind", "device", "device_flags", "steps_per_block")
     return {
         **{key: found[key] for key in kept},
