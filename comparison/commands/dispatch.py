@@ -30,7 +30,7 @@ COMMANDS = {
         "DiffOptions",
         "say where two checkpoints, or any two modules, part",
         {
-            "diff runs/A/torch runs/A/jax": "two runs of one comparison",
+            "diff runs/A/torch runs/A/jax": "two runs",
             "diff my_torch.py:build my_flax.py:build": "any two modules",
         },
     ),
