@@ -67,7 +67,7 @@ def test_the_citation_file_has_the_version_and_licences_of_the_project():
 
 
 # Flags that need what is not there while tests run.
-NEEDS = ("--resume", "scripts/", "make ", "pip ", "-m venv", "-m comparison.publish", "--help")
+NEEDS = ("--resume", "scripts/", "make ", "pip ", "-m venv", "-m comparison.publish", "--help", "$((")
 COMMAND = re.compile(
     r"^(?: {4}|\$ )?(python (?:compare\.py|-m (?:torch_impl|jax_impl|common\.evaluation))(?: .*)?)$", re.M
 )

@@ -41,7 +41,7 @@ class DeviceOptions(ConfigOptions):
     """auto takes an accelerator if there is one. gpu refuses to start without one. Of several, the first that
     CUDA_VISIBLE_DEVICES leaves is taken."""
     execution: Literal["auto", "step", "chunk"] = "auto"
-    """A call for each step, or one program for many. step: a call of the host for each step. chunk: one program of the
+    """Call each step, or run many as one program. step: a call of the host for each step. chunk: one program of the
     device for many (a CUDA graph replayed in PyTorch, a scan in JAX, which on a CPU is many times slower). auto is
     chunk on GPUs, for the tuned variant."""
     deterministic: bool = False
@@ -95,7 +95,7 @@ class RunOptions(DeviceOptions):
     """Check flags, data and device; train nothing. Nothing is written. The folder is checked too, and that the
     framework starts."""
     log_to: Literal["tensorboard", "trackio", "wandb", "mlflow"] | None = None
-    """Show the run in tensorboard, trackio, wandb or mlflow. What it recorded is logged when it has ended, offline,
+    """Log to tensorboard, trackio, wandb or mlflow. What it recorded is logged when it has ended, offline,
     into a folder of that name beside it. Each needs its extra: pip install 'dcgan-twins[tensorboard]'."""
     output: Path | None = None
     """New folder for the results. If not given, runs/PRESET-seedN-TIME."""

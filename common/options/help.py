@@ -32,8 +32,16 @@ GROUP_OF_FLAG = {
 RARE = {
     *("image_size", "latent_dim", "initialization", "generator_average", "learning_rate_generator"),
     *("learning_rate_discriminator", "beta1", "beta2", "real_target", "fake_target", "generator_target"),
-    *("generator_updates", "generator_latents", "draws", "train_size", "skip_epoch_quality", "features"),
-    *("steps_per_block", "num_blocks", "quality_epochs", "num_warm_up_blocks", "execution", "deterministic"),
+    *(
+        "generator_updates",
+        "generator_latents",
+        "draws",
+        "train_size",
+        "skip_epoch_quality",
+        "features",
+        "deterministic",
+    ),
+    *("steps_per_block", "num_blocks", "quality_epochs", "num_warm_up_blocks"),
 }
 KINDS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
 NUM_PRESETS_SHOWN = 4
