@@ -174,6 +174,7 @@ def _environment(framework: str, *, num_train: int) -> dict[str, Any]:
         "cpu_flags": ["avx2", "avx512f", "amx_bf16"],
         "device_flags": flags,
         "execution": "step",
+        "accelerator": {},
         "environment_variables": {"OMP_NUM_THREADS": "2"},
         "command": [
             "python",

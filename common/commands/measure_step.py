@@ -91,7 +91,7 @@ def main(options: MeasureOptions, twin: Twin) -> int:
         **found,
         "device": implementation.device_name(device),
         "device_flags": flags_on(implementation.device_name(device), flags),
-        "accelerator": None if implementation.device_name(device) == "cpu" else describe_accelerator(),
+        "accelerator": describe_accelerator(implementation.device_name(device)),
         "execution": execution,
         "environment": {"source_hash": source_hash(twin.name), **describe_environment()},
     }

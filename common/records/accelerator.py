@@ -22,10 +22,10 @@ FACTS = (
 TIMEOUT_SECONDS = 20
 
 
-def describe_accelerator() -> dict[str, str] | None:
-    """The facts of the first GPU, by their names in `nvidia-smi --help-query-gpu`; None where no driver answers."""
-    lines = query(FACTS)
-    return dict(zip(FACTS, lines[0], strict=True)) if lines else None
+def describe_accelerator(device_name: str) -> dict[str, str]:
+    """Facts of the first GPU, named as in `nvidia-smi --help-query-gpu`; none of `cpu`, or where no driver answers."""
+    lines = [] if device_name == "cpu" else query(FACTS)
+    return dict(zip(FACTS, lines[0], strict=True)) if lines else {}
 
 
 def query(names: Sequence[str]) -> list[list[str]]:

@@ -76,7 +76,7 @@ class Process(Machine):
     device: Text
     device_flags: dict[str, Any] = {}
     execution: Text | None = None  # `step` or `chunk`; older runs do not say
-    accelerator: dict[str, Text] | None = None  # what the driver says of it; None on a CPU
+    accelerator: dict[str, Text] | None = None  # what its driver says, nothing of a CPU; older runs do not say
     num_threads: Whole
     num_parameters: dict[str, Whole]
     resumed_from: Text | None = None
@@ -338,7 +338,7 @@ class Parity(Record):
     cpu_flags: list[Text] | None = None
     num_threads: Whole | None = None
     deterministic: Flag = False
-    accelerator: dict[str, Text] | None = None  # None of a CPU
+    accelerator: dict[str, Text] | None = None  # nothing of a CPU
     # By framework.
     source_hashes: dict[str, Text] = {}
     devices: dict[str, Text] | None = None

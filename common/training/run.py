@@ -247,7 +247,7 @@ class Run:
                 "device": self.machine.device_name,
                 "device_flags": self.machine.device_flags,
                 "execution": self.machine.execution,
-                "accelerator": None if self.machine.is_cpu else describe_accelerator(),
+                "accelerator": describe_accelerator(self.machine.device_name),
                 "num_threads": self.options.num_threads,
                 "num_parameters": count_parameters(self.plan.architecture),
                 "source_hash": source_hash(self.framework),

@@ -46,7 +46,7 @@ def certificate(
         data_sha256=hash_of_images(pair.train_images),
         devices={probe.name: probe.device_name for probe in pair.probes},
         device_flags={probe.name: probe.device_flags for probe in pair.probes},
-        accelerator=describe_accelerator() if any(probe.device_name != "cpu" for probe in pair.probes) else None,
+        accelerator=describe_accelerator(pair.torch.device_name),
         execution={probe.name: probe.execution_of(pair.config) for probe in pair.probes},
     )
     holds = bool(measurements) and all(measurement.holds for measurement in measurements)

@@ -79,7 +79,7 @@ def identity_of(
     devices: Mapping[str, str],
     device_flags: Mapping[str, Any],
     execution: Mapping[str, str],
-    accelerator: Mapping[str, str] | None,
+    accelerator: Mapping[str, str],
 ) -> dict[str, Any]:
     """What `IDENTITY` names, of a configuration and of the sources as they are now; `environment` is of any process."""
     names = ("python", "packages", "package_hashes", "cpu_model", "cpu_flags")
@@ -95,7 +95,7 @@ def identity_of(
         "device_flags": dict(device_flags),
         "execution": dict(execution),
         "deterministic": any(flags.get("deterministic") for flags in device_flags.values()),
-        "accelerator": accelerator,
+        "accelerator": dict(accelerator),
         "environment_variables": {name: numeric_variables(variables, name) for name in FRAMEWORK_NAMES},
     }
 

@@ -56,7 +56,7 @@ def unmeasured(names: list[str]) -> str:
 
 def page(record: Mapping[str, Any]) -> str:
     """Tables of what was measured, and at their end what was not."""
-    found, gpu = record["parts"], record["identity"]["accelerator"] or {}
+    found, gpu = record["parts"], record["identity"]["accelerator"]
     packages = record["identity"]["packages"]
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "jax", "jaxlib", "flax") if name in packages)
     named = f"{gpu.get('name')}, driver {gpu.get('driver_version')}, at most {gpu.get('power.limit')} W"

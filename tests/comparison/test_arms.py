@@ -235,7 +235,7 @@ class Ladders:
 def certificates_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     options = parse(BenchOptions, ["--preset=smoke", "--threads=1"], program="")
     environment = describe_environment()
-    found = {"environment": environment, "device": "cpu", "device_flags": {}, "accelerator": None, "execution": "step"}
+    found = {"environment": environment, "device": "cpu", "device_flags": {}, "accelerator": {}, "execution": "step"}
     roofs = {"torch": found}
     subject = Subject(build_architecture(options.config), 2048, "0")
 

@@ -228,7 +228,7 @@ def hash_now() -> str:
         devices={},
         device_flags={},
         execution={},
-        accelerator=None,
+        accelerator={},
     )
     return identity_hash(found)
 

@@ -95,16 +95,17 @@ def test_a_gpu_s_record_has_no_flags_that_a_cpu_alone_knows():
     assert flags_on("NVIDIA H100", flags) == {"float32_matmul": "ieee"}
 
 
-def test_the_driver_s_facts_are_by_name_and_none_where_it_does_not_answer(monkeypatch):
+def test_the_driver_s_facts_are_by_name_and_none_of_a_cpu_or_where_it_does_not_answer(monkeypatch):
     answer = ", ".join(f"value of {name}" for name in FACTS)
     monkeypatch.setattr(accelerator.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
     ran = SimpleNamespace(returncode=0, stdout=f"{answer}\n{answer}\n")
     monkeypatch.setattr(accelerator.subprocess, "run", lambda *_, **__: ran)
-    assert describe_accelerator() == {name: f"value of {name}" for name in FACTS}
+    assert describe_accelerator("NVIDIA H100") == {name: f"value of {name}" for name in FACTS}
+    assert describe_accelerator("cpu") == {}
     ran.returncode, ran.stdout = 9, "NVIDIA-SMI has failed"
-    assert describe_accelerator() is None
+    assert describe_accelerator("NVIDIA H100") == {}
     monkeypatch.setattr(accelerator.shutil, "which", lambda _: None)
-    assert describe_accelerator() is None
+    assert describe_accelerator("NVIDIA H100") == {}
 
 
 def test_deterministic_switches_off_what_differs_between_processes(monkeypatch):

@@ -32,7 +32,7 @@ def main() -> int:
     """0 once all is measured, 3 if time did not allow all of it."""
     options = parse(Options, sys.argv[1:], program="python -m comparison.bench.gpu")
     check_result_file(options.json)
-    if not options.rehearse and describe_accelerator() is None:
+    if not options.rehearse and not describe_accelerator("gpu"):
         raise UserError("no NVIDIA driver answers here (nvidia-smi): pass --rehearse to see the parts on a CPU")
     console = make_console()
     with Children() as children:

@@ -73,7 +73,7 @@ class Session:
     def _begin(self) -> dict[str, Any]:
         environment = describe_environment()
         identity = {
-            "accelerator": describe_accelerator() if self.device != "cpu" else None,
+            "accelerator": describe_accelerator(self.device),
             "packages": environment["packages"],
             "sources": hash_of_sources(*MEASURED_SOURCES),
             "is_rehearsal": self.is_rehearsal,
