@@ -27,7 +27,12 @@ class Detection(NamedTuple):
 
     @property
     def is_expected(self) -> bool:
-        """Whether it is caught, or missed for the reason that is known; a reason for one that is caught is wrong."""
+        """Whether it is caught, or missed for the reason that is known; a reason for one that is caught is wrong.
+
+        In float32 a bug as small as rounding is caught on some processors alone: there, either is expected.
+        """
+        if self.bug.missed_because and self.caught_by is not None:
+            return self.caught_by.precision == "float32"
         return (self.caught_by is None) == bool(self.bug.missed_because)
 
 

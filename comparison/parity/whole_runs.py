@@ -12,7 +12,7 @@ from common.records.recorded_run import RecordedRun
 from common.safe_read import one_line
 from comparison.parity.identity import IDENTITY, facts_of, which
 
-MAY_BE_NONE = ("cpu_model", "accelerator")  # some systems do not name the first; a CPU is no accelerator
+UNKNOWN_TO_SOME_SYSTEMS = ("cpu_model",)
 
 
 def why_not_whole(run: RecordedRun) -> str | None:
@@ -28,7 +28,7 @@ def _processes(run: RecordedRun) -> list[dict[str, Any]]:
 def _missing_fact(run: RecordedRun) -> str | None:
     for process in _processes(run):
         for name, fact in facts_of(process, run.framework).items():
-            if fact is None and name not in MAY_BE_NONE:
+            if fact is None and name not in UNKNOWN_TO_SOME_SYSTEMS:
                 name = name.replace("sha256", "hash").replace("_", " ")
                 return f"the record of {run.name} lacks its {name}, as an older version wrote it: train it again"
     return None

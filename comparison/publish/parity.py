@@ -34,7 +34,7 @@ class Climb(NamedTuple):
 def publish(paths: list[Path]) -> None:
     """Replace the recorded part of the page; what is written around it by hand stays."""
     files = [read_result(path, "name what compare.py parity --json wrote") for path in paths]
-    bugs = next((found for found in files if "detections" in found), None)
+    bugs = next((_with_known_misses(found) for found in files if "detections" in found), None)
     certificates = [found for found in files if "rungs" in found]
     old = part(PAGE.read_text(encoding="utf-8"), "recorded")[2]
     climbs = old_climbs(old) | {_title(found): Climb(summary(found), climb(found)) for found in certificates}
@@ -76,6 +76,13 @@ def climb(found: Mapping[str, Any]) -> str:
     return f"### {_title(found)}\n\n{made}\n\n{table}"
 
 
+def _with_known_misses(bugs: dict[str, Any]) -> dict[str, Any]:
+    """A bug as small as rounding is caught in float32 on some processors: that is no catch to count on."""
+    missed = {"rung": None, "kind": None, "name": None, "measured": None, "tolerance": None, "where": None}
+    by_chance = ((each["missed_because"] and each["precision"] == "float32", each) for each in bugs["detections"])
+    return bugs | {"detections": [each | missed if is_by_chance else each for is_by_chance, each in by_chance]}
+
+
 def matrix(bugs: Mapping[str, Any]) -> str:
     """Bugs down, rungs across, and the edit that plants each."""
     caught = sum(detection["rung"] is not None for detection in bugs["detections"])
@@ -89,7 +96,8 @@ def matrix(bugs: Mapping[str, Any]) -> str:
     return (
         f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught. A cross marks the first rung that catches "
         "each. Where there is no number, shapes no longer fit each other. A bug that is missed has its reason beside "
-        "it, and the test of this table fails if it is caught after all.\n\n"
+        "it, and the test of this table fails if float64 catches it after all. What float32 catches of these on one "
+        "processor alone counts as missed.\n\n"
         f"![{bug_map.CAPTION}]({BUG_MAP})\n\n"
         f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
     )
