@@ -399,7 +399,7 @@ def test_the_command_exits_with_1_when_a_rung_fails_and_writes_the_certificate(c
     monkeypatch.setattr("comparison.commands.parity.make_pair", lambda options, *, num_threads, arm: clean_pair)
     for measured, code in ((1e-15, 0), (1e-3, 1)):
         found = [Measurement(8, "step 1", "float64", measured, 1e-12)]
-        monkeypatch.setattr("comparison.commands.parity.climb", lambda pair, found=found: found)
+        monkeypatch.setattr("comparison.commands.parity.climb", lambda *_, found=found: found)
         path = tmp_path / "parity.json"
         assert run_command(["parity", "--preset", "smoke", "--quick", f"--json={path}"]) == code
         assert json.loads(path.read_text())["holds"] is (code == 0)
