@@ -1,5 +1,5 @@
 #!/bin/sh
-# A SLURM of one node on this machine, without systemd, to rehearse a seed study on it (docs/seed-studies.md).
+# A SLURM of one node on this machine, without systemd, to rehearse a seed study on it (docs/how-to/seed-studies.md).
 #
 #   apt-get install --no-install-recommends slurmctld slurmd slurm-client munge      # Debian's packages
 #   scripts/one_node_slurm.sh start DIR     # as root; DIR is new: keys, state and logs. Takes /etc/slurm/slurm.conf

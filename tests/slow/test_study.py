@@ -15,7 +15,7 @@ import pytest
 from tests.test_docs import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PAGE = (ROOT / "docs" / "seed-studies.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "seed-studies.md").read_text(encoding="utf-8")
 
 
 def words() -> list[str]:
