@@ -1,6 +1,7 @@
 """Every table in README and docs is of recorded results, and only a finished comparison is published."""
 
 import importlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,13 @@ def test_a_part_of_a_page_is_replaced_and_the_words_around_it_stay():
 
 def test_the_parity_page_keeps_every_climb_and_bug_that_no_new_file_replaces(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "PAGE", tmp_path / "parity.md")
+    monkeypatch.setattr(parity, "BUG_MAP", tmp_path / "planted_bugs.svg")
     recorded = (ROOT / "docs" / "results" / "parity.md").read_text(encoding="utf-8")
     parity.PAGE.write_text(recorded, encoding="utf-8")
     parity.publish([])
     assert parity.PAGE.read_text(encoding="utf-8") == recorded
+    (told,) = re.findall(r"(\d+ of \d+) are caught", recorded)
+    assert f"{told} planted bugs are caught" in (tmp_path / "planted_bugs.svg").read_text()
 
 
 def test_the_page_of_ports_has_the_matrix_of_the_kept_record():
