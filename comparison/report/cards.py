@@ -80,7 +80,7 @@ def _start_up(results: Mapping[str, Any], frameworks: Mapping[str, Any]) -> Card
     if len(known) == 2 and max(known) > min(known):
         first = _better(seconds, lambda each: each)
         meaning += f" {first} is ready {duration(max(known) - min(known))} earlier (n = 1)."
-    return Card("Start-up", f"0 to {duration(max(known, default=0))}", _from_zero(seconds, duration), meaning)
+    return Card("Start-up", _scale(known, duration), _from_zero(seconds, duration), meaning)
 
 
 def _memory(frameworks: Mapping[str, Any]) -> Card:
@@ -89,7 +89,7 @@ def _memory(frameworks: Mapping[str, Any]) -> Card:
     meaning = "The most that the whole process held, its framework and the data included."
     if len(known) == 2 and max(known) > min(known):
         meaning += f" {_better(found, lambda each: each)} needs {memory(max(known) - min(known))} less (n = 1)."
-    return Card("Memory", f"0 to {memory(max(known, default=None))}", _from_zero(found, memory), meaning)
+    return Card("Memory", _scale(known, memory), _from_zero(found, memory), meaning)
 
 
 def _quality(frameworks: Mapping[str, Any]) -> Card:
@@ -110,7 +110,12 @@ def _quality(frameworks: Mapping[str, Any]) -> Card:
             else " The two differ by no more than draws of one generator do."
         )
     known = [value for value in everything.values() if value is not None]
-    return Card("Quality", f"0 to {number(max(known, default=0))}", rows, meaning)
+    return Card("Quality", _scale(known, number), rows, meaning)
+
+
+def _scale(known: Sequence[Any], text: Any) -> str:
+    """From where to where a line goes; nothing where there are no dots."""
+    return f"0 to {text(max(known))}" if known else ""
 
 
 def _from_zero(values: Mapping[str, float | None], text: Any) -> list[Dots]:

@@ -182,6 +182,8 @@ def test_a_run_that_never_trained_has_a_line_without_dots(tmp_path: Path) -> Non
     folder = write_comparison(tmp_path)
     for name in ("timing.json", "metrics.json"):
         (folder / "jax" / name).unlink()
+    (folder / "torch/metrics.json").unlink()
+    assert cards(results_of(runs_of(folder)))[-1].unit == ""
     for card in cards(results_of(runs_of(folder))):
         assert card.rows[1].points == []
         assert card.rows[1].text == "not measured"
