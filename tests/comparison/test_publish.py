@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.errors import UserError
 from common.records.folder import read_json
-from comparison.publish import clean_climbs, parity, port, readme, reference, systems, verdict
+from comparison.parity.ladder import RUNGS
+from comparison.publish import bug_map, clean_climbs, parity, parting, port, readme, reference, systems, verdict
 from comparison.publish.default_run import publish, read_results
 from comparison.publish.page import part, run_publisher, with_part
 from comparison.report.bench_figures import FIGURES
@@ -170,3 +172,27 @@ def test_a_publisher_called_without_what_it_needs_says_how_to_call_it(module, mo
     error = capsys.readouterr().err
     assert error.startswith(f"python -m comparison.publish.{module}: wrong number of paths: python -m")
     assert error.count("\n") == 1
+
+
+def test_the_twins_part_at_the_first_step_with_a_visible_difference():
+    alike = np.full((len(parting.STEPS), 64, 4, 4), 100, np.uint8)
+    other = alike.copy()
+    other[2] += 1
+    other[3:, 7, 0, 0] = 160
+    apart = parting.differences({"torch": alike, "jax": other})
+    assert parting.conclusion(apart) == "The twins draw the same until step 22, and differ at step 100"
+    assert "1 at step 22, 60 at step 100, 60 at step 1,000" in parting.page_part(apart)
+    assert parting.conclusion(0 * apart) == "The twins draw the same until step 1,000"
+    figure = parting.draw({"torch": alike, "jax": other}, "dcgan32")
+    assert figure.get_suptitle() == parting.conclusion(apart)
+    assert [axes.get_xlabel() for axes in figure.axes[-5:]] == [f"at most {levels}" for levels in (0, 0, 1, 0, 0)]
+
+
+def test_the_map_of_bugs_reads_the_page_s_table():
+    marks = " | ".join("x" if rung == 3 else "" for rung in range(len(RUNGS)))
+    missed = " | ".join("" for _ in RUNGS)
+    rows = f"| late bug | jax_impl/layers.py | {marks} | 2.0e-10 of 1e-12 |\n| hidden | torch_impl/a.py | {missed} | missed |"
+    caught, hidden = bug_map.read_table(f"| bug | planted in |\n| --- | --- |\n{rows}\n")
+    assert (caught.bug, caught.rung, hidden.bug, hidden.rung) == ("late bug", 3, "hidden", None)
+    assert caught.factor == pytest.approx(200)
+    assert b"1 of 2 planted bugs are caught" in bug_map.draw([caught, hidden])
