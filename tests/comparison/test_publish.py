@@ -191,8 +191,11 @@ def test_the_twins_part_at_the_first_step_with_a_visible_difference():
 def test_the_map_of_bugs_reads_the_page_s_table():
     marks = " | ".join("x" if rung == 3 else "" for rung in range(len(RUNGS)))
     missed = " | ".join("" for _ in RUNGS)
-    rows = f"| late bug | jax_impl/layers.py | {marks} | 2.0e-10 of 1e-12 |\n| hidden | torch_impl/a.py | {missed} | missed |"
-    caught, hidden = bug_map.read_table(f"| bug | planted in |\n| --- | --- |\n{rows}\n")
+    rows = [
+        f"| late bug | jax_impl/a.py | {marks} | 2.0e-10 of 1e-12 |",
+        f"| hidden | torch_impl/a.py | {missed} | missed |",
+    ]
+    caught, hidden = bug_map.read_table("\n".join(["| bug | planted in |", "| --- | --- |", *rows]))
     assert (caught.bug, caught.rung, hidden.bug, hidden.rung) == ("late bug", 3, "hidden", None)
     assert caught.factor == pytest.approx(200)
     assert b"1 of 2 planted bugs are caught" in bug_map.draw([caught, hidden])
