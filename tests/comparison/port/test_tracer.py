@@ -55,7 +55,7 @@ def test_a_linear_layer_behind_and_one_before_an_image_get_flaxs_order():
 
     result = compare(torch_module, Flax(), drawn(3, 2, 4, 4))
     assert result.first is None, sentences(result)
-    assert (result.pairing.pairs[1].rows, result.pairing.pairs[1].columns) == ((3, 4, 4), (10, 2, 2))
+    assert (result.pairing.pairs["2"].rows, result.pairing.pairs["2"].columns) == ((3, 4, 4), (10, 2, 2))
 
 
 def test_a_kernel_that_a_person_ported_wrongly_is_named_before_any_layer():
@@ -69,7 +69,7 @@ def test_a_kernel_that_a_person_ported_wrongly_is_named_before_any_layer():
     first = compare(torch_module, flax_module, drawn(3, 4)).first
     assert first is not None
     assert (first.stage, first.torch, first.flax) == ("weights", "1", "layers.1.kernel")
-    assert "(1, 0)" in (first.cause or "")
+    assert "(1, 0)" in (first.likely_cause or "")
 
 
 def test_a_scan_is_one_with_its_parent_and_its_weights_are_found():
