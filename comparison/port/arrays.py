@@ -114,7 +114,7 @@ def likeness(measured: np.ndarray, wanted: np.ndarray, allowed: float) -> str | 
     axes = range(measured.ndim)
     for some in itertools.chain.from_iterable(itertools.combinations(axes, n) for n in (1, 2, 3)):
         if distance(np.flip(measured, some), wanted) <= allowed:
-            return f"it is flipped along its axes {some}" if len(some) > 1 else f"it is reversed along axis {some[0]}"
+            return f"it is reversed along axis {' and '.join(map(str, some))}"
     for axis in axes:
         if 1 < measured.shape[axis] <= MAX_SLICES:
             a, b = (np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1) for each in (measured, wanted))
@@ -129,7 +129,7 @@ def likeness(measured: np.ndarray, wanted: np.ndarray, allowed: float) -> str | 
             negligible = abs(shift) <= allowed * np.abs(goal).max()
             return f"PyTorch's is {factor:.9g} times Flax's" + ("" if negligible else f" plus {shift:.6g}")
     gap = (goal - flat).reshape(measured.shape)
-    if gap.ndim > 1 and gap.shape[0] > 1 and np.ptp(gap, tuple(axes)[:-1]).max() <= allowed * np.abs(goal).max():
+    if gap.ndim > 1 and len(gap) > 1 and np.ptp(gap, tuple(axes)[:-1]).max() <= allowed * np.abs(goal).max():
         return "the two differ by one number per channel, as with another bias"
     return None
 

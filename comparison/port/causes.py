@@ -55,7 +55,7 @@ def likely_cause(found: Pass, check: Check) -> str | None:
         try:
             call = check.torch
             if fix.inputs:
-                moved = lambda each, fix=fix: torch_side.native(fix.inputs(torch_side.array(each)))  # noqa: E731
+                moved = lambda each, change=fix.inputs: torch_side.native(change(torch_side.array(each)))  # noqa: E731
                 call = replace(call, args=mapped(call.args, moved), kwargs=mapped(call.kwargs, moved))
             given = None if fix.flax else torch_side.alone(call, fix.torch, fix.nudge)
             errors = compare_alone(found, check.torch, check.flax, given, fix.flax)
@@ -90,7 +90,8 @@ def _flax_fixes(torch_module: nn.Module, flax_module: Any) -> Iterator[Fix]:
 
 def _settings(module: nn.Module) -> dict[str, Any]:
     """What PyTorch's module is set to, in Flax's words."""
-    found = {n: value for n, value in vars(module).items() if isinstance(value, int | float) and n != "training"}
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float)}
+    found: dict[str, Any] = {name: value for name, value in plain.items() if name != "training"}
     if hasattr(module, "eps"):
         found["epsilon"] = module.eps
     if isinstance(momentum := getattr(module, "momentum", None), float):

@@ -24,7 +24,6 @@ from comparison.port.forward import (
     check_pass,
     compare_alone,
     native,
-    outermost,
     received,
     run_both,
 )
@@ -189,7 +188,8 @@ def _first_of_forward(result: Result) -> Finding | None:
 
 def _look_within(found: Pass, check: Check, fault: Finding) -> None:
     """Where within a module at fault it begins: before which of its paired children, or behind the last."""
-    inner = outermost([each for each in found.checks if is_below(each.torch.path, check.torch.path)])
+    below = [each for each in found.checks if is_below(each.torch.path, check.torch.path)]
+    inner = [each for each in below if not any(is_below(each.torch.path, other.torch.path) for other in below)]
     for each in inner:
         for measured, wanted, error in received(found, each):
             if not error <= max(each.allowed, 1e-3 * min(check.alone, 1.0)):

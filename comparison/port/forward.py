@@ -186,8 +186,9 @@ def _check(found: Pass, torch_call: Call, flax_call: Call) -> Check:
             started = fed(pairing, torch_call, flax_call, found.grids)
             rounding = max(rounding, moved_by_rounding(pairing.sides[1], started))
         if np.isinf(outputs):
-            shapes = [[a.shape for a in s.arrays(c.outputs)] for s, c in _both(pairing, torch_call, flax_call)]
-            why = f"PyTorch's returns {_some(shapes[0])} and Flax's {_some(shapes[1])}"
+            both = zip(pairing.sides, (torch_call, flax_call), strict=True)
+            shapes = [", ".join(str(a.shape) for a in side.arrays(call.outputs)[:3]) for side, call in both]
+            why = f"PyTorch's returns {shapes[0]} and Flax's {shapes[1]}"
     except Exception as error:
         outputs, why = np.inf, f"fed what PyTorch's module was fed, Flax's fails ({error})"
     if torch_call.path == "":  # what all its norms are left with
@@ -199,20 +200,7 @@ def _check(found: Pass, torch_call: Call, flax_call: Call) -> Check:
     return Check(torch_call, flax_call, accumulated, alone, rounding, tolerance, outputs <= tolerance < off, why)
 
 
-def _both(pairing: Pairing, torch_call: Call, flax_call: Call) -> Iterator[tuple[Any, Call]]:
-    return zip(pairing.sides, (torch_call, flax_call), strict=True)
-
-
-def _some(shapes: list[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, shapes[:3])) + (", ..." if len(shapes) > 3 else "")
-
-
 def _statistics_error(pairing: Pairing, path: str, after: dict[str, Any], measured: dict[str, Any]) -> float:
     expected = statistics(pairing, path, after)
     pairs = [(pairing.sides[1].array(measured[name]), expected[name]) for name in expected if name in measured]
     return max((distance(*pair) for pair in pairs), default=0.0)
-
-
-def outermost(checks: list[Check]) -> list[Check]:
-    """Those within no other one."""
-    return [c for c in checks if not any(is_below(c.torch.path, other.torch.path) for other in checks)]

@@ -33,9 +33,8 @@ def check_loss(found: Pass, losses: Losses) -> tuple[Finding, list[np.ndarray]]:
     flax_value, flax_gradients = flax_side.of_loss(mapped(found.flax_calls[-1].outputs, replaced), losses[1])
     error = distance(np.array(flax_value), np.array(value))
     error = max(error, error_between(flax_gradients, gradients, found.grids))
-    check = Finding(
-        "gradients", "", "", error, 0.0, "the loss of equal outputs is", allowed=10 * LEAST[found.precision]
-    )
+    what, tolerance = "the loss of equal outputs is", 10 * LEAST[found.precision]
+    check = Finding("gradients", "", "", error, 0.0, what, allowed=tolerance)
     check.likely_cause = f"PyTorch's is {value:.6g} and Flax's {flax_value:.6g}" if check.fails else None
     return check, gradients
 

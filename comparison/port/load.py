@@ -47,17 +47,14 @@ def load_function(text: str) -> Callable[..., Any]:
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{one_line(place)} cannot be imported ({_where(error)})") from None
     finally:
         sys.path.pop(0)
     function = getattr(module, name, None)
     if not callable(function):
-        known = [
-            each
-            for each, value in inspect.getmembers(module, inspect.isfunction)
-            if value.__module__ == module.__name__
-        ]
+        functions = inspect.getmembers(module, inspect.isfunction)
+        known = [each for each, value in functions if value.__module__ == module.__name__]
         raise UserError(f"{one_line(place)} has no function {one_line(name)}: it has {', '.join(known) or 'none'}")
     return function
 
@@ -68,10 +65,9 @@ def build(text: str, kind: type) -> Any:
     torch.manual_seed(0)
     try:
         module = function()
-    except Exception as error:
-        raise UserError(
-            f"{one_line(text)} fails ({_where(error)}): it must build its module without arguments"
-        ) from None
+    except (Exception, SystemExit) as error:
+        said = f"{one_line(text)} fails ({_where(error)}): it must build its module without arguments"
+        raise UserError(said) from None
     if not isinstance(module, kind):
         other = next((wanted for wanted in SIDES if isinstance(module, wanted)), None)
         swapped = ": name PyTorch's function first, then Flax's" if other else ""
@@ -174,6 +170,6 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     return name in parameters or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {one_line(error)}, line {place.lineno} of {one_line(place.filename)}"

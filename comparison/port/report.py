@@ -17,7 +17,8 @@ def sentences(result: Result) -> list[str]:
     pairing, first = result.pairing, result.first
     if first is None:
         count = sum(check.torch.path != "" for check in result.passes[0].checks)
-        names = " and ".join(found.name for found in result.passes)
+        modes = " and ".join(dict.fromkeys("training" if found.training else "eval" for found in result.passes))
+        names = f"{' and '.join(dict.fromkeys(found.precision for found in result.passes))}, in {modes} mode"
         said = [f"They agree: {count} calls of modules, the outputs and every gradient, in {names}."]
     else:
         others = f"{len(result.weights)} variables differ from PyTorch's; for what follows they were copied"
@@ -47,8 +48,8 @@ def _verdict(result: Result, first: Finding) -> str:
     if first.torch:
         module = result.pairing.sides[0].at(first.torch)
         where = f"`{first.torch}` ({', '.join(filter(None, (type(module).__name__, module.extra_repr())))})"
-    off = f"off by {number(first.measured)}" if math.isfinite(first.measured) else "of another shape, or none"
-    off += f" where rounding explains {number(first.explained_by_rounding)}"
+    off = f"off by {number(first.measured)} where rounding explains {number(first.explained_by_rounding)}"
+    off = off if math.isfinite(first.measured) else "of another shape, or there is none"
     if first.stage == "weights":
         return f"The first weights that differ are Flax's `{first.flax}`, of {where}, off by {number(first.measured)}."
     if first.stage == "inputs":
@@ -99,7 +100,7 @@ def module_rows(result: Result) -> list[dict[str, Any]]:
 
 def as_html(result: Result, title: str) -> str:
     """One file that needs no network: the words, and a heat map of modules by errors."""
-    options = {"trim_blocks": True, "lstrip_blocks": True}
+    options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
     loader = PackageLoader("comparison.port")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **options)
     environment.filters |= {"number": number, "heat": _heat}

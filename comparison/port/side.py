@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +53,9 @@ class Finding:
 class SideError(UserError):
     """A person's module raised; `calls` are those that had ended."""
 
-    calls: list[Call]
+    def __init__(self, message: str, calls: list[Call]) -> None:
+        super().__init__(message)
+        self.calls = calls
 
 
 class Side:
@@ -61,19 +63,14 @@ class Side:
 
     name: str
     training: bool
+    at: Callable[[str], Any]
+    array: Callable[[Any], np.ndarray]
+    statistics: Callable[[Any], dict[str, Any]]
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self._pending: list[tuple[Any, Call]] = []
         self._counts: Counter[str] = Counter()
-
-    def at(self, path: str) -> Any:
-        """The module of this path; the whole one has none."""
-        raise NotImplementedError
-
-    def array(self, value: Any) -> np.ndarray:
-        """As NumPy; bfloat16, which NumPy has not, as float32."""
-        raise NotImplementedError
 
     def arrays(self, thing: Any) -> list[np.ndarray]:
         """Every array of nested inputs or outputs, as NumPy."""
@@ -108,10 +105,6 @@ class Side:
         """False for what is only traced."""
         return True
 
-    def statistics(self, module: Any) -> dict[str, Any]:
-        """A module's own running statistics, as they are."""
-        raise NotImplementedError
-
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Calls are noted from here on; what fails raises SideError."""
@@ -119,13 +112,6 @@ class Side:
         try:
             yield
         except Exception as error:
-            self.fail(error, self._pending[-1][1].path if self._pending else "")
-
-    def fail(self, error: Exception, path: str) -> NoReturn:
-        """SideError with the calls that had ended."""
-        told = SideError(
-            f"{self.said(path)} fails on its inputs ({type(error).__name__}: {one_line(error)}): "
-            "mend it, or pass --inputs that it takes"
-        )
-        told.calls = self.calls
-        raise told from error
+            where, why = self.said(self._pending[-1][1].path if self._pending else ""), one_line(error)
+            why = f"{where} fails on its inputs ({type(error).__name__}: {why})"
+            raise SideError(f"{why}: mend it, or pass --inputs that it takes", self.calls) from error

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -114,14 +113,11 @@ class TorchSide(Side):
         for name, tensor in call.before.items():
             getattr(module, name).copy_(tensor)
         if nudge:
-            moved = partial(self._moved, nudge)
+            moved = lambda each: self.native(nudge(self.array(each)))  # noqa: E731
             args, kwargs = mapped((args, kwargs), moved)
             for each in module.parameters():
                 each.data = moved(each)
         return module, args, kwargs
-
-    def _moved(self, nudge: Nudge, each: Tensor) -> Tensor:
-        return self.native(nudge(self.array(each)))
 
     def _gradients(self, outputs: list[Tensor], sought: list[Tensor], cotangents: Any) -> list[np.ndarray]:
         if not outputs or not sought:

@@ -22,6 +22,13 @@ def copy_weights(pairing: Pairing, inputs: Inputs) -> list[str]:
 
     A linear layer may flatten an image or be made one: it is tried in both orders of its axes, and what agrees decides.
     """
+    misfits = []
+    for pair in list(pairing.pairs.values()):
+        try:
+            pairing.in_flax(pair.torch, pairing.sides[0].tensors(pair.torch))
+        except (ValueError, AttributeError) as error:
+            misfits.append(f"`{pair.torch}` does not fit Flax's `{pair.flax}` ({error})")
+            del pairing.pairs[pair.torch]
     lost = _load(pairing)
     calls = run_both(pairing, inputs, "float32", training=False).torch_calls
     for pair in pairing.pairs.values():
@@ -36,7 +43,7 @@ def copy_weights(pairing: Pairing, inputs: Inputs) -> list[str]:
             if errors:
                 pair.rows, pair.columns = offered[int(np.argmin(errors))]
                 lost = _load(pairing)
-    return lost
+    return misfits + lost
 
 
 def flattened_grids(calls: Iterable[Call], size: int) -> list[Grid]:
@@ -80,11 +87,7 @@ def _load(pairing: Pairing) -> list[str]:
     known = {path: array.shape for path, array in pairing.sides[1].tensors().items()}
     lost, loaded = [], {}
     for pair in pairing.pairs.values():
-        try:
-            made = pairing.in_flax(pair.torch, pairing.sides[0].tensors(pair.torch))
-        except (ValueError, AttributeError) as error:
-            lost.append(f"`{pair.torch}` does not fit Flax's `{pair.flax}` ({error})")
-            continue
+        made = pairing.in_flax(pair.torch, pairing.sides[0].tensors(pair.torch))
         start = f"{pair.flax}." if pair.flax else ""
         for name, array in made.items():
             path = f"{start}{name}"
