@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -23,10 +24,9 @@ def sentences(result: Result) -> list[str]:
     else:
         others = f"{len(result.weights)} variables differ from PyTorch's; for what follows they were copied"
         readings = [others] if first.stage == "weights" else first.readings
-        said = [_verdict(result, first), *(f"{reading[0].upper()}{reading[1:]}." for reading in readings)]
-        if first.likely_cause:
-            said.append(f"Likely cause, found by trying: {first.likely_cause}.")
-        elif first.stage != "gradients":
+        cause = [f"Likely cause, found by trying: {first.likely_cause}."] if first.likely_cause else []
+        said = [_verdict(result, first), *cause, *(f"{reading[0].upper()}{reading[1:]}." for reading in readings)]
+        if not cause:
             said.append("No known fix brings them together.")
     counts = Counter(pair.how for pair in pairing.pairs.values())
     said.append(f"Pairs of modules with weights: {', '.join(f'{n} {how}' for how, n in counts.items()) or 'none'}.")
@@ -98,14 +98,16 @@ def module_rows(result: Result) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def as_html(result: Result, title: str) -> str:
-    """One file that needs no network: the words, and a heat map of modules by errors."""
+def as_html(result: Result, title: str, uplot: Mapping[str, str]) -> str:
+    """One file that needs no network: the words, a heat map of modules by errors, and a chart by `uplot`'s files."""
     options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
     loader = PackageLoader("comparison.port")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **options)
     environment.filters |= {"number": number, "heat": _heat}
     passes = [found.name for found in result.passes]
-    return environment.get_template("port.html.jinja").render(title=title, passes=passes, **as_json(result))
+    shown = next((found.name for found in result.passes if found.faults), passes[0])
+    page = environment.get_template("port.html.jinja")
+    return page.render(title=title, passes=passes, shown=shown, uplot=uplot, **as_json(result))
 
 
 def number(value: float | None) -> str:
