@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch import nn
 
-from comparison.parity.divergence import relative_l2
+from comparison.parity.divergence import errors
 from comparison.port.arrays import Grid, distance, leaves, likeness
 from comparison.port.forward import Inputs, outputs_error, run_both
 from comparison.port.pairing import Pairing
@@ -36,12 +36,12 @@ def copy_weights(pairing: Pairing, inputs: Inputs) -> list[str]:
         if isinstance(module, nn.Linear):
             sizes = (module.in_features, module.out_features)
             offered = list(itertools.product(*([(), *flattened_grids(calls, size)] for size in sizes)))
-            errors = []
+            sums = []
             for pair.rows, pair.columns in offered if len(offered) > 1 else ():
                 _load(pairing)
-                errors.append(_error(pairing, inputs))
-            if errors:
-                pair.rows, pair.columns = offered[int(np.argmin(errors))]
+                sums.append(_error(pairing, inputs))
+            if sums:
+                pair.rows, pair.columns = offered[int(np.argmin(sums))]
                 lost = _load(pairing)
     return misfits + lost
 
@@ -60,7 +60,7 @@ def weight_faults(pairing: Pairing, given: dict[str, np.ndarray]) -> list[Findin
         for path, array in reversed(pairing.everything_in_flax(tensors).items())
         if path in given and given[path].shape == array.shape
     }
-    off = {path: relative_l2(given[path], array) for path, array in wanted.items()}
+    off = errors({path: given[path] for path in wanted}, wanted)
     if not any(off[path] < NEAR for path, array in wanted.items() if array.size > 1 and np.ptp(array) > 0):
         return []
     unequal = [path for path, error in off.items() if not error <= EQUAL]
