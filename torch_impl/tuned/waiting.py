@@ -13,7 +13,7 @@ from pathlib import Path
 
 CHOSEN_BY_HAND = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 STATISTICS = Path("/proc/thread-self/schedstat")  # nanoseconds: on a core, and ready but waiting for one
-MAX_SHARE_DELAYED = 0.05  # of the time; alone it is a thousandth
+MAX_SHARE_DELAYED = 0.2  # of the time; beside a busy program a third or more, alone a hundredth
 JUDGED_SECONDS, CALM_SECONDS = 0.2, 2.0  # a bar that is drawn delays one step; one calm step beside a program is luck
 
 
