@@ -16,6 +16,8 @@ from comparison.report.bench_tables import interval_text, neighbour_rows
 from comparison.report.bench_words import title
 from comparison.text import markdown, processor
 
+RECORDS = RESULTS / "neighbours"
+
 
 def publish(paths: list[Path]) -> None:
     """Replace the part of the page that tells of busy programs."""
@@ -25,7 +27,8 @@ def publish(paths: list[Path]) -> None:
         check(BENCH_FILE, result)
         if not result["neighbours"]:
             raise UserError(f"{path} has nothing of busy programs: make it with --neighbours 2")
-        write_atomically(RESULTS / "speed" / path.name, path.read_bytes())
+        RECORDS.mkdir(exist_ok=True)
+        write_atomically(RECORDS / path.name, path.read_bytes())
         sections.append(section(result))
     replace_parts(RESULTS / "speed.md", {"neighbours": "\n\n".join(sections)})
 
@@ -52,12 +55,12 @@ def section(result: Mapping[str, Any]) -> str:
 def conditions(result: Mapping[str, Any]) -> str:
     """On what, and how often."""
     machine, protocol = result["machine"], result["protocol"]
-    packages = machine["packages"]
+    packages, count = machine["packages"], protocol["repetitions"]
     return (
-        f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs ({processor(machine)}), torch "
-        f"{packages['torch']}, jax {packages['jax']}. {protocol['repetitions']} processes an arm and number of programs. In "
-        f"each, {protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps are to start, and "
-        f"{protocol['num_blocks']} count. Begun {protocol['started_at']}."
+        f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs ({processor(machine)}), "
+        f"torch {packages['torch']}, jax {packages['jax']}. {count} processes an arm and number of programs. "
+        f"In each, {protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps are to start, "
+        f"and {protocol['num_blocks']} count. Begun {protocol['started_at']}."
     )
 
 
