@@ -25,7 +25,7 @@ def publish(paths: list[Path]) -> None:
     for path in paths:
         result = read_result(path, "name what compare.py bench --neighbours 2 --json wrote")
         check(BENCH_FILE, result)
-        if not result["neighbours"]:
+        if not result.get("neighbours"):
             raise UserError(f"{path} has nothing of busy programs: make it with --neighbours 2")
         RECORDS.mkdir(exist_ok=True)
         write_atomically(RECORDS / path.name, path.read_bytes())
