@@ -119,7 +119,7 @@ def _arm_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
         assert form in ARMS
         roofs = found.get(f"roof/{part['framework']}", {}).get("roof", {}).get(precision, {})
         share = part["gflops_per_second"] / max(roofs.values()) if roofs else None
-        watts = (part["gpu"] or {}).get("power_watts")
+        watts = (part["gpu"] or {}).get("power_watts_when_used")
         rows.append(
             (
                 f"{preset}, {batch}, {precision}",
