@@ -133,7 +133,7 @@ def _convolution(
     kernel_dilation: int = 1,
     is_transposed: bool = False,
 ) -> Array:
-    """`product` as a convolution; on a GPU its result is of `form.dtype` too, for XLA computes mixed types in float32."""
+    """`product` as a convolution; on a GPU the result is of `form.dtype` too: mixed types XLA computes in float32."""
     held, result = images.dtype, images.dtype if form.platform == "cpu" else form.dtype
     images, kernel = _operand(images, form), _operand(kernel, form)
     if is_transposed:
