@@ -145,26 +145,41 @@ def test_the_page_says_what_is_unmeasured_and_a_rehearsal_is_refused(tmp_path, m
         comparison.publish.gpu.publish([rehearsed])
 
 
-def test_the_page_of_a_measured_gpu_has_its_numbers_and_what_is_left(tmp_path):
+def test_the_page_of_a_measured_gpu_has_its_numbers_and_what_is_left(tmp_path, monkeypatch):
     arm = {
         "framework": "torch",
         "milliseconds_per_step": 0.2,
         "images_per_second": 320_000.0,
         "gflops_per_second": 30_000,
+        "compile_seconds": 3.0,
+        "recompile_seconds": 0.25,
     }
-    watch = {"power_watts_when_used": 400.0}
+    watch = {"power_watts_when_used": 400.0, "clock_mhz": {"high": 1980.0}, "slowed_down_by": "0x4"}
+    profile = {"launches_per_step": 1.0, "graph_launches_per_step": 1.0, "cudagraph_skips": 2, "graph_breaks": 0}
     record = session(tmp_path / "gpu.json").run([part("facts", {})])
     record["identity"]["accelerator"] = {"name": "H100", "driver_version": "1", "power.limit": "700"}
     record["parts"] = {
-        "arm/dcgan32/64/float32/torch-chunk": {**arm, "gpu": watch, "profile": {"launches_per_step": 1.0}},
+        "arm/dcgan32/64/float32/torch-chunk": {**arm, "gpu": watch, "profile": profile},
         "roof/torch": {"roof": {"float32": {"8192": 60_000.0}}},
         "trajectories": {"num_steps": 50, "apart": {"torch-cpu and torch-gpu": 2e-13}},
         "certificate/dcgan32": {"failed": "took too long"},
     }
     record["left_out"] = ["epochs/jax"]
-    text = comparison.publish.gpu.page(record)
-    assert "| dcgan32, 64, float32 | torch-chunk | 0.2 | 320,000 | 0.50 | 1 | 1.25 |" in text
+    published, path = tmp_path / "gpu.md", tmp_path / "measured.json"
+    record["identity"]["is_rehearsal"] = False
+    path.write_text(json.dumps(record))
+    published.write_text(comparison.publish.gpu.PAGE.read_text())
+    monkeypatch.setattr(comparison.publish.gpu, "PAGE", published)
+    monkeypatch.setattr(comparison.publish.gpu, "FIGURES", tmp_path / "gpu")
+    comparison.publish.gpu.publish([path])
+    text = published.read_text()
+    assert comparison.publish.gpu.CLAIMS_NOTHING not in text
+    assert "one GPU: H100, driver 1, at most 700 W.** Measurements that are left: 1." in text
+    assert "| dcgan32, 64, float32 | torch-chunk | 0.2 | 320,000 | 0.50 | 1 | 1 | 3.0 | 1980 | 1.25 |" in text
+    assert "held down (reasons 0x4 of nvidia-smi); something was compiled for 0.2 s while it was timed; torch" in text
+    assert "torch.compile did without a CUDA graph 2 times" in text
+    assert "left a graph" not in text
     assert "2.0e-13 apart" in text
     assert "certificate/dcgan32: took too long" in text
     assert "images a second of whole epochs" in text
-    assert comparison.publish.gpu.figure(record)
+    assert (tmp_path / "gpu" / "steps.png").exists()
