@@ -110,7 +110,7 @@ def _names() -> list[str]:
 def _claim(record: Mapping[str, Any]) -> str:
     gpu = record["identity"]["accelerator"]
     known = [gpu.get("name"), *(f"{words} {gpu[key]}{unit}" for key, words, unit in OF_THE_GPU if key in gpu)]
-    left = f" Measurements that are left: {len(record["left_out"])}." * bool(record["left_out"])
+    left = f" Measurements that are left: {len(record['left_out'])}." * bool(record["left_out"])
     return f"**Measured in one session on one GPU: {', '.join(filter(None, known))}.**{left}"
 
 
