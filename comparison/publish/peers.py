@@ -3,7 +3,6 @@
 Without a file it times every peer's step and ours first, which takes four minutes and replaces docs/results/peers.json.
 """
 
-import json
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import matplotlib
 
 from common.pictures.drawing import add_caption
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from comparison.bench.statistics import Interval, quartiles, ratio
 from comparison.peers.catalogue import ARMS
 from comparison.peers.measure import measure
@@ -35,7 +34,7 @@ def publish(paths: list[Path]) -> None:
     if not paths:
         with Children() as children:
             result = measure(children, lambda words: print(words, flush=True))
-        write_atomically(RECORD, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(RECORD, json_bytes(result, indent=1))
     result = read_result(paths[0] if paths else RECORD, "name what an earlier call wrote")
     write_atomically(RESULTS / FIGURE, draw(result))
     replace_parts(PAGE, {"peers": page_part(result)})

@@ -3,7 +3,6 @@
 It prints the table, and writes docs/results/seeds.json and the figure of it.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.evaluation.catalogue import METRICS
-from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, METRICS_FILE, write_atomically
+from common.records.folder import CONFIG_FILE, FRAMEWORK_NAMES, METRICS_FILE, json_bytes, write_atomically
 from comparison.publish import seeds_figure
 from comparison.publish.page import RESULTS, read_result, run_publisher
 from comparison.text import markdown, number
@@ -36,7 +35,7 @@ def publish(folders: list[Path]) -> None:
     floors = {metric: scored["torch"][0][metric]["floor"] for metric in everywhere}
     record = {"seeds": seeds, "values": values, "floors": floors}
     print_table(record)
-    write_atomically(RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    write_atomically(RECORD, json_bytes(record, indent=1))
     FIGURE.parent.mkdir(exist_ok=True)
     write_atomically(FIGURE, figure(record))
 
