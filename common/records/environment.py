@@ -110,7 +110,9 @@ def describe_environment() -> dict[str, Any]:
         "cpu_flags": cpu_flags(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "environment_variables": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT_PREFIXES)
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(ENVIRONMENT_PREFIXES) and not name.endswith("_CACHE_DIR")  # a path of somebody's machine
         },
         "commit": commit(),
         "command": ["python", *_module_arguments()],

@@ -12,7 +12,18 @@ import pytest
 from common.errors import UserError
 from common.records.folder import read_json
 from comparison.parity.ladder import RUNGS
-from comparison.publish import bug_map, clean_climbs, parity, parting, port, readme, reference, systems, verdict
+from comparison.publish import (
+    bug_map,
+    clean_climbs,
+    neighbours,
+    parity,
+    parting,
+    port,
+    readme,
+    reference,
+    systems,
+    verdict,
+)
 from comparison.publish.default_run import publish, read_results
 from comparison.publish.page import part, run_publisher, with_part
 from comparison.report.bench_figures import FIGURES
@@ -154,11 +165,23 @@ def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
             assert page(result, figures).strip() in measured
 
 
+def test_the_speed_page_says_what_the_kept_records_say_of_busy_programs():
+    found = part((ROOT / "docs" / "results" / "speed.md").read_text(encoding="utf-8"), "neighbours")[2]
+    for path in neighbours.RECORDS.glob("*.json"):
+        assert neighbours.section(read_json(path)) in found
+
+
+def test_a_benchmark_without_busy_programs_is_refused_before_the_page_is_touched():
+    with pytest.raises(UserError, match="make it with --neighbours 2"):
+        neighbours.publish([ROOT / "docs" / "results" / "speed" / "default.json"])
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "clean_climbs",
         "default_run",
+        "neighbours",
         "parity",
         "peers",
         "port",
