@@ -19,7 +19,7 @@ from comparison.peers.measure import measure
 from comparison.processes import Children
 from comparison.publish.page import RESULTS, read_result, replace_parts, run_publisher
 from comparison.report.bench_tables import interval_text
-from comparison.report.charts import conclude, plot
+from comparison.report.charts import bar_plot, conclude
 from comparison.report.palette import COLOURS, LIGHT, STYLE
 from comparison.report.svg import figure_svg
 from comparison.text import markdown, number, processor
@@ -104,7 +104,8 @@ def draw(result: Mapping[str, Any]) -> bytes:
     """A bar an arm with its interval, from none to as long as the longest; 1 is ours in PyTorch."""
     found = ratios(result)
     with matplotlib.rc_context(STYLE):
-        figure, axes = plot(width=6.4, height=0.42 * len(ARMS) + 1.5)
+        labels = [textwrap.fill(f"{arm.title} ({arm.networks})", 34) for arm in ARMS.values()]
+        figure, axes = bar_plot(labels, width=6.4, height=1.5)
         for position, (name, arm) in enumerate(ARMS.items()):
             is_ours = not arm.module
             share = found[name]
@@ -114,17 +115,10 @@ def draw(result: Mapping[str, Any]) -> bytes:
             axes.annotate(f"{share.median:.2f}", (max(share.high, share.median), position), xytext=(5, 0),
                           va="center", textcoords="offset points")  # fmt: skip
         axes.axvline(1, color=LIGHT["text"], linewidth=1, linestyle="--")
-        labels = [textwrap.fill(f"{arm.title} ({arm.networks})", 34) for arm in ARMS.values()]
         peers = [found[name].median for name, arm in ARMS.items() if arm.module]
-        axes.set(
-            yticks=range(len(ARMS)), yticklabels=labels, xlabel="times as long as ours in PyTorch: median, interval"
-        )
-        axes.tick_params(axis="y", labelsize=9)
+        axes.set_xlabel("times as long as ours in PyTorch: median, interval")
         span = f"{number(min(peers))} to {number(max(peers))}"
         conclude(figure, f"Peers' steps take {span} times as long as ours in PyTorch")
-        axes.invert_yaxis()
-        axes.margins(x=0.14)
-        axes.grid(axis="y", visible=False)
         add_caption(figure, f"{CAPTION}, by networks. Hatched: peers. Batches of {result['batch_size']}.")
         return figure_svg(figure, "peers")
 
