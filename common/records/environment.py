@@ -150,6 +150,7 @@ def _requirements() -> list[str]:
         return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
+@functools.cache
 def package_hashes() -> dict[str, str]:
     """SHA-256 over what the RECORD of each computing package lists; of one that came without hashes there is none.
 

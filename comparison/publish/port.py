@@ -3,13 +3,12 @@
 The file is what `python -m tests.comparison.port.detect FILE.json` wrote; it becomes docs/results/port.json.
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from comparison.publish.page import RESULTS, read_result, replace_parts, run_publisher
 from comparison.text import markdown
 
@@ -25,7 +24,7 @@ def publish(paths: list[Path]) -> None:
     """Replace the matrix by what is in the file, or write it again from what is kept."""
     result = read_result(paths[0] if paths else RECORD, "name what tests/comparison/port/detect.py wrote")
     if paths:
-        write_atomically(RECORD, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(RECORD, json_bytes(result, indent=1))
     replace_parts(PAGE, {"detection": matrix(result)})
 
 

@@ -3,13 +3,12 @@
 The records are kept beside the page, in docs/results/systems.json: without a folder the tables are made from these.
 """
 
-import json
 import sys
 from pathlib import Path
 
 from common.errors import UserError
 from common.networks.presets import PRESETS
-from common.records.folder import FRAMEWORK_NAMES, read_json, write_atomically
+from common.records.folder import FRAMEWORK_NAMES, json_bytes, read_json, write_atomically
 from comparison.publish import systems_tables
 from comparison.publish.page import RESULTS, ROOT, replace_parts, run_publisher
 
@@ -49,7 +48,7 @@ def collect(folder: Path) -> None:
         if runs := {framework: record for framework, record in found.items() if record}:
             records[preset] = records.get(preset, {}) | runs
     ordered = {preset: records[preset] for preset in PRESET_NAMES if preset in records}
-    write_atomically(RECORDS, (json.dumps(ordered, indent=1) + "\n").encode())
+    write_atomically(RECORDS, json_bytes(ordered, indent=1))
 
 
 if __name__ == "__main__":

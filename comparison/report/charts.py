@@ -43,6 +43,17 @@ def plot(*, width: float = 5.2, height: float = 3.0) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def bar_plot(names: Sequence[str], *, width: float, height: float) -> tuple[Figure, Axes]:
+    """One chart with a place for a horizontal bar beside each name, the first above; `height` is without the places."""
+    figure, axes = plot(width=width, height=height + 0.42 * len(names))
+    axes.set(yticks=range(len(names)), yticklabels=names)
+    axes.tick_params(axis="y", labelsize=9)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.14)  # for the number beside a bar
+    axes.invert_yaxis()
+    return figure, axes
+
+
 def conclude(figure: Figure, words: str) -> None:
     """Write the conclusion above everything, from the left edge on, in as many lines as it takes."""
     lines = textwrap.fill(words, width=int(CHARACTERS_PER_INCH * figure.get_figwidth()))

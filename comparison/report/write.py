@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config import differing_fields
-from common.console import printable
+from common.console import printable, say
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import animate, find_model, shared_epochs
@@ -105,7 +105,7 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     quiet, ratio = results["quietness"], training_text.ratio(results)
     console.print(Text(printable(quiet["sentence"]), style="red" if quiet["mark"] == DISTURBED else ""))
     console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))
-    console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)
+    say(console, printable(f"Report: {comparison.folder / 'report.html'}"))
 
 
 def _write_animation(comparison_dir: Path, runs: Runs) -> str:

@@ -23,7 +23,7 @@ class Installed:
 
 def hashes(monkeypatch: pytest.MonkeyPatch, *installed: Any) -> dict[str, str]:
     monkeypatch.setattr(environment, "distributions", lambda: installed)
-    return environment.package_hashes()
+    return environment.package_hashes.__wrapped__()
 
 
 def test_the_hash_of_a_package_is_of_its_files_whoever_installed_it(monkeypatch):

@@ -1,17 +1,21 @@
 """What `make gpu` measures, rehearsed on a CPU: one JSON, kept when it is cut off, from which a page is written."""
 
+import importlib
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 import comparison.publish.gpu
+from common.commands.dispatch import standalone
 from common.errors import RunFailedError, UserError
 from comparison.bench.gpu import session as sessions
 from comparison.bench.gpu.parts import ARMS, parts
 from comparison.bench.gpu.session import Part, Session
 from comparison.bench.gpu.watch import REASONS, SAMPLED, summary
-from comparison.processes import Children
+from comparison.processes import Children, last_words
 
 
 def session(path: Path, *, seconds: float = 600) -> Session:
@@ -91,7 +95,21 @@ def test_a_part_that_the_call_s_end_cut_short_is_left_to_the_next_call(tmp_path,
     assert "took too long" in record["parts"]["slow"]["failed"], "a whole call was not enough: it is not tried for ever"
 
 
-def test_the_rehearsal_s_parts_work_and_what_pytorch_needs_cuda_for_says_so(tmp_path):
+def in_this_process(_: Session, module: str, *words: object, **__: object) -> str:
+    """`Session.python` where the frameworks are loaded already, which takes seconds in a process of its own."""
+    if module == "pip":
+        return ""
+    load_framework = importlib.import_module(f"{module}.__main__").load_framework
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+        code = standalone(module.removesuffix("_impl"), load_framework, list(map(str, words)))
+    if code != 0:
+        raise RunFailedError(last_words(code, errors.getvalue()))
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("python", [in_this_process, pytest.param(Session.python, marks=pytest.mark.slow)])
+def test_the_rehearsal_s_parts_work_and_what_pytorch_needs_cuda_for_says_so(python, tmp_path, monkeypatch):
+    monkeypatch.setattr(Session, "python", python)
     names = ("facts", "arm/smoke/8/float32/torch-step", "arm/smoke/8/float32/torch-chunk")
     chosen = [part for part in parts(is_rehearsal=True) if part.name in names]
     found = session(tmp_path / "gpu.json").run(chosen)["parts"]

@@ -27,7 +27,8 @@ from comparison.publish import (
 from comparison.publish.default_run import publish, read_results
 from comparison.publish.page import part, run_publisher, with_part
 from comparison.report.bench_figures import FIGURES
-from comparison.report.bench_words import citation, definitions, page
+from comparison.report.bench_words import definitions, page
+from comparison.report.citation import bench_citation
 from comparison.report.write import write_report
 from tests.synthetic_runs import real_digits, write_comparison
 
@@ -50,7 +51,8 @@ def test_the_reference_shows_what_the_code_says():
 def test_a_verdict_is_marked_by_what_its_numbers_rest_on():
     records = readme.read_records()
     assert verdict.tuned_sentence(records.tuned).count("*Verified*") == 1
-    for change in ({"control": {"holds": False}}, {"parity": {"holds": False}}, {"weaker_evidence": {"jax": "less"}}):
+    refuted = {"holds": False, "kind": "envelope"}
+    for change in ({"control": refuted}, {"parity": refuted}, {"certificates": {"jax": refuted}}):
         assert "*Indicative*" in verdict.tuned_sentence({**records.tuned, **change})
     assert verdict.tuned_sentence({**records.tuned, "ratios": {}}).startswith("*Not measured*")
     level = {**records.tuned, "ratios": {"jax/torch": {"median": 1.01, "low": 0.98, "high": 1.03}}}
@@ -62,10 +64,12 @@ def test_a_verdict_is_marked_by_what_its_numbers_rest_on():
 
 def test_a_citation_names_preset_device_versions_sources_interval_and_n():
     tuned = readme.read_records().tuned
-    cited = citation(tuned)
-    for words in ("dcgan32", "float32", "torch 2.", "jax 0.", "95 % interval", "n = 5", "Device cpu", "sources "):
+    cited = bench_citation(tuned)
+    for words in ("dcgan32", "float32", "torch 2.", "jax 0.", "95 % interval", "n = 5", "device cpu", "sources "):
         assert words in cited
-    assert "commit 0123456789ab." in citation({**tuned, "machine": {**tuned["machine"], "commit": "0123456789abcdef"}})
+    assert "commit 0123456789ab." in bench_citation(
+        {**tuned, "machine": {**tuned["machine"], "commit": "0123456789abcdef"}}
+    )
 
 
 def test_the_published_run_is_the_default_preset_for_ten_epochs():
