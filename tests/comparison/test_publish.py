@@ -135,10 +135,11 @@ def test_only_what_the_file_lacks_is_climbed(tmp_path, monkeypatch):
     assert "False alarms came up in 0 of" in clean_climbs.PAGE.read_text()
 
 
-def test_the_systems_page_has_the_tables_of_the_kept_records():
-    page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
-    for name, table in systems.tables(read_json(systems.RECORDS)).items():
-        assert part(page, name)[2] == table
+@pytest.mark.parametrize("page", systems.pages({}))
+def test_the_pages_of_systems_have_the_tables_of_the_kept_records(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, content in systems.pages(read_json(systems.RECORDS))[page].items():
+        assert part(text, name)[2] == content
 
 
 def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
