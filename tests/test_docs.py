@@ -102,14 +102,13 @@ def test_a_command_of_the_documentation_is_one_that_the_program_takes(page, comm
 
 
 LONGEST_SENTENCE = 25  # words
-# Pages whose sentences are older than this rule; a page that is rewritten leaves the list.
+# Pages whose sentences are older than this rule, each with the reason; a page that is rewritten leaves the list.
 LONG_WINDED = {
-    "docs/lab-notes/speed.md",
-    *("docs/results/speed.md", "docs/results/quality.md", "docs/results/parity.md", "docs/results/default/report.md"),
-    *(f"docs/decisions/{path.name}" for path in (ROOT / "docs" / "decisions").glob("00[0-2]*.md")),
-} - {
-    f"docs/decisions/{name}.md"
-    for name in ("0023-quality-without-a-digit-network", "0024-a-network-of-ones-own", "0026-taking-turns")
+    "docs/results/default/report.md": "made with a recorded run, in the words that reports had then",
+    "docs/decisions/0019-rooms.md": "not yet rewritten",
+    "docs/decisions/0022-how-long-the-tests-take.md": "not yet rewritten",
+    "docs/decisions/0027-waiting.md": "not yet rewritten",
+    "docs/decisions/0028-scoring-in-float32-and-at-once.md": "not yet rewritten",
 }
 SENTENCE_END = re.compile(r'(?<=[.!?:])["*)]*\s+(?=["(*`\[A-Z0-9])')
 
