@@ -11,13 +11,13 @@ import pytest
 
 from common.errors import UserError
 from common.records.folder import read_json
-from comparison.parity.ladder import RUNGS
 from comparison.publish import bug_map, clean_climbs, parity, parting, port, readme, reference, systems, verdict
 from comparison.publish.default_run import publish, read_results
 from comparison.publish.page import part, run_publisher, with_part
 from comparison.report.bench_figures import FIGURES
 from comparison.report.bench_words import citation, definitions, page
 from comparison.report.write import write_report
+from comparison.text import markdown
 from tests.synthetic_runs import real_digits, write_comparison
 
 ROOT = Path(__file__).parents[2]
@@ -190,13 +190,15 @@ def test_the_twins_part_at_the_first_step_with_a_visible_difference():
 
 
 def test_the_map_of_bugs_reads_the_page_s_table():
-    marks = " | ".join("x" if rung == 3 else "" for rung in range(len(RUNGS)))
-    missed = " | ".join("" for _ in RUNGS)
-    rows = [
-        f"| late bug | jax_impl/a.py | {marks} | 2.0e-10 of 1e-12 |",
-        f"| hidden | torch_impl/a.py | {missed} | missed |",
-    ]
-    caught, hidden = bug_map.read_table("\n".join(["| bug | planted in |", "| --- | --- |", *rows]))
+    caught, hidden = bug_map.read_table(
+        markdown(
+            [
+                bug_map.TABLE_HEAD,
+                ("late bug", "jax_impl/a.py", bug_map.RUNG_NAMES[3], "2.0e-10 of 1e-12"),
+                ("hidden", "torch_impl/a.py", "", "missed"),
+            ]
+        )
+    )
     assert (caught.bug, caught.rung, hidden.bug, hidden.rung) == ("late bug", 3, "hidden", None)
     assert caught.factor == pytest.approx(200)
     assert b"1 of 2 planted bugs are caught" in bug_map.draw([caught, hidden])
