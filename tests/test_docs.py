@@ -2,16 +2,16 @@
 
 import re
 import shlex
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 from common.commands.dispatch import TWIN_COMMANDS
 from common.options import parse
+from tests.documented_commands import ELSEWHERE, NOT_PROSE, NOT_RUN, PAGES, ROOT, RUN, shown
 
-ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [path for room in ("common", "comparison", "torch_impl", "jax_impl") for path in (ROOT / room).rglob("*.py")]
 ROOMS = "common|comparison|torch_impl|jax_impl|tests|scripts|docs"
 FILE = re.compile(rf"(?<![\w/.-])(?:{ROOMS})/[\w/.-]+\.(?:py|md|json|toml|jinja)\b")
@@ -74,7 +74,7 @@ COMMAND = re.compile(
 COMMANDS = [
     (page.relative_to(ROOT).as_posix(), command)
     for page in PAGES
-    if page.name not in ("cli.md", "report.md")
+    if page.name not in NOT_PROSE
     for command in COMMAND.findall(page.read_text(encoding="utf-8"))
     if not any(word in command for word in NEEDS)
 ]
@@ -99,6 +99,20 @@ def test_a_command_of_the_documentation_is_one_that_the_program_takes(page, comm
     is_named = bool(words) and not words[0].startswith("-")
     found = commands[words[0] if is_named else next(iter(commands))]
     parse(getattr(importlib.import_module(found.module), found.options), words[is_named:], program="")
+
+
+@pytest.mark.parametrize("command", shown())
+def test_a_command_of_the_documentation_is_run_by_one_test_or_has_a_reason_why_not(command):
+    takers = [run.shown for run in RUN if run.shown == command]
+    takers += [pattern for pattern in (*ELSEWHERE, *NOT_RUN) if fnmatchcase(command, pattern)]
+    assert len(takers) == 1, f"{shown()[command]} shows {command}: put it into tests/documented_commands.py once"
+
+
+def test_no_command_is_listed_that_no_page_shows():
+    patterns = [*ELSEWHERE, *NOT_RUN]
+    assert {run.shown for run in RUN} - set(shown()) == set()
+    assert [pattern for pattern in patterns if not any(fnmatchcase(command, pattern) for command in shown())] == []
+    assert [test for test in ELSEWHERE.values() if not (ROOT / test).exists()] == []
 
 
 LONGEST_SENTENCE = 25  # words
