@@ -10,7 +10,7 @@ from common.commands.digit_reader import DigitReader, Reading, check_digit, chec
 from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, there_and_back, write_out
 from common.commands.trained_model import ModelOptions, read_model
-from common.data.latents import slerp
+from common.data.latent_paths import slerp
 from common.errors import UserError
 from common.pictures.compose import captioned, enlarged
 from common.pictures.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge, lines_of

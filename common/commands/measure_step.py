@@ -26,7 +26,7 @@ from common.records.environment import describe_environment, source_hash
 from common.records.folder import write_atomically
 from common.safe_read import one_line
 from common.stages import in_stage
-from common.training.chunks import ChunkData, chunk_data
+from common.training.chunk_data import ChunkData, chunk_data
 from common.training.log import CHUNK_STEPS
 
 if TYPE_CHECKING:

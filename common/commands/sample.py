@@ -13,7 +13,7 @@ from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.config import TrainConfig
-from common.data.latents import read_latents
+from common.data.latent_paths import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.pictures.compose import GRID_PIXELS, captioned, enlarged, image_grid, png

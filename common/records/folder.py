@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves on disk. Every file is written under a temporary name and renamed."""
+"""The folder of a run, and of a comparison of two. Every file is written under a temporary name and renamed."""
 
 import contextlib
 import csv

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from common.config import TrainConfig
 from common.console import make_console, printable, storable
-from common.data.latents import read_latents
+from common.data.latent_paths import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.options import check_result_file

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from comparison.report.training import machine, ratio_claim, title, versions
+from comparison.report.training_text import machine, ratio_claim, title, versions
 from comparison.text import sources
 
 

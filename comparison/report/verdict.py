@@ -8,7 +8,7 @@ from comparison.report.cards import HEADLINE
 from comparison.report.parity import headline
 from comparison.report.protocol import not_comparable
 from comparison.report.quality import measured
-from comparison.report.training import ratio_claim
+from comparison.report.training_text import ratio_claim
 from comparison.text import SHORT_NAMES, number
 
 Mark = Literal["verified", "indicative", "disturbed", "not measured"]

@@ -5,7 +5,7 @@ import pytest
 
 from common.data.randomness import fixed_latents
 from common.training.averaging import GeneratorAverage
-from common.training.chunks import chunk_data
+from common.training.chunk_data import chunk_data
 from tests.trainers import FRAMEWORKS, build, chunk_of, real_digits, small_config, steps_of
 
 SMALLEST = "dcgan28"
