@@ -2,7 +2,7 @@
 
 Trains epoch by epoch, and scores 2,000 samples quickly after each, so that one sees what quality does while the losses
 do something else; after the last, all 10,000 by every metric. Leaves `record.json` in the run's folder, from which
-comparison/publish/systems.py makes the tables of docs/systems.md. Run it alone: it times what it trains.
+comparison/publish/systems.py makes the tables of docs/systems. Run it alone: it times what it trains.
 """
 
 import subprocess

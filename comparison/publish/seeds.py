@@ -89,9 +89,9 @@ def print_table(record: dict[str, Any]) -> None:
     print(f"Seeds {', '.join(map(str, seeds))}: mean (lowest to highest).\n")
     print(markdown([("metric", *FRAMEWORK_NAMES.values(), "real digits"), *rows]))
     print(
-        f"\nThe means of the two frameworks differ by no more than the standard deviation over seeds (the larger of "
-        f"both frameworks') in {len(everywhere) - len(apart)} of {len(everywhere)} metrics; by more in "
-        f"{', '.join(apart) or 'none'}."
+        f"\nIn {len(everywhere) - len(apart)} of {len(everywhere)} metrics the means of the two frameworks differ by "
+        "no more than the standard deviation over seeds. That is the larger one of the two frameworks. "
+        f"They differ by more in: {', '.join(apart) or 'none'}."
     )
 
 

@@ -176,10 +176,11 @@ def class_histogram_figure(runs: Runs) -> Figure:
     axes.set_ylim(0, 1.1 * max(values.max() for values in shares.values()))
     conclude(
         figure,
-        f"The rarest digit makes {number(rarest[0], digits=2)} % in {rarest[1]}, "
+        f"The rarest digit is {number(rarest[0], digits=2)} % of {rarest[1]}'s samples, "
         f"{number(float(shares['real'].min()), digits=2)} % of real digits",
     )
-    axes.legend(loc="lower right", ncols=len(shares), columnspacing=1, handletextpad=0.2)
+    beside_no_dot = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axes.legend(ncols=len(shares), columnspacing=1, handletextpad=0.2, **beside_no_dot)
     return figure
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from common.errors import UserError
 from common.records.folder import read_json
-from comparison.parity.ladder import RUNGS
 from comparison.publish import (
     bug_map,
     clean_climbs,
@@ -30,6 +29,7 @@ from comparison.report.bench_figures import FIGURES
 from comparison.report.bench_words import definitions, page
 from comparison.report.citation import bench_citation
 from comparison.report.write import write_report
+from comparison.text import markdown
 from tests.synthetic_runs import real_digits, write_comparison
 
 ROOT = Path(__file__).parents[2]
@@ -150,10 +150,11 @@ def test_only_what_the_file_lacks_is_climbed(tmp_path, monkeypatch):
     assert "False alarms came up in 0 of" in clean_climbs.PAGE.read_text()
 
 
-def test_the_systems_page_has_the_tables_of_the_kept_records():
-    page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
-    for name, table in systems.tables(read_json(systems.RECORDS)).items():
-        assert part(page, name)[2] == table
+@pytest.mark.parametrize("page", systems.pages({}))
+def test_the_pages_of_systems_have_the_tables_of_the_kept_records(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, content in systems.pages(read_json(systems.RECORDS))[page].items():
+        assert part(text, name)[2] == content
 
 
 def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
@@ -216,13 +217,15 @@ def test_the_twins_part_at_the_first_step_with_a_visible_difference():
 
 
 def test_the_map_of_bugs_reads_the_page_s_table():
-    marks = " | ".join("x" if rung == 3 else "" for rung in range(len(RUNGS)))
-    missed = " | ".join("" for _ in RUNGS)
-    rows = [
-        f"| late bug | jax_impl/a.py | {marks} | 2.0e-10 of 1e-12 |",
-        f"| hidden | torch_impl/a.py | {missed} | missed |",
-    ]
-    caught, hidden = bug_map.read_table("\n".join(["| bug | planted in |", "| --- | --- |", *rows]))
+    caught, hidden = bug_map.read_table(
+        markdown(
+            [
+                bug_map.TABLE_HEAD,
+                ("late bug", "jax_impl/a.py", bug_map.RUNG_NAMES[3], "2.0e-10 of 1e-12"),
+                ("hidden", "torch_impl/a.py", "", "missed"),
+            ]
+        )
+    )
     assert (caught.bug, caught.rung, hidden.bug, hidden.rung) == ("late bug", 3, "hidden", None)
     assert caught.factor == pytest.approx(200)
     assert b"1 of 2 planted bugs are caught" in bug_map.draw([caught, hidden])
