@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from importlib import resources
 from pathlib import Path
 
 from flax import nnx
@@ -53,7 +54,7 @@ def diff_modules(
     _print(result, make_console())
     contents = {
         "--json": lambda: json.dumps(storable(as_json(result)), indent=2, allow_nan=False) + "\n",
-        "--html": lambda: as_html(result, " and ".join(functions)),
+        "--html": lambda: as_html(result, " and ".join(functions), _uplot()),
         "--write-map": lambda: as_toml(result.pairing),
     }
     for flag, path in files.items():
@@ -63,6 +64,13 @@ def diff_modules(
             except OSError as error:
                 raise UserError(f"{flag}: {path} cannot be written ({error.strerror})") from None
     return 0 if result.first is None else 1
+
+
+def _uplot() -> dict[str, str]:
+    """The chart's program and style, which the report has."""
+    folder = resources.files("comparison.report") / "assets" / "uplot"
+    files = {"script": "uPlot.iife.min.js", "style": "uPlot.min.css"}
+    return {name: (folder / file).read_text(encoding="utf-8") for name, file in files.items()}
 
 
 def _print(result: Result, console: Console) -> None:

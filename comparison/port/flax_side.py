@@ -4,11 +4,10 @@ Calls are seen as `nnx.capture(method_outputs=...)` and `nnx.tabulate` see them:
 while a run lasts. What is called within `nnx.jit` or `nnx.scan` has no values yet, and is seen as part of its parent.
 """
 
-import functools
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +15,8 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from common.safe_read import one_line
-from comparison.port.arrays import Call, leaves, replaced
-from comparison.port.failure import SideError
+from comparison.port.arrays import leaves, mapped, replaced
+from comparison.port.side import Call, Change, Cotangents, Gradients, Nudge, Side
 
 PATH = "_traced_path"  # an attribute of every module, which nnx.split and nnx.merge carry along
 
@@ -33,30 +31,27 @@ class Function(nnx.Module):
         return self.function(*args, **kwargs)
 
 
-class FlaxSide:
+class FlaxSide(Side):
     """A copy of the module, in one precision and mode at a time."""
 
     name = "Flax"
 
     def __init__(self, module: nnx.Module) -> None:
+        super().__init__()
         self.original = nnx.clone(module)
         self.loaded: dict[str, np.ndarray] = {}  # as exact as they came
-        for _, each in list(nnx.iter_modules(self.original)):
+        for each in modules(self.original).values():
             if isinstance(each, nnx.Sequential):
                 for index, layer in enumerate(each.layers):
                     if not isinstance(layer, nnx.Module):
                         each.layers[index] = nnx.data(Function(layer))
-        for path, each in nnx.iter_modules(self.original):
-            if _is_called(type(each)):  # an attribute of nnx.Dict would be one of its items
-                setattr(each, PATH, ".".join(map(str, path)))
-        switches = [
-            getattr(each, name)
-            for _, each in nnx.iter_modules(self.original)
-            for name in ("deterministic", "use_running_average")
-            if isinstance(getattr(each, name, None), bool)
-        ]
+        self.module, self._by_path = self.original, modules(self.original)
+        for path, each in self._by_path.items():
+            if callable(each):  # an attribute of nnx.Dict would be one of its items
+                setattr(each, PATH, path)
+        switches = [getattr(each, name, None) for each in self._by_path.values() for name in SWITCHES]
+        switches = [switch for switch in switches if isinstance(switch, bool)]
         self.training = not switches or not all(switches)
-        self.module, self._by_path = self.original, _modules(self.original)
 
     def prepare(self, precision: str, *, training: bool) -> None:
         """Another precision and mode; dropout is switched off, for no two frameworks drop the same."""
@@ -64,17 +59,17 @@ class FlaxSide:
         self.module = nnx.clone(self.original)
         if not training:
             self.module.eval()
+        self._by_path = modules(self.module)
         wanted = jnp.float64 if precision == "float64" else jnp.float32
-        for each in _modules(self.module).values():
+        for each in self._by_path.values():
             if hasattr(each, "deterministic"):
                 each.deterministic = True
             for name in ("dtype", "param_dtype"):  # a recurrent cell draws its first state in the latter
                 if getattr(each, name, None) in (jnp.float32, jnp.float64):
                     setattr(each, name, wanted)
         for name, variable in variables(self.module).items():
-            if jnp.issubdtype(variable.dtype, jnp.floating):
+            if _floats(variable):
                 variable.set_value(jnp.asarray(self.loaded.get(name, variable[...]), wanted))
-        self._by_path = _modules(self.module)
 
     def at(self, path: str) -> Any:
         """The module of this path; the whole one has none."""
@@ -82,17 +77,11 @@ class FlaxSide:
 
     def paths(self) -> dict[str, nnx.Module]:
         """Every module by its first path, in the order in which it was assigned."""
-        found = _modules(self.original)
-        return dict(sorted(found.items(), key=lambda item: self._place(item[0])))
+        return modules(self.original)
 
-    def tensors(self, path: str) -> dict[str, np.ndarray]:
-        """The same as NumPy, as they were given."""
-        module = _modules(self.original)[path]
-        return {name: self.array(variable[...]) for name, variable in variables(module).items()}
-
-    def load(self, tensors: dict[str, np.ndarray]) -> None:
-        """Give variables other values, by their path from the whole module, at the next `prepare`."""
-        self.loaded |= tensors
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Parameters and statistics by path, as they were given."""
+        return {name: self.array(variable[...]) for name, variable in variables(self.original).items()}
 
     def array(self, value: Any) -> np.ndarray:
         """As NumPy; bfloat16, which NumPy has not, as float32."""
@@ -107,156 +96,105 @@ class FlaxSide:
     def run(self, args: Any, kwargs: Any) -> list[Call]:
         """Every call with what it received and returned, in the order in which they end: the whole module's is last."""
         module = nnx.clone(self.module)
-        calls: list[Call] = []
-        pending: list[tuple[Any, Call]] = []
-        counts: Counter[str] = Counter()
+        with self.watching(), ExitStack() as stack:
+            for kind in {type(each) for each in self._by_path.values() if callable(each)}:
 
-        def watched(original: Callable[..., Any]) -> Callable[..., Any]:
-            @functools.wraps(original)
-            def call(module: Any, *args: Any, **kwargs: Any) -> Any:
-                path = getattr(module, PATH, None)
-                if path is None or (pending and pending[-1][0] is module):  # of `super().__call__`
-                    return original(module, *args, **kwargs)
-                record = Call(path, 0, args, kwargs, before=_statistics(module))
-                pending.append((module, record))
-                record.outputs = original(module, *args, **kwargs)
-                pending.pop()
-                record.after = _statistics(module)
-                if not any(isinstance(leaf, Tracer) for leaf in leaves((args, kwargs, record.outputs))):
-                    record.index = counts[path]
-                    counts[path] += 1
-                    calls.append(record)
-                return record.outputs
+                def call(each: Any, *args: Any, own: Any = kind.__call__, **kwargs: Any) -> Any:
+                    if (path := getattr(each, PATH, None)) is None:  # not of this module
+                        return own(each, *args, **kwargs)
+                    return self.watched(each, path, lambda *a, **k: own(each, *a, **k), args, kwargs)
 
-            return call
-
-        classes = {type(each) for _, each in nnx.iter_modules(module)}
-        with _wrapped(classes, watched), self._failing(calls, pending):
+                stack.enter_context(patch.object(kind, "__call__", call))
             module(*args, **kwargs)
-        return calls
+        return self.calls
 
-    def alone(
-        self, call: Call, *, args: Any = None, kwargs: Any = None, change: Callable[[Any], Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Outputs and running statistics of one module fed what it was fed in a call, or something else."""
-        module = nnx.clone(self.at(call.path))
-        args, kwargs = (call.args if args is None else args), (call.kwargs if kwargs is None else kwargs)
-        for name, value in call.before.items():
-            getattr(module, name).set_value(value)
+    def alone(self, call: Call, change: Change | None = None, nudge: Nudge | None = None) -> tuple[Any, dict[str, Any]]:
+        """Outputs and running statistics of one module fed what it was fed in a call, or something near."""
+        module, args, kwargs = self._again(call, nudge)
         if change:
-            change(module)
-        with self._failing([], [(module, call)]):
-            return module(*args, **kwargs), _statistics(module)
+            module = change(module) or module
+        return module(*args, **kwargs), self.statistics(module)
 
-    def pulled_back(
-        self, call: Call, args: Any, kwargs: Any, cotangents: Callable[[list[Any]], list[Any]]
-    ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-        """Gradients of one module's parameters, by path from it, and of each floating array fed to it.
-
-        `cotangents` makes them of the outputs.
-        """
-        module = nnx.clone(self.at(call.path))
-        for name, value in call.before.items():
-            getattr(module, name).set_value(value)
+    def pulled_back(self, call: Call, cotangents: Cotangents, nudge: Nudge | None = None) -> Gradients:
+        """Gradients of one module's parameters, by path from it, and of each floating array fed to it."""
+        module, args, kwargs = self._again(call, nudge)
         graph, parameters, rest = nnx.split(module, nnx.Param, ...)
-        fed = leaves((args, kwargs))
-        floating = [_floats(leaf) for leaf in fed]
+        restored, fed = _floating((args, kwargs))
 
         def outputs_of(parameters: Any, given: list[Any]) -> list[Any]:
-            following = iter(given)
-            restored = [next(following) if f else leaf for f, leaf in zip(floating, fed, strict=True)]
-            positional, named = replaced((args, kwargs), restored)
-            outputs = leaves(nnx.merge(graph, parameters, rest, copy=True)(*positional, **named))
-            return [each for each in outputs if _floats(each)]
+            positional, named = restored(given)
+            return _floating(nnx.merge(graph, parameters, rest, copy=True)(*positional, **named))[1]
 
-        outputs, pull_back = jax.vjp(outputs_of, parameters, [leaf for leaf, f in zip(fed, floating, strict=True) if f])
-        of_parameters, of_fed = pull_back(cotangents(outputs))
-        return _by_path(of_parameters, self.array), [self.array(gradient) for gradient in of_fed]
+        outputs, pull_back = jax.vjp(outputs_of, parameters, fed)
+        given = zip(cotangents([self.array(each) for each in outputs]), outputs, strict=True)
+        of_parameters, of_fed = pull_back([jnp.asarray(each, output.dtype) for each, output in given])
+        named = {_joined(path): self.array(each[...]) for path, each in nnx.to_flat_state(of_parameters)}
+        return named, [self.array(each) for each in of_fed]
 
-    def gradients(self, args: Any, kwargs: Any, loss: Callable[[Any], Any]) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss, and its gradient for every parameter by path."""
-        graph, parameters, rest = nnx.split(self.module, nnx.Param, ...)
-        value, found = jax.value_and_grad(
-            lambda parameters: loss(nnx.merge(graph, parameters, rest, copy=True)(*args, **kwargs))
-        )(parameters)
-        return float(value), _by_path(found, self.array)
-
-    def loss_of(self, outputs: Any, loss: Callable[[Any], Any]) -> tuple[float, list[np.ndarray]]:
-        """A loss of given outputs, and its gradient for each of them."""
-        fed = leaves(outputs)
-
-        def value_of(given: list[Any]) -> Any:
-            following = iter(given)
-            return loss(replaced(outputs, [next(following) if _floats(each) else each for each in fed]))
-
-        value, found = jax.value_and_grad(value_of)([leaf for leaf in fed if _floats(leaf)])
+    def of_loss(self, outputs: Any, loss: Callable[[Any], Any]) -> tuple[float, list[np.ndarray]]:
+        """A loss of given outputs, and its gradient for each of them that is a floating point number."""
+        restored, fed = _floating(outputs)
+        value, found = jax.value_and_grad(lambda given: loss(restored(given)))(fed)
         return float(value), [self.array(gradient) for gradient in found]
 
-    def _place(self, path: str) -> tuple[int, ...]:
-        place, module = [], self.original
-        for part in path.split(".") if path else ():
-            children = list(vars(module))
-            place.append(children.index(part) if part in children else 0)
-            module = vars(module).get(part, module)
-        return tuple(place)
+    def has_values(self, call: Call) -> bool:
+        """False for what is only traced."""
+        return not any(isinstance(leaf, Tracer) for leaf in leaves((call.args, call.kwargs, call.outputs)))
 
-    @contextmanager
-    def _failing(self, calls: list[Call], pending: list[tuple[Any, Call]]) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            path = pending[-1][1].path if pending else ""
-            where = f"`{path}` ({type(self.at(path)).__name__})" if path else f"module ({type(self.module).__name__})"
-            raise SideError(
-                f"Flax's {where} fails on its inputs ({type(error).__name__}: {one_line(error)}): "
-                "mend it, or pass --inputs that it takes",
-                path,
-                calls,
-            ) from error
+    def statistics(self, module: nnx.Module) -> dict[str, Any]:
+        """A module's own running statistics, as they are."""
+        return {name: each[...] for name, each in vars(module).items() if isinstance(each, nnx.BatchStat)}
+
+    def _again(self, call: Call, nudge: Nudge | None) -> tuple[Any, Any, Any]:
+        """A copy of the module and its inputs as they were before a call, moved by a nudge."""
+        module, args, kwargs = nnx.clone(self.at(call.path)), call.args, call.kwargs
+        for name, value in call.before.items():
+            getattr(module, name).set_value(value)
+        if nudge:
+            args, kwargs = mapped((args, kwargs), lambda each: self.native(nudge(self.array(each))))
+        return module, args, kwargs
+
+
+SWITCHES = ("deterministic", "use_running_average")
+
+
+def modules(module: nnx.Module) -> dict[str, Any]:
+    """Every module by its first path, in the order in which it was assigned."""
+    found = dict(nnx.iter_modules(module))
+
+    def place(path: tuple[Any, ...]) -> list[int]:
+        names = [list(vars(found.get(path[:i], module))) for i in range(len(path))]
+        parts = zip(path, names, strict=True)
+        return [part if isinstance(part, int) else of.index(part) if part in of else 0 for part, of in parts]
+
+    return {_joined(path): found[path] for path in sorted(found, key=place)}
 
 
 def variables(module: nnx.Module) -> dict[str, Any]:
     """Parameters and running statistics at and below a module, by their path from it."""
-    found = {}
-    for path, each in nnx.iter_modules(module):
-        for name, value in vars(each).items():
-            if isinstance(value, nnx.Param | nnx.BatchStat):
-                found[".".join(map(str, (*path, name)))] = value
-    return found
+    known = nnx.Param | nnx.BatchStat
+    return {
+        f"{path}.{name}".strip("."): value
+        for path, each in modules(module).items()
+        for name, value in vars(each).items()
+        if isinstance(value, known)
+    }
 
 
-def _modules(module: nnx.Module) -> dict[str, Any]:
-    return {".".join(map(str, path)): each for path, each in nnx.iter_modules(module)}
-
-
-def _is_called(kind: type) -> bool:
-    return any("__call__" in vars(base) for base in kind.__mro__)
-
-
-@contextmanager
-def _wrapped(classes: set[type], wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    called = [each for each in classes if _is_called(each)]
-    own = {each: vars(each).get("__call__") for each in called}
-    originals = {each: each.__call__ for each in called}
-    try:
-        for each, original in originals.items():
-            setattr(each, "__call__", wrapper(original))  # noqa: B010
-        yield
-    finally:
-        for each, original in own.items():
-            if original is None:
-                delattr(each, "__call__")
-            else:
-                setattr(each, "__call__", original)  # noqa: B010
-
-
-def _by_path(state: Any, array: Callable[[Any], np.ndarray]) -> dict[str, np.ndarray]:
-    return {".".join(map(str, path)): array(variable[...]) for path, variable in nnx.to_flat_state(state)}
+def _joined(path: tuple[Any, ...]) -> str:
+    return ".".join(map(str, path))
 
 
 def _floats(array: Any) -> bool:
     return bool(jnp.issubdtype(array.dtype, jnp.floating))
 
 
-def _statistics(module: Any) -> dict[str, Any]:
-    return {name: value[...] for name, value in vars(module).items() if isinstance(value, nnx.BatchStat)}
+def _floating(thing: Any) -> tuple[Callable[[list[Any]], Any], list[Any]]:
+    """The floating arrays of nested ones, and what puts others in their places."""
+    every = leaves(thing)
+
+    def restored(given: list[Any]) -> Any:
+        following = iter(given)
+        return replaced(thing, [next(following) if _floats(each) else each for each in every])
+
+    return restored, [each for each in every if _floats(each)]

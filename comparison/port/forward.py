@@ -7,20 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from comparison.port.arrays import Call, Grid, distance, error_between, is_float, leaves, mapped, nearest
-from comparison.port.failure import SideError
-from comparison.port.flax_side import FlaxSide
-from comparison.port.pairing import Pairing, flattened_grids
-from comparison.port.torch_side import TorchSide
+from comparison.port.arrays import Grid, distance, error_between, is_float, leaves, mapped, nearest
+from comparison.port.pairing import Pairing, is_below
+from comparison.port.side import Call, Change, SideError
 
-Sides = tuple[TorchSide, FlaxSide]
+Inputs = tuple[Any, Any]  # PyTorch's and Flax's arguments, positional and by keyword
 NUM_NUDGES, NOISE_FACTOR = 3, 4.0
 # Bounds on what rounding may excuse: as much as the ladder allows a layer in any case, and never more than MOST.
 LEAST = {"float64": 1e-12, "float32": 1e-5}
 MOST = {"float64": 1e-6, "float32": 1e-2}
 
 
-class Nudge(NamedTuple):
+class LastBits(NamedTuple):
     """Moves every number but 0 up or down by its last bit, seeded; whole numbers stay."""
 
     number: int
@@ -33,7 +31,7 @@ class Nudge(NamedTuple):
         return np.where(array == 0, array, moved).astype(array.dtype)
 
 
-NUDGES = [Nudge(number) for number in range(NUM_NUDGES)]
+NUDGES = [LastBits(number) for number in range(NUM_NUDGES)]
 
 
 @dataclass
@@ -46,8 +44,8 @@ class Check:
     alone: float
     rounding: float  # what last bits do to PyTorch's module alone
     allowed: float
-    statistics: bool  # the running statistics are off, the outputs are not
-    why: str = ""  # Flax's module refused what PyTorch's was fed
+    statistics: bool = False  # the running statistics are off, the outputs are not
+    why: str = ""  # what kept Flax's module from being fed what PyTorch's was, or its outputs from being compared
 
     @property
     def fails(self) -> bool:
@@ -58,13 +56,14 @@ class Check:
 class Pass:
     """All calls of one precision and mode."""
 
+    pairing: Pairing
     precision: str
     training: bool
     torch_calls: list[Call]
     flax_calls: list[Call]
     grids: list[Grid]
-    checks: list[Check] = field(default_factory=list)
     failure: SideError | None = None  # Flax did not get to the end
+    checks: list[Check] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -74,32 +73,38 @@ class Pass:
     def faults(self) -> list[Check]:
         """The calls that differ alone while nothing within them does, in the order in which they end."""
         failing = [check for check in self.checks if check.fails]
-        return [check for check in failing if not any(_is_below(other, check) for other in failing)]
+        return [check for check in failing if not any(is_below(o.torch.path, check.torch.path) for o in failing)]
+
+    def paired(self) -> Iterator[tuple[Call, Call]]:
+        """Every call of PyTorch's that has one of Flax's."""
+        theirs = {(call.path, call.index): call for call in self.flax_calls}
+        for call in self.torch_calls:
+            if (other := theirs.get((self.pairing.modules.get(call.path, "-"), call.index))) is not None:
+                yield call, other
 
 
-def run_both(sides: Sides, inputs: tuple[Any, Any], precision: str, *, training: bool) -> Pass:
+def run_both(pairing: Pairing, inputs: Inputs, precision: str, *, training: bool) -> Pass:
     """Both traces, before anything is compared."""
+    sides, failure = pairing.sides, None
     for side in sides:
         side.prepare(precision, training=training)
-    torch_calls = sides[0].run(*inputs[0])
-    failure, flax_calls = None, []
+    torch_calls = sides[0].run(*native(sides[0], inputs[0]))
     try:
         flax_calls = sides[1].run(*native(sides[1], inputs[1]))
     except SideError as error:
         failure, flax_calls = error, error.calls
-    sizes = {leaf.shape[-1] for call in torch_calls for leaf in leaves((call.args, call.outputs)) if leaf.ndim == 2}
-    grids = dict.fromkeys(grid for size in sizes for grid in flattened_grids(torch_calls, size))
-    return Pass(precision, training, torch_calls, flax_calls, list(grids), failure=failure)
+    every = [leaf for call in torch_calls for leaf in leaves((call.args, call.outputs))]
+    images = dict.fromkeys(tuple(leaf.shape[1:]) for leaf in every if leaf.ndim > 3 and leaf.shape[1] > 1)
+    flat = {leaf.shape[-1] for leaf in every if leaf.ndim == 2}
+    grids = [shape for shape in images if np.prod(shape) in flat and np.prod(shape[1:]) > 1]
+    return Pass(pairing, precision, training, torch_calls, flax_calls, grids, failure)
 
 
-def check_pass(sides: Sides, pairing: Pairing, inputs: tuple[Any, Any], precision: str, *, training: bool) -> Pass:
+def check_pass(pairing: Pairing, inputs: Inputs, precision: str, *, training: bool) -> Pass:
     """Every paired call, accumulated and alone."""
-    found = run_both(sides, inputs, precision, training=training)
-    theirs = {(call.path, call.index): call for call in found.flax_calls}
-    for call in found.torch_calls:
-        flax_call = theirs.get((pairing.modules.get(call.path, "-"), call.index))
-        if flax_call is not None:
-            found.checks.append(_check(sides, pairing, found, call, flax_call))
+    found = run_both(pairing, inputs, precision, training=training)
+    for torch_call, flax_call in found.paired():
+        found.checks.append(_check(found, torch_call, flax_call))
     return found
 
 
@@ -108,79 +113,53 @@ def native(side: Any, inputs: Any) -> Any:
     return mapped(inputs, lambda each: each.item() if each.ndim == 0 else side.native(each))
 
 
-def arrays(side: Any, thing: Any) -> list[np.ndarray]:
-    """Every array of nested outputs, as NumPy."""
-    return [side.array(leaf) for leaf in leaves(thing)]
-
-
-def fed(sides: Sides, torch_call: Call, flax_call: Call, grids: list[Grid]) -> tuple[Any, Any]:
-    """Flax's arguments with PyTorch's values in them: each array is replaced by the one that lies nearest.
+def fed(pairing: Pairing, torch_call: Call, flax_call: Call, grids: list[Grid]) -> Call:
+    """Flax's call with PyTorch's inputs and running statistics: each array is replaced by the one that lies nearest.
 
     Masks and positions, which are no floating point numbers, stay each side's own.
     """
-    references = arrays(sides[0], (torch_call.args, torch_call.kwargs))
+    torch_side, flax_side = pairing.sides
+    references = torch_side.arrays((torch_call.args, torch_call.kwargs))
 
     def replaced(leaf: Any) -> Any:
-        own = sides[1].array(leaf)
+        own = flax_side.array(leaf)
         match = nearest(own, references, grids) if is_float(own) else None
-        return leaf if match is None else sides[1].native(match.layout(references[match.place])).astype(leaf.dtype)
+        return leaf if match is None else flax_side.native(match.layout(references[match.place])).astype(leaf.dtype)
 
-    return mapped((flax_call.args, flax_call.kwargs), replaced)
+    args, kwargs = mapped((flax_call.args, flax_call.kwargs), replaced)
+    before = statistics(pairing, torch_call.path, torch_call.before)
+    before = {name: flax_side.native(array) for name, array in before.items() if name in flax_call.before}
+    return replace(flax_call, args=args, kwargs=kwargs, before=flax_call.before | before)
 
 
 def compare_alone(
-    sides: Sides,
-    pairing: Pairing,
-    torch_call: Call,
-    flax_call: Call,
-    grids: list[Grid],
-    given: Any = None,
-    **changes: Any,
+    found: Pass, torch_call: Call, flax_call: Call, given: Any = None, change: Change | None = None
 ) -> tuple[float, float]:
     """The errors of outputs and of running statistics, the Flax module run with PyTorch's inputs."""
     outputs, after = given or (torch_call.outputs, torch_call.after)
-    started, args, kwargs = _started(sides, pairing, torch_call, flax_call, grids)
-    measured, measured_after = sides[1].alone(started, args=args, kwargs=kwargs, **changes)
-    of_outputs = outputs_error(sides, torch_call.path, outputs, measured, grids)
-    expected = _statistics(sides, pairing, torch_call.path, after)
-    moved = {name: sides[1].array(measured_after[name]) for name in expected if name in measured_after}
-    return of_outputs, max((distance(moved[name], expected[name]) for name in moved), default=0.0)
+    started = fed(found.pairing, torch_call, flax_call, found.grids)
+    measured, measured_after = found.pairing.sides[1].alone(started, change)
+    of_outputs = outputs_error(found.pairing, torch_call, measured, found.grids, outputs)
+    return of_outputs, _statistics_error(found.pairing, torch_call.path, after, measured_after)
 
 
-def _started(
-    sides: Sides, pairing: Pairing, torch_call: Call, flax_call: Call, grids: list[Grid]
-) -> tuple[Call, Any, Any]:
-    before = _statistics(sides, pairing, torch_call.path, torch_call.before)
-    started = replace(flax_call, before={**flax_call.before, **{k: sides[1].native(v) for k, v in before.items()}})
-    return started, *fed(sides, torch_call, flax_call, grids)
-
-
-def outputs_error(sides: Sides, path: str, outputs: Any, measured: Any, grids: list[Grid]) -> float:
+def outputs_error(pairing: Pairing, torch_call: Call, measured: Any, grids: list[Grid], outputs: Any = None) -> float:
     """How far all that a module returns is; recurrent ones return outputs and states in another order in Flax."""
-    in_order = not isinstance(sides[0].at(path), nn.RNNBase | nn.RNNCellBase)
-    return error_between(arrays(sides[1], measured), arrays(sides[0], outputs), grids, in_order=in_order)
+    in_order = not isinstance(pairing.sides[0].at(torch_call.path), nn.RNNBase | nn.RNNCellBase)
+    wanted = pairing.sides[0].arrays(torch_call.outputs if outputs is None else outputs)
+    return error_between(pairing.sides[1].arrays(measured), wanted, grids, in_order=in_order)
 
 
-def nudged_alone(sides: Sides, call: Call) -> float:
-    """What moved last bits do to the outputs and running statistics of PyTorch's module alone."""
-    reference = arrays(sides[0], (call.outputs, call.after))
-    worst = 0.0
-    for nudge in NUDGES:
-        moved = arrays(sides[0], sides[0].alone(call, nudge=nudge))
-        worst = max([worst, *(distance(a, b) for a, b in zip(moved, reference, strict=True))])
-    return worst
+def statistics(pairing: Pairing, path: str, tensors: dict[str, Any]) -> dict[str, np.ndarray]:
+    """PyTorch's running statistics under Flax's names."""
+    return pairing.in_flax(path, {name: pairing.sides[0].array(tensor) for name, tensor in tensors.items()})
 
 
-def nudged_flax(sides: Sides, pairing: Pairing, torch_call: Call, flax_call: Call, grids: list[Grid]) -> float:
-    """What moved last bits of its inputs do to Flax's module alone, which may sum in an order that rounds more."""
-    started, args, kwargs = _started(sides, pairing, torch_call, flax_call, grids)
-    reference = arrays(sides[1], sides[1].alone(started, args=args, kwargs=kwargs))
-    worst = 0.0
-    for nudge in NUDGES:
-        moved = mapped((args, kwargs), lambda each, nudge=nudge: sides[1].native(nudge(sides[1].array(each))))
-        results = arrays(sides[1], sides[1].alone(started, args=moved[0], kwargs=moved[1]))
-        worst = max([worst, *(distance(a, b) for a, b in zip(results, reference, strict=True))])
-    return worst
+def moved_by_rounding(side: Any, call: Call) -> float:
+    """What moved last bits of inputs and weights do to the outputs and running statistics of a module alone."""
+    reference = side.arrays(side.alone(call))
+    moved = (side.arrays(side.alone(call, nudge=nudge)) for nudge in NUDGES)
+    return max((distance(a, b) for each in moved for a, b in zip(each, reference, strict=True)), default=0.0)
 
 
 def allowed(rounding: float, precision: str) -> float:
@@ -188,67 +167,40 @@ def allowed(rounding: float, precision: str) -> float:
     return min(max(LEAST[precision], NOISE_FACTOR * rounding), MOST[precision])
 
 
-def inputs_error(sides: Sides, check: Check, grids: list[Grid]) -> float:
-    """How far what reached Flax's module is from what reached PyTorch's."""
-    references = arrays(sides[0], (check.torch.args, check.torch.kwargs))
-    floats = [array for array in arrays(sides[1], (check.flax.args, check.flax.kwargs)) if is_float(array)]
-    found = [nearest(array, references, grids) for array in floats]
-    return max((match.error for match in found if match), default=0.0)
+def received(found: Pass, check: Check) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """What reached Flax's module, what reached PyTorch's in Flax's layout, and how far they are apart."""
+    torch_side, flax_side = found.pairing.sides
+    references = torch_side.arrays((check.torch.args, check.torch.kwargs))
+    arrays = [array for array in flax_side.arrays((check.flax.args, check.flax.kwargs)) if is_float(array)]
+    matches = [(array, nearest(array, references, found.grids)) for array in arrays]
+    return [(array, m.layout(references[m.place]), m.error) for array, m in matches if m]
 
 
-def _check(sides: Sides, pairing: Pairing, found: Pass, call: Call, flax_call: Call) -> Check:
-    accumulated = outputs_error(sides, call.path, call.outputs, flax_call.outputs, found.grids)
-    rounding = nudged_alone(sides, call)
+def _check(found: Pass, torch_call: Call, flax_call: Call) -> Check:
+    pairing = found.pairing
+    accumulated = outputs_error(pairing, torch_call, flax_call.outputs, found.grids)
+    rounding, off, why = moved_by_rounding(pairing.sides[0], torch_call), 0.0, ""
     try:
-        outputs, statistics = compare_alone(sides, pairing, call, flax_call, found.grids)
-        why = ""
-        if max(outputs, statistics) > allowed(rounding, found.precision):
-            rounding = max(rounding, nudged_flax(sides, pairing, call, flax_call, found.grids))
-    except SideError as error:
-        outputs, statistics, why = np.inf, 0.0, str(error)
-    if call.path == "":  # what all its norms are left with
-        of_norms = [c for c in found.checks if c.torch.after]
-        statistics = max([statistics, *(_left_behind(sides, pairing, c) for c in of_norms)])
-        rounding = max([rounding, *(c.rounding for c in of_norms)])
+        outputs, off = compare_alone(found, torch_call, flax_call)
+        if max(outputs, off) > allowed(rounding, found.precision):  # Flax may sum in an order that rounds more
+            started = fed(pairing, torch_call, flax_call, found.grids)
+            rounding = max(rounding, moved_by_rounding(pairing.sides[1], started))
+        if np.isinf(outputs):
+            both = zip(pairing.sides, (torch_call, flax_call), strict=True)
+            shapes = [", ".join(str(a.shape) for a in side.arrays(call.outputs)[:3]) for side, call in both]
+            why = f"PyTorch's returns {shapes[0]} and Flax's {shapes[1]}"
+    except Exception as error:
+        outputs, why = np.inf, f"fed what PyTorch's module was fed, Flax's fails ({error})"
+    if torch_call.path == "":  # what all its norms are left with
+        of_norms = [check for check in found.checks if check.torch.after]
+        left = [_statistics_error(pairing, c.torch.path, c.torch.after, c.flax.after) for c in of_norms]
+        off, rounding = max([off, *left]), max([rounding, *(check.rounding for check in of_norms)])
     tolerance = allowed(rounding, found.precision)
-    off = outputs <= tolerance < statistics
-    alone = outputs if outputs > tolerance else max(outputs, statistics)
-    return Check(call, flax_call, accumulated, alone, rounding, tolerance, off, why)
+    alone = outputs if outputs > tolerance else max(outputs, off)
+    return Check(torch_call, flax_call, accumulated, alone, rounding, tolerance, outputs <= tolerance < off, why)
 
 
-def _statistics(sides: Sides, pairing: Pairing, path: str, tensors: dict[str, Any]) -> dict[str, np.ndarray]:
-    pair = next((pair for pair in pairing.pairs if pair.torch == path), None)
-    if pair is None or not tensors:
-        return {}
-    return pairing.weights_of(pair, sides, {name: sides[0].array(tensor) for name, tensor in tensors.items()})
-
-
-def _left_behind(sides: Sides, pairing: Pairing, check: Check) -> float:
-    expected = _statistics(sides, pairing, check.torch.path, check.torch.after)
-    measured = {name: sides[1].array(value) for name, value in check.flax.after.items()}
-    return max((distance(measured[name], expected[name]) for name in expected if name in measured), default=0.0)
-
-
-def _is_below(other: Check, check: Check) -> bool:
-    return (
-        other is not check
-        and other.torch.path != check.torch.path
-        and (check.torch.path == "" or other.torch.path.startswith(f"{check.torch.path}."))
-    )
-
-
-def between(found: Pass, sides: Sides, fault: Check) -> str:
-    """Where within a module at fault it begins: before which of its paired children, or behind the last."""
-    inner = list(_outermost([check for check in found.checks if _is_below(check, fault)]))
-    if not inner:
-        return ""
-    for check in inner:
-        if not inputs_error(sides, check, found.grids) <= max(check.allowed, 1e-3 * min(fault.alone, 1.0)):
-            first = ": that is before the first layer" if check is inner[0] and fault.torch.path == "" else ""
-            return f"what reaches `{check.torch.path}` differs already{first}"
-    return "all that its modules return agrees, so it is what is done between or behind them"
-
-
-def _outermost(checks: list[Check]) -> Iterator[Check]:
-    paths = [check.torch.path for check in checks]
-    return (c for c in checks if not any(c.torch.path.startswith(f"{path}.") for path in paths))
+def _statistics_error(pairing: Pairing, path: str, after: dict[str, Any], measured: dict[str, Any]) -> float:
+    expected = statistics(pairing, path, after)
+    pairs = [(pairing.sides[1].array(measured[name]), expected[name]) for name in expected if name in measured]
+    return max((distance(*pair) for pair in pairs), default=0.0)

@@ -20,7 +20,7 @@ class Slot(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Modules that do the same in both frameworks."""
+    """Modules that do the same in both frameworks; the slots are made of both modules."""
 
     name: str
     torch: tuple[type, ...]
@@ -28,9 +28,13 @@ class Kind(NamedTuple):
     slots: Callable[[Any, Any], list[Slot]]
 
 
+def _same(**names: str) -> list[Slot]:
+    return [Slot((torch_name,), flax_name, lambda array: array) for torch_name, flax_name in names.items()]
+
+
 def convolution(torch_module: Any, flax_module: Any) -> list[Slot]:
     """(O, I, ...) to (..., I, O)."""
-    return [Slot(("weight",), "kernel", lambda w: w.transpose(*range(2, w.ndim), 1, 0)), *_plain(bias="bias")]
+    return [Slot(("weight",), "kernel", lambda w: w.transpose(*range(2, w.ndim), 1, 0)), *_same(bias="bias")]
 
 
 def transposed_convolution(torch_module: Any, flax_module: Any) -> list[Slot]:
@@ -42,89 +46,59 @@ def transposed_convolution(torch_module: Any, flax_module: Any) -> list[Slot]:
             return w.transpose(*spatial, 1, 0)
         return np.flip(w, spatial).transpose(*spatial, 0, 1)
 
-    return [Slot(("weight",), "kernel", kernel), *_plain(bias="bias")]
+    return [Slot(("weight",), "kernel", kernel), *_same(bias="bias")]
 
 
 def linear(torch_module: Any, flax_module: Any) -> list[Slot]:
     """(O, I) to (I, O), which nnx.LinearGeneral may split further."""
-    kernel, bias = flax_module.kernel.shape, getattr(flax_module.bias, "shape", None)
+    kernel, bias = flax_module.kernel.shape, getattr(flax_module.bias, "shape", -1)
     return [
         Slot(("weight",), "kernel", lambda w: w.T.reshape(kernel)),
-        Slot(("bias",), "bias", lambda b: b.reshape(bias) if bias else b),
+        Slot(("bias",), "bias", lambda b: b.reshape(bias)),
     ]
-
-
-def normalisation(torch_module: Any, flax_module: Any) -> list[Slot]:
-    """Scale, bias and running statistics, as they are."""
-    return _plain(weight="scale", bias="bias", running_mean="mean", running_var="var")
 
 
 def attention(torch_module: Any, flax_module: Any) -> list[Slot]:
     """One stacked projection of queries, keys and values to three, each split into heads."""
-    slots = []
-    for index, name in enumerate(("query", "key", "value")):
+    slots = [Slot(("out_proj.weight",), "out.kernel", lambda w: w.T.reshape(flax_module.out.kernel.shape))]
+    for i, name in enumerate(("query", "key", "value")):
         shape = getattr(flax_module, name).kernel.shape
-        slots.append(
-            Slot(("in_proj_weight",), f"{name}.kernel", lambda w, i=index, s=shape: np.split(w, 3)[i].T.reshape(s))
-        )
-        slots.append(
-            Slot(("in_proj_bias",), f"{name}.bias", lambda b, i=index, s=shape: np.split(b, 3)[i].reshape(s[1:]))
-        )
-    out = flax_module.out.kernel.shape
-    slots.append(Slot(("out_proj.weight",), "out.kernel", lambda w: w.T.reshape(out)))
-    return [*slots, Slot(("out_proj.bias",), "out.bias", lambda b: b)]
-
-
-def lstm(torch_module: Any, flax_module: Any) -> list[Slot]:
-    """Gates i, f, g, o stacked; Flax has one bias where PyTorch has two."""
-    (w_ih, w_hh, b_ih, b_hh), cell, prefix = _recurrent(torch_module, flax_module)
-    if isinstance(cell, nnx.OptimizedLSTMCell):
-        return [
-            Slot((w_ih,), f"{prefix}dense_i.kernel", np.transpose),
-            Slot((w_hh,), f"{prefix}dense_h.kernel", np.transpose),
-            Slot((b_ih, b_hh), f"{prefix}dense_h.bias", np.add),
-        ]
-    slots = []
-    for index, gate in enumerate("ifgo"):
-        of_input = "if_" if gate == "f" else f"i{gate}"
         slots += [
-            Slot((w_ih,), f"{prefix}{of_input}.kernel", lambda w, i=index: np.split(w, 4)[i].T),
-            Slot((w_hh,), f"{prefix}h{gate}.kernel", lambda w, i=index: np.split(w, 4)[i].T),
-            Slot((b_ih, b_hh), f"{prefix}h{gate}.bias", lambda a, b, i=index: np.split(a + b, 4)[i]),
+            Slot(("in_proj_weight",), f"{name}.kernel", lambda w, i=i, s=shape: np.split(w, 3)[i].T.reshape(s)),
+            Slot(("in_proj_bias",), f"{name}.bias", lambda b, i=i, s=shape: np.split(b, 3)[i].reshape(s[1:])),
         ]
-    return slots
+    return [*slots, *_same(**{"out_proj.bias": "out.bias"})]
 
 
-def gru(torch_module: Any, flax_module: Any) -> list[Slot]:
-    """Gates r, z, n stacked; Flax has no place for the hidden bias of n."""
-    (w_ih, w_hh, b_ih, b_hh), _, prefix = _recurrent(torch_module, flax_module)
-    return [
-        Slot((w_ih,), f"{prefix}dense_i.kernel", np.transpose),
-        Slot((w_hh,), f"{prefix}dense_h.kernel", np.transpose),
-        Slot(
-            (b_ih, b_hh), f"{prefix}dense_i.bias", lambda a, b: a + np.where(np.arange(len(b)) < 2 * len(b) // 3, b, 0)
-        ),
-        Slot((b_hh,), "", lambda b: b[2 * len(b) // 3 :]),
-    ]
-
-
-def simple_recurrence(torch_module: Any, flax_module: Any) -> list[Slot]:
-    """Two kernels; Flax has one bias where PyTorch has two."""
-    (w_ih, w_hh, b_ih, b_hh), _, prefix = _recurrent(torch_module, flax_module)
-    return [
-        Slot((w_ih,), f"{prefix}dense_i.kernel", np.transpose),
-        Slot((w_hh,), f"{prefix}dense_h.kernel", np.transpose),
-        Slot((b_ih, b_hh), f"{prefix}dense_i.bias", np.add),
-    ]
+def recurrent(torch_module: Any, flax_module: Any) -> list[Slot]:
+    """Stacked gates. Flax has one bias where PyTorch has two, and none for the hidden n of a GRU."""
+    suffix = "_l0" if isinstance(torch_module, nn.RNNBase) else ""
+    w_ih, w_hh, *biases = (f"{name}{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    cell, start = (flax_module.cell, "cell.") if isinstance(flax_module, nnx.RNN) else (flax_module, "")
+    if isinstance(cell, nnx.LSTMCell):
+        slots = []
+        for i, gate in enumerate("ifgo"):
+            of_input = "if_" if gate == "f" else f"i{gate}"
+            slots += [
+                Slot((w_ih,), f"{start}{of_input}.kernel", lambda w, i=i: np.split(w, 4)[i].T),
+                Slot((w_hh,), f"{start}h{gate}.kernel", lambda w, i=i: np.split(w, 4)[i].T),
+                Slot(tuple(biases), f"{start}h{gate}.bias", lambda a, b, i=i: np.split(a + b, 4)[i]),
+            ]
+        return slots
+    kernels = [Slot((w,), f"{start}dense_{x}.kernel", np.transpose) for w, x in ((w_ih, "i"), (w_hh, "h"))]
+    if isinstance(cell, nnx.GRUCell):
+        known = lambda a, b: a + np.where(np.arange(len(b)) < 2 * len(b) // 3, b, 0)  # noqa: E731
+        rest = Slot((biases[1],), "", lambda b: b[2 * len(b) // 3 :])
+        return [*kernels, Slot(tuple(biases), f"{start}dense_i.bias", known), rest]
+    holder = "dense_h" if isinstance(cell, nnx.OptimizedLSTMCell) else "dense_i"
+    return [*kernels, Slot(tuple(biases), f"{start}{holder}.bias", np.add)]
 
 
 def own_parameters(torch_module: Any, flax_module: Any) -> list[Slot]:
     """Of a module that a person wrote: by name, then by shape in order; transposed where only that fits."""
     theirs = {name: value for name, value in vars(flax_module).items() if isinstance(value, nnx.Param | nnx.BatchStat)}
     slots = []
-    for name, tensor in torch_module._parameters.items():
-        if tensor is None:
-            continue
+    for name, tensor in torch_module.named_parameters(recurse=False):
         shape = tuple(tensor.shape)
         fitting = [each for each, value in theirs.items() if value.shape in (shape, shape[::-1])]
         if fitting:
@@ -134,40 +108,25 @@ def own_parameters(torch_module: Any, flax_module: Any) -> list[Slot]:
     return slots
 
 
-def _plain(**names: str) -> list[Slot]:
-    return [Slot((torch_name,), flax_name, lambda array: array) for torch_name, flax_name in names.items()]
+def _of(**names: str) -> Callable[[Any, Any], list[Slot]]:
+    return lambda torch_module, flax_module: _same(**names)
 
 
-def _recurrent(torch_module: Any, flax_module: Any) -> tuple[list[str], Any, str]:
-    suffix = "_l0" if isinstance(torch_module, nn.RNNBase) else ""
-    names = [f"{name}{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-    if isinstance(flax_module, nnx.RNN):
-        return names, flax_module.cell, "cell."
-    return names, flax_module, ""
-
-
-BATCH_NORMS, NORMS = nn.modules.batchnorm._NormBase, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+BATCH_NORMS = nn.modules.batchnorm._NormBase
+TORCH_NORMS = (BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+FLAX_NORMS = (nnx.BatchNorm, nnx.LayerNorm, nnx.GroupNorm, nnx.RMSNorm, nnx.InstanceNorm)
+norm = _of(weight="scale", bias="bias", running_mean="mean", running_var="var")
 # The first that fits is taken.
 KINDS = (
     Kind("attention", (nn.MultiheadAttention,), (nnx.MultiHeadAttention,), attention),
-    Kind("LSTM", (nn.LSTM, nn.LSTMCell), (nnx.LSTMCell, nnx.OptimizedLSTMCell), lstm),
-    Kind("GRU", (nn.GRU, nn.GRUCell), (nnx.GRUCell,), gru),
-    Kind("simple recurrence", (nn.RNN, nn.RNNCell), (nnx.SimpleCell,), simple_recurrence),
-    Kind("convolution", (nn.Conv1d, nn.Conv2d, nn.Conv3d), (nnx.Conv,), convolution),
-    Kind(
-        "transposed convolution",
-        (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-        (nnx.ConvTranspose,),
-        transposed_convolution,
-    ),
+    Kind("LSTM", (nn.LSTM, nn.LSTMCell), (nnx.LSTMCell, nnx.OptimizedLSTMCell), recurrent),
+    Kind("GRU", (nn.GRU, nn.GRUCell), (nnx.GRUCell,), recurrent),
+    Kind("simple recurrence", (nn.RNN, nn.RNNCell), (nnx.SimpleCell,), recurrent),
+    Kind("transposed convolution", (nn.modules.conv._ConvTransposeNd,), (nnx.ConvTranspose,), transposed_convolution),
+    Kind("convolution", (nn.modules.conv._ConvNd,), (nnx.Conv,), convolution),
     Kind("linear", (nn.Linear,), (nnx.Linear, nnx.LinearGeneral), linear),
-    Kind(
-        "normalisation",
-        (BATCH_NORMS, *NORMS),
-        (nnx.BatchNorm, nnx.LayerNorm, nnx.GroupNorm, nnx.RMSNorm, nnx.InstanceNorm),
-        normalisation,
-    ),
-    Kind("embedding", (nn.Embedding,), (nnx.Embed,), lambda *_: _plain(weight="embedding")),
+    Kind("normalisation", TORCH_NORMS, FLAX_NORMS, norm),
+    Kind("embedding", (nn.Embedding,), (nnx.Embed,), _of(weight="embedding")),
     Kind("PReLU", (nn.PReLU,), (nnx.PReLU,), lambda *_: [Slot(("weight",), "negative_slope", np.squeeze)]),
 )
 OWN = Kind("own parameters", (), (), own_parameters)
@@ -176,9 +135,7 @@ OWN = Kind("own parameters", (), (), own_parameters)
 def kind_of(module: Any) -> Kind | None:
     """The kind of either framework's module; OWN if it only holds parameters, None if it holds none itself."""
     looked_at = module.cell if isinstance(module, nnx.RNN) else module
-    for kind in KINDS:
-        if isinstance(looked_at, kind.torch + kind.flax):
-            return kind
+    known = next((kind for kind in KINDS if isinstance(looked_at, kind.torch + kind.flax)), None)
     if isinstance(module, nn.Module):
-        return OWN if any(parameter is not None for parameter in module._parameters.values()) else None
-    return OWN if any(isinstance(value, nnx.Param) for value in vars(module).values()) else None
+        return known or (OWN if any(True for _ in module.parameters(recurse=False)) else None)
+    return known or (OWN if any(isinstance(value, nnx.Param) for value in vars(module).values()) else None)

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 import tomllib
 import traceback
@@ -35,36 +36,25 @@ class Map(NamedTuple):
 def load_function(text: str) -> Callable[..., Any]:
     """`FILE.py:NAME`, or `package.module:NAME` as Python imports it."""
     place, _, name = text.rpartition(":")
+    path = Path(place)
+    if path.suffix == ".py" and not path.is_file():
+        raise UserError(f"{one_line(place)} is no file: name a Python file and a function in it, as my_torch.py:build")
+    sys.path.insert(0, str(path.parent.resolve()) if path.suffix == ".py" else "")
     try:
-        if place.endswith(".py"):
-            path = Path(place)
-            if not path.is_file():
-                raise UserError(
-                    f"{one_line(place)} is no file: name a Python file and a function in it, as my_torch.py:build"
-                )
-            sys.path.insert(0, str(path.parent.resolve()))
-            spec = importlib.util.spec_from_file_location(f"ported_{path.stem}", path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
+        if path.suffix == ".py":
+            spec: Any = importlib.util.spec_from_file_location(f"ported_{path.stem}", path)
+            module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         else:
-            sys.path.insert(0, "")
             module = importlib.import_module(place)
-    except UserError:
-        raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{one_line(place)} cannot be imported ({_where(error)})") from None
     finally:
         sys.path.pop(0)
     function = getattr(module, name, None)
     if not callable(function):
-        known = [
-            each
-            for each, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == module.__name__
-        ]
+        functions = inspect.getmembers(module, inspect.isfunction)
+        known = [each for each, value in functions if value.__module__ == module.__name__]
         raise UserError(f"{one_line(place)} has no function {one_line(name)}: it has {', '.join(known) or 'none'}")
     return function
 
@@ -75,12 +65,13 @@ def build(text: str, kind: type) -> Any:
     torch.manual_seed(0)
     try:
         module = function()
-    except Exception as error:
-        raise UserError(
-            f"{one_line(text)} fails ({_where(error)}): it must build its module without arguments"
-        ) from None
+    except (Exception, SystemExit) as error:
+        said = f"{one_line(text)} fails ({_where(error)}): it must build its module without arguments"
+        raise UserError(said) from None
     if not isinstance(module, kind):
-        raise UserError(f"{one_line(text)} returns {type(module).__name__}, not {SIDES[kind]}")
+        other = next((wanted for wanted in SIDES if isinstance(module, wanted)), None)
+        swapped = ": name PyTorch's function first, then Flax's" if other else ""
+        raise UserError(f"{one_line(text)} returns {type(module).__name__}, not {SIDES[kind]}{swapped}")
     return module
 
 
@@ -106,13 +97,8 @@ def read_map(path: Path) -> Map:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"--map: {one_line(path)} is no TOML file ({one_line(error)})") from None
     modules, inputs = content.pop("modules", {}), content.pop("inputs", {})
-    flat = isinstance(modules, dict) and all(isinstance(value, str) for value in modules.values())
-    if (
-        content
-        or not flat
-        or not isinstance(inputs, dict)
-        or not all(isinstance(each, dict) for each in inputs.values())
-    ):
+    named = isinstance(modules, dict) and all(isinstance(each, str) for each in modules.values())
+    if content or not named or not (isinstance(inputs, dict) and all(isinstance(i, dict) for i in inputs.values())):
         raise UserError(
             f'--map: {one_line(path)} must hold [modules] with "torch.path" = "flax.path", and [inputs.NAME]'
         )
@@ -121,44 +107,44 @@ def read_map(path: Path) -> Map:
 
 def as_toml(pairing: Pairing) -> str:
     """What was paired, as a file for --map; each line says how it was found."""
-    how = {pair.torch: pair.how for pair in pairing.pairs}
-    lines = [
-        f'"{torch}" = "{flax}"  # {how.get(torch, "by its place")}' for torch, flax in pairing.modules.items() if torch
-    ]
-    alone = [f"# only in PyTorch: {path}" for path in pairing.unpaired_torch]
-    alone += [f"# only in Flax: {path}" for path in pairing.unpaired_flax]
-    return "\n".join(["[modules]  # PyTorch's path = Flax's path", *lines, *alone, ""])
+    lines = ["[modules]  # PyTorch's path = Flax's path"]
+    for torch_path, flax_path in pairing.modules.items():
+        pair = pairing.pairs.get(torch_path)
+        quoted = f"{json.dumps(torch_path)} = {json.dumps(flax_path)}"
+        lines += [f"{quoted}  # {pair.how if pair else 'by its place'}"] if torch_path else []
+    lines += [f"# only in PyTorch: {path}" for path in pairing.unpaired_torch]
+    return "\n".join([*lines, *(f"# only in Flax: {path}" for path in pairing.unpaired_flax), ""])
 
 
 def draw_inputs(module: nn.Module) -> dict[str, np.ndarray]:
     """Normal numbers, or indices, of the shape that the first module with weights takes."""
     draw = np.random.default_rng(0)
     for each in module.modules():
-        if isinstance(each, nn.modules.conv._ConvNd):
-            sizes = [DRAWN_SIZE] * len(each.kernel_size)
-            return {"arr_0": draw.standard_normal((NUM_DRAWN, each.in_channels, *sizes)).astype(np.float32)}
-        if isinstance(each, nn.Linear):
-            return {"arr_0": draw.standard_normal((NUM_DRAWN, each.in_features)).astype(np.float32)}
         if isinstance(each, nn.Embedding):
             return {"arr_0": draw.integers(0, each.num_embeddings, (NUM_DRAWN, DRAWN_LENGTH))}
+        shape = [each.in_features] if isinstance(each, nn.Linear) else []
+        if isinstance(each, nn.modules.conv._ConvNd):
+            shape = [each.in_channels, *[DRAWN_SIZE] * len(each.kernel_size)]
+        if shape:
+            return {"arr_0": draw.standard_normal((NUM_DRAWN, *shape)).astype(np.float32)}
     raise UserError("no inputs can be drawn for this module: pass --inputs FILE.npz")
 
 
 def arrange(
-    inputs: Any, modules: tuple[nn.Module, nnx.Module], by_hand: Mapping[str, Mapping[str, Any]], *, turn: bool = True
-) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    inputs: Any, modules: tuple[nn.Module, nnx.Module], by_hand: Mapping[str, Any], *, turn: bool = True
+) -> Any:
     """Positional and keyword arguments of each side, as NumPy; images go to Flax channels last if `turn`."""
     if not isinstance(inputs, Mapping):
         inputs = {f"arr_{i}": each for i, each in enumerate(inputs if isinstance(inputs, tuple | list) else (inputs,))}
-    arrays = {name: np.asarray(array) for name, array in inputs.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "biuf":
-            raise UserError(f"the input {one_line(name)} holds {array.dtype}: pass numbers or truth values")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise UserError(f"the input {one_line(name)} holds NaN or infinity, with which nothing can be compared")
     deep = any(isinstance(each, nn.Conv1d | nn.ConvTranspose1d | nn.BatchNorm1d) for each in modules[0].modules())
-    sides: list[tuple[list[Any], dict[str, Any]]] = [([], {}), ([], {})]
-    for name, array in arrays.items():
+    functions = modules[0].forward, type(modules[1]).__call__
+    sides: tuple[Any, Any] = ([], {}), ([], {})
+    for name, array in ((name, np.asarray(each)) for name, each in inputs.items()):
+        said = f"the input {one_line(name)}"
+        if array.dtype.kind not in "biuf":
+            raise UserError(f"{said} holds {array.dtype}: pass numbers or truth values")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(f"{said} holds NaN or infinity, with which nothing can be compared")
         chosen = by_hand.get(name, {})
         axes = chosen.get("axes")
         if axes is None and turn and (array.ndim in (4, 5) or (array.ndim == 3 and deep)):
@@ -166,18 +152,17 @@ def arrange(
         try:
             turned = array if axes is None else array.transpose(axes)
         except (ValueError, TypeError) as error:
-            raise UserError(f"--map: axes of the input {one_line(name)} do not fit it ({one_line(error)})") from None
-        for (args, kwargs), key, value in ((sides[0], name, array), (sides[1], chosen.get("flax", name), turned)):
-            if name.startswith("arr_") and name[4:].isdigit():
+            raise UserError(f"--map: axes of {said} do not fit it ({one_line(error)})") from None
+        keys, positional = (name, str(chosen.get("flax", name))), name.startswith("arr_") and name[4:].isdigit()
+        taken = positional
+        for (args, kwargs), function, key, value in zip(sides, functions, keys, (array, turned), strict=True):
+            if positional:
                 args.append(value)
-            else:
-                kwargs[str(key)] = value
-    for (_, kwargs), function in zip(sides, (modules[0].forward, type(modules[1]).__call__), strict=True):
-        for name in [name for name in kwargs if not _takes(function, name)]:
-            if not any(_takes(other, name) for other in (modules[0].forward, type(modules[1]).__call__)):
-                raise UserError(f"neither module takes an input called {one_line(name)}: rename it in --inputs")
-            del kwargs[name]
-    return (tuple(sides[0][0]), sides[0][1]), (tuple(sides[1][0]), sides[1][1])
+            elif _takes(function, key):
+                kwargs[key], taken = value, True
+        if not taken:
+            raise UserError(f"neither module takes an input called {one_line(name)}: rename it in --inputs")
+    return tuple((tuple(args), kwargs) for args, kwargs in sides)
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:
@@ -185,6 +170,6 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     return name in parameters or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {one_line(error)}, line {place.lineno} of {one_line(place.filename)}"

@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,13 @@ from flax import nnx
 from torch import nn
 
 from common.errors import UserError
-from comparison.port.arrays import Call, Grid, channels_last, leaves
+from comparison.port.arrays import Grid, channels_last
 from comparison.port.flax_side import FlaxSide, Function, variables
 from comparison.port.kinds import Kind, kind_of
+from comparison.port.side import Call
 from comparison.port.torch_side import TorchSide
+
+Sides = tuple[TorchSide, FlaxSide]
 
 
 @dataclass
@@ -35,73 +38,47 @@ class Pair:
 class Pairing:
     """What belongs together, and what was found on one side only: never left out silently."""
 
-    pairs: list[Pair]
+    sides: Sides
+    pairs: dict[str, Pair] = field(default_factory=dict)  # by PyTorch's path
     modules: dict[str, str] = field(default_factory=dict)  # every PyTorch path that has a Flax path
     unpaired_torch: list[str] = field(default_factory=list)
     unpaired_flax: list[str] = field(default_factory=list)
 
-    def weights_of(
-        self, pair: Pair, sides: tuple[TorchSide, FlaxSide], tensors: Mapping[str, np.ndarray], *, summed: bool = True
-    ) -> dict[str, np.ndarray]:
+    def in_flax(self, path: str, tensors: Mapping[str, np.ndarray], *, summed: bool = True) -> dict[str, np.ndarray]:
         """Flax's variables of one pair, by path below its module, made of PyTorch's tensors below its own.
 
         Gradients are made the same way, but for those of a sum (`summed` False), of which each term has the whole.
         """
-        torch_module, flax_module = sides[0].at(pair.torch), sides[1].at(pair.flax)
-        made, kind = {}, kind_of(torch_module)
-        assert kind is not None, f"{pair.torch} holds no weights"
-        for slot in kind.slots(torch_module, flax_module):
-            if not all(name in tensors for name in slot.torch):
-                continue
-            exact = [tensors[name].astype(np.float64) for name in slot.torch]  # a sum of two must not be rounded
-            arrays = [array if i == 0 or summed else 0 * array for i, array in enumerate(exact)]
-            if pair.columns:
-                arrays = [channels_last(array, pair.columns, 0) for array in arrays]
-            if pair.rows and arrays[0].ndim == 2:
-                arrays = [channels_last(array, pair.rows) for array in arrays]
-            made[slot.flax or f"no place for part of {slot.torch[0]}"] = slot.make(*arrays)
+        made: dict[str, np.ndarray] = {}
+        if not (pair := self.pairs.get(path)) or not tensors:
+            return made
+        torch_module = self.sides[0].at(pair.torch)
+        kind = kind_of(torch_module)
+        for slot in kind.slots(torch_module, self.sides[1].at(pair.flax)) if kind else ():
+            if all(name in tensors for name in slot.torch):
+                exact = [tensors[name].astype(np.float64) for name in slot.torch]  # a sum of two must not be rounded
+                arrays = [array if i == 0 or summed else 0 * array for i, array in enumerate(exact)]
+                if pair.columns:
+                    arrays = [channels_last(array, pair.columns, 0) for array in arrays]
+                if pair.rows and arrays[0].ndim == 2:
+                    arrays = [channels_last(array, pair.rows) for array in arrays]
+                made[slot.flax or f"no place for part of {slot.torch[0]}"] = slot.make(*arrays)
+        return made
+
+    def everything_in_flax(self, tensors: Mapping[str, np.ndarray], *, summed: bool = True) -> dict[str, np.ndarray]:
+        """The same for all pairs, the last first, by path from the whole module."""
+        made = {}
+        for pair in reversed(self.pairs.values()):
+            start = f"{pair.torch}." if pair.torch else ""
+            own = {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
+            of_pair = self.in_flax(pair.torch, own, summed=summed)
+            made |= {f"{pair.flax}.{name}".strip("."): each for name, each in of_pair.items()}
         return made
 
 
-def pair_modules(
-    sides: tuple[TorchSide, FlaxSide], calls: tuple[list[Call], list[Call]], by_hand: Mapping[str, str]
-) -> Pairing:
-    """By hand, then by equal names or in the order of execution; modules without weights by what they stand between."""
-    names = [_in_order(side.paths(), of_side) for side, of_side in zip(sides, calls, strict=True)]
-    for path, known, label in [(p, names[0], "PyTorch") for p in by_hand] + [
-        (p, names[1], "Flax") for p in by_hand.values()
-    ]:
-        if path not in known:
-            raise UserError(f"--map names `{path}`, which {label}'s module does not have: {_some(known)}")
-    units = [_units(of_side) for of_side in names]
-    paired = {torch: (flax, "by hand") for torch, flax in by_hand.items() if torch in units[0] and flax in units[1]}
-    rest = [
-        [path for path in of_side if path not in taken]
-        for of_side, taken in zip(units, (set(paired), {flax for flax, _ in paired.values()}), strict=True)
-    ]
-    alike = {path: tidy(path) for path in [*rest[0], *rest[1]]}
-    same_names = {alike[path] for path in rest[0]} == {alike[path] for path in rest[1]}
-    if same_names:
-        by_name = {alike[path]: path for path in rest[1]}
-        paired |= {path: (by_name[alike[path]], "by name") for path in rest[0]}
-    else:
-        signs = [[_sign(names[side][path], units[side][path]) for path in rest[side]] for side in (0, 1)]
-        for a, b, size in SequenceMatcher(None, *signs, autojunk=False).get_matching_blocks():
-            found = zip(rest[0][a : a + size], rest[1][b : b + size], strict=True)
-            paired |= {torch: (flax, "by order and shape") for torch, flax in found}
-        _pair_leftovers(paired, rest, signs, alike)
-    pairs = [
-        Pair(torch, *paired[torch][:1], units[0][torch].name, paired[torch][1]) for torch in units[0] if torch in paired
-    ]
-    flax_paired = {pair.flax for pair in pairs}
-    pairing = Pairing(pairs, {pair.torch: pair.flax for pair in pairs})
-    pairing.unpaired_torch = [path for path in units[0] if path not in paired]
-    pairing.unpaired_flax = [path for path in units[1] if path not in flax_paired]
-    called = [list(dict.fromkeys(call.path for call in of_side)) for of_side in calls]
-    pairing.modules |= {torch: flax for torch, flax in by_hand.items() if torch not in pairing.modules}
-    _pair_containers(pairing, names, called)
-    _pair_others(pairing, names, called, units)
-    return pairing
+def is_below(path: str, outer: str) -> bool:
+    """Whether a module is within another one."""
+    return path != outer and (outer == "" or path.startswith(f"{outer}."))
 
 
 def tidy(path: str) -> str:
@@ -109,29 +86,76 @@ def tidy(path: str) -> str:
     return re.sub(r"(^|\.)layers(?=\.\d)", "", path).strip(".")
 
 
-def flattened_grids(calls: Iterable[Call], size: int) -> list[Grid]:
-    """Channels, rows and columns of every image that has as many values as this axis."""
-    shapes = [tuple(a.shape[1:]) for call in calls for a in leaves((call.args, call.outputs)) if len(a.shape) > 3]
-    grids = dict.fromkeys(shape for shape in shapes if math.prod(shape) == size and math.prod(shape[1:]) > 1)
-    return [grid for grid in grids if grid[0] > 1]
+def pair_modules(sides: Sides, calls: tuple[list[Call], list[Call]], by_hand: Mapping[str, str]) -> Pairing:
+    """By hand, then by equal names or in the order of execution; modules without weights by what they stand between."""
+    names = [_in_order(side.paths(), of_side) for side, of_side in zip(sides, calls, strict=True)]
+    for named, known, label in zip((by_hand, by_hand.values()), names, ("PyTorch", "Flax"), strict=True):
+        for path in named:
+            if path not in known:
+                listed = ", ".join([path for path in known if path][:8])
+                raise UserError(f"--map names `{path}`, which {label}'s module does not have: {listed}, ...")
+    units = [_units(of_side) for of_side in names]
+    how = {torch: "by hand" for torch, flax in by_hand.items() if torch in units[0] and flax in units[1]}
+    pairing = Pairing(sides, modules=dict(by_hand))
 
+    def free(side: int, paths: Iterable[str]) -> list[str]:
+        taken = set(pairing.modules if side == 0 else pairing.modules.values())
+        return [path for path in paths if path not in taken]
 
-def choices(pair: Pair, side: TorchSide, calls: list[Call]) -> list[tuple[Grid, Grid]]:
-    """The grids that a linear layer's rows and columns may stand for: what it flattens, or what becomes an image."""
-    module = side.at(pair.torch)
-    if not isinstance(module, nn.Linear):
-        return [((), ())]
-    rows = flattened_grids(calls, module.in_features)
-    columns = flattened_grids(calls, module.out_features)
-    return list(product([(), *rows], [(), *columns]))
+    def pair(keys: Callable[[int, str], Any], paths: list[Iterable[str]], said: str, *, only: bool = False) -> None:
+        """What has equal keys: the first with the first, and so on, or `only` what is alone on both sides."""
+        left = [[(keys(side, path), path) for path in free(side, paths[side])] for side in (0, 1)]
+        counts = [Counter(key for key, _ in of_side) for of_side in left]
+        for key, path in left[0]:
+            if key is None or (only and not counts[0][key] == counts[1][key] == 1):
+                continue
+            if (place := next((i for i, each in enumerate(left[1]) if each[0] == key), None)) is not None:
+                pairing.modules[path] = left[1].pop(place)[1]
+                how[path] = said
+
+    def sign(side: int, path: str) -> tuple[str, int]:
+        return _sign(names[side][path], units[side][path])
+
+    holders: list[Iterable[str]] = list(units)
+    rest = [free(side, units[side]) for side in (0, 1)]
+    if {tidy(path) for path in rest[0]} == {tidy(path) for path in rest[1]}:
+        pair(lambda side, path: tidy(path), holders, "by name")
+    signs = [[sign(side, path) for path in free(side, units[side])] for side in (0, 1)]
+    rest = [free(side, units[side]) for side in (0, 1)]
+    for a, b, size in SequenceMatcher(None, *signs, autojunk=False).get_matching_blocks():
+        for torch, flax in zip(rest[0][a : a + size], rest[1][b : b + size], strict=True):
+            pairing.modules[torch], how[torch] = flax, "by order and shape"
+    pair(lambda side, path: (tidy(path), units[side][path].name), holders, "by name", only=True)
+    pair(sign, holders, "by order and shape", only=True)
+    pair(lambda side, path: units[side][path].name, holders, "by kind", only=True)
+    chosen = [(path, pairing.modules[path]) for path in units[0] if path in how]
+    pairing.pairs = {torch: Pair(torch, flax, units[0][torch].name, how[torch]) for torch, flax in chosen}
+    pairing.unpaired_torch, pairing.unpaired_flax = (free(side, units[side]) for side in (0, 1))
+
+    def held(side: int, path: str) -> frozenset[str] | None:
+        """The pairs that a module holds."""
+        ends = [(each.torch, each.flax)[side] for each in pairing.pairs.values()]
+        return frozenset(t for t, end in zip(pairing.pairs, ends, strict=True) if is_below(end, path)) or None
+
+    def place(side: int, path: str) -> tuple[str, str] | None:
+        """Below which pair, and what it does."""
+        parent = path.rpartition(".")[0]
+        of_flax = pairing.modules.get(parent) if side == 0 else parent
+        return None if of_flax is None else (tidy(of_flax), _word(names[side][path]))
+
+    pairing.modules[""] = ""
+    called = [list(dict.fromkeys(call.path for call in of_side)) for of_side in calls]
+    pair(held, [sorted(of_side, key=lambda path: path.count(".")) for of_side in called], "")
+    others: list[Iterable[str]] = [[p for p in called[side] if p not in units[side]] for side in (0, 1)]
+    pair(lambda side, path: tidy(path), others, "")
+    pair(place, others, "")
+    return pairing
 
 
 def _in_order(modules: dict[str, Any], calls: list[Call]) -> dict[str, Any]:
     """Modules by when they are first called; those that never are, as within a scan, right after those before them."""
-    first: dict[str, float] = {}
-    for place, call in enumerate(calls):
-        first.setdefault(call.path, place)
-    place, places = -1.0, {}
+    first = {call.path: place for place, call in reversed(list(enumerate(calls)))}
+    place, places = -1, {}
     for path in modules:
         place = places[path] = first.get(path, place)
     return {path: modules[path] for path in sorted(modules, key=lambda path: places[path])}
@@ -139,15 +163,9 @@ def _in_order(modules: dict[str, Any], calls: list[Call]) -> dict[str, Any]:
 
 def _units(modules: dict[str, Any]) -> dict[str, Kind]:
     """The modules that hold weights; what is below one that is known as a whole is part of it."""
-    found: dict[str, Kind] = {}
-    whole: list[str] = []
-    for path in sorted(modules, key=len):
-        kind = kind_of(modules[path])
-        if kind and not any(path.startswith(f"{each}.") or each == "" for each in whole):
-            found[path] = kind
-            if kind.torch:
-                whole.append(path)
-    return {path: found[path] for path in modules if path in found}
+    kinds = {path: kind for path, module in modules.items() if (kind := kind_of(module))}
+    whole = [path for path, kind in kinds.items() if kind.torch]
+    return {path: kind for path, kind in kinds.items() if not any(is_below(path, each) for each in whole)}
 
 
 def _sign(module: Any, kind: Kind) -> tuple[str, int]:
@@ -162,83 +180,7 @@ def _sign(module: Any, kind: Kind) -> tuple[str, int]:
     return kind.name, sum(kernels) if kernels and kind.torch else max(sizes.values(), default=0)
 
 
-def _pair_leftovers(
-    paired: dict[str, tuple[str, str]], rest: list[list[str]], signs: list[list[tuple[str, int]]], alike: dict[str, str]
-) -> None:
-    """What the order left over: equal names, then what is the only one of its kind and size, or of its kind."""
-    taken = {flax for flax, _ in paired.values()}
-    left = [
-        [(path, sign) for path, sign in zip(rest[0], signs[0], strict=True) if path not in paired],
-        [(path, sign) for path, sign in zip(rest[1], signs[1], strict=True) if path not in taken],
-    ]
-    for key, how in (
-        (lambda path, sign: (alike[path], sign[0]), "by name"),
-        (lambda path, sign: sign, "by order and shape"),
-        (lambda path, sign: sign[0], "by kind"),
-    ):
-        for path, sign in list(left[0]):
-            fits = [entry for entry in left[1] if key(*entry) == key(path, sign)]
-            rivals = [entry for entry in left[0] if key(*entry) == key(path, sign)]
-            if len(fits) == len(rivals) == 1:
-                paired[path] = (fits[0][0], how)
-                left[0].remove((path, sign))
-                left[1].remove(fits[0])
-
-
-def _pair_containers(pairing: Pairing, names: list[dict[str, Any]], called: list[list[str]]) -> None:
-    """Modules that hold the same pairs, the outermost with the outermost."""
-    numbers = [
-        {pair.torch: i for i, pair in enumerate(pairing.pairs)},
-        {pair.flax: i for i, pair in enumerate(pairing.pairs)},
-    ]
-    holding: list[dict[frozenset[int], list[str]]] = [{}, {}]
-    for side in (0, 1):
-        taken = set(pairing.modules) if side == 0 else set(pairing.modules.values())
-        for path in sorted(called[side], key=lambda path: path.count(".") + bool(path)):
-            below = frozenset(i for unit, i in numbers[side].items() if path == "" or unit.startswith(f"{path}."))
-            if path and below and path not in taken:
-                holding[side].setdefault(below, []).append(path)
-    pairing.modules[""] = ""
-    for below, paths in holding[0].items():
-        pairing.modules |= dict(zip(paths, holding[1].get(below, []), strict=False))
-
-
-def _pair_others(
-    pairing: Pairing, names: list[dict[str, Any]], called: list[list[str]], units: list[dict[str, Kind]]
-) -> None:
-    """Called modules without weights: of equal names, or of the same kind in the same place below a paired module."""
-    taken = set(pairing.modules.values())
-    free = [
-        [path for path in called[0] if path not in pairing.modules and path not in units[0]],
-        [path for path in called[1] if path not in taken and path not in units[1]],
-    ]
-    by_name = {tidy(path): path for path in free[1]}
-    for path in free[0]:
-        if flax := by_name.pop(tidy(path), None):
-            pairing.modules[path] = flax
-    taken = set(pairing.modules.values())
-    for path in free[0]:
-        if path in pairing.modules:
-            continue
-        parent = pairing.modules.get(path.rpartition(".")[0])
-        fits = [
-            other
-            for other in free[1]
-            if other not in taken
-            and tidy(other.rpartition(".")[0]) == tidy(parent or "")
-            and _word(names[0][path]) == _word(names[1][other])
-        ]
-        if parent is not None and fits:
-            pairing.modules[path] = fits[0]
-            taken.add(fits[0])
-
-
 def _word(module: Any) -> str:
     """A module's kind in letters alone: ReLU and nnx.relu, MaxPool2d and MaxPool."""
     name = getattr(module.function, "__name__", "") if isinstance(module, Function) else type(module).__name__
     return re.sub(r"\dd$|[^a-z]", "", name.lower())
-
-
-def _some(paths: Iterable[str]) -> str:
-    listed = [path for path in paths if path]
-    return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")

@@ -1,29 +1,26 @@
 """A PyTorch module taken apart: its calls as they happen, each module alone, its gradients. Mirrors flax_side.py."""
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from common.safe_read import one_line
-from comparison.port.arrays import Call, leaves, mapped, replaced
-from comparison.port.failure import SideError
-
-Nudge = Callable[[np.ndarray], np.ndarray]
+from comparison.port.arrays import leaves, mapped, replaced
+from comparison.port.side import Call, Change, Cotangents, Gradients, Nudge, Side
 
 
-class TorchSide:
+class TorchSide(Side):
     """A copy of the module, in one precision and mode at a time."""
 
     name = "PyTorch"
 
     def __init__(self, module: nn.Module) -> None:
+        super().__init__()
         self.module = copy.deepcopy(module).cpu()
         self.training, self.dtype = module.training, torch.float32
         self._modes = {each: each.training for each in self.module.modules()}
@@ -49,9 +46,9 @@ class TorchSide:
         """Parameters and buffers at and below a module, by their path from it."""
         return {name: self.array(tensor) for name, tensor in self.at(path).state_dict(keep_vars=True).items()}
 
-    def array(self, tensor: Any) -> np.ndarray:
+    def array(self, value: Any) -> np.ndarray:
         """As NumPy; bfloat16, which NumPy has not, as float32."""
-        tensor = torch.as_tensor(tensor).detach()
+        tensor = torch.as_tensor(value).detach()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy().copy()
 
     def native(self, array: np.ndarray) -> Tensor:
@@ -59,151 +56,75 @@ class TorchSide:
         tensor = torch.tensor(np.ascontiguousarray(array))
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
-    def run(self, args: Any, kwargs: Any, *, nudge: Nudge | None = None) -> list[Call]:
+    def run(self, args: Any, kwargs: Any) -> list[Call]:
         """Every call with what it received and returned, in the order in which they end: the whole module's is last."""
-        paths = {module: path for path, module in self.module.named_modules()}
-        calls: list[Call] = []
-        pending: list[Call] = []
-        counts: Counter[str] = Counter()
+        module = copy.deepcopy(self.module)
+        with self.watching(), torch.no_grad(), ExitStack() as stack:
+            for path, each in module.named_modules():
 
-        def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
-            received = _kept((args, kwargs))
-            path = paths[module]
-            pending.append(Call(path, counts[path], *received, before=_statistics(module)))
-            counts[path] += 1
+                def call(*args: Any, each: Any = each, path: str = path, own: Any = each.forward, **kwargs: Any) -> Any:
+                    return self.watched(each, path, own, args, kwargs)
 
-        def leave(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
-            call = pending.pop()
-            call.outputs, call.after = _kept(outputs), _statistics(module)
-            calls.append(call)
+                stack.enter_context(patch.object(each, "forward", call))
+            module(*args, **kwargs)
+        return self.calls
 
-        handles = []
-        for module in paths:
-            handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
-            handles.append(module.register_forward_hook(leave, with_kwargs=True))
-        try:
-            with torch.no_grad(), _no_fast_path(), self._failing(calls, pending):
-                self._called(self.module, args, kwargs, {}, nudge)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return calls
+    def alone(self, call: Call, change: Change | None = None, nudge: Nudge | None = None) -> tuple[Any, dict[str, Any]]:
+        """Outputs and running statistics of one module fed what it was fed in a call, or something near."""
+        module, args, kwargs = self._again(call, nudge)
+        if change:
+            module = change(module) or module
+        with torch.no_grad():
+            return self.kept(module(*args, **kwargs)), self.statistics(module)
 
-    def alone(
-        self, call: Call, *, args: Any = None, kwargs: Any = None, nudge: Nudge | None = None, module: Any = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Outputs and running statistics of one module fed what it was fed in a call, or something else."""
-        module = self.at(call.path) if module is None else module
-        args, kwargs = (call.args if args is None else args), (call.kwargs if kwargs is None else kwargs)
-        with torch.no_grad(), _no_fast_path(), self._failing([], [call]):
-            return self._called(module, args, kwargs, call.before, nudge)
+    def pulled_back(self, call: Call, cotangents: Cotangents, nudge: Nudge | None = None) -> Gradients:
+        """Gradients of one module's parameters, by path from it, and of each floating array fed to it."""
+        module, args, kwargs = self._again(call, nudge)
+        parameters = {name: each for name, each in module.named_parameters() if each.is_floating_point()}
+        fed = _floating((args, kwargs))
+        sought = [each.requires_grad_() for each in [*parameters.values(), *fed]]
+        args, kwargs = mapped((args, kwargs), Tensor.clone)  # one may be overwritten
+        outputs = _floating(module(*args, **kwargs))
+        given = [self.native(each) for each in cotangents([self.array(each) for each in outputs])]
+        pairs = [(o, c) for o, c in zip(outputs, given, strict=True) if o.requires_grad]
+        found = self._gradients([o for o, _ in pairs], sought, [c for _, c in pairs])
+        return dict(zip(parameters, found, strict=False)), found[len(parameters) :]
 
-    def pulled_back(
-        self, call: Call, cotangents: list[np.ndarray], *, nudge: Nudge | None = None
-    ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-        """Gradients of one module's parameters, by path from it, and of each array fed to it, for given cotangents."""
-        module = self.at(call.path)
-        fed = [self._leaf(each, nudge) for each in leaves((call.args, call.kwargs))]
-        args, kwargs = replaced((call.args, call.kwargs), [leaf.clone() for leaf in fed])  # one may be overwritten
-        parameters = {name: self._leaf(each, nudge) for name, each in module.named_parameters()}
-        buffers = {name: each.clone() for name, each in [*module.named_buffers(), *call.before.items()]}
-        with _no_fast_path():
-            outputs = leaves(functional_call(module, {**parameters, **buffers}, args, kwargs))
-        sought = [*parameters.values(), *(leaf for leaf in fed if leaf.requires_grad)]
-        pairs = [(o, self.native(c)) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
-        if not pairs or not sought:
-            return {}, []
-        found = torch.autograd.grad([o for o, _ in pairs], sought, [c for _, c in pairs], allow_unused=True)
-        gradients = [self.array(torch.zeros_like(s) if g is None else g) for s, g in zip(sought, found, strict=True)]
-        of_fed = iter(gradients[len(parameters) :])
-        of_inputs = [next(of_fed) if leaf.requires_grad else np.zeros(leaf.shape) for leaf in fed]
-        return dict(zip(parameters, gradients, strict=False)), of_inputs
+    def of_loss(self, outputs: Any, loss: Callable[[Any], Any]) -> tuple[float, list[np.ndarray]]:
+        """A loss of given outputs, and its gradient for each of them that is a floating point number."""
+        outputs = self.kept(outputs)
+        sought = [each.requires_grad_() for each in _floating(outputs)]
+        value = loss(outputs)
+        return float(value.detach()), self._gradients([value], sought, None)
 
-    def gradients(
-        self, args: Any, kwargs: Any, loss: Callable[[Any], Any], *, nudge: Nudge | None = None
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss, and its gradient for every parameter by path."""
-        parameters = {name: self._leaf(each, nudge) for name, each in self.module.named_parameters()}
-        buffers = {name: each.clone() for name, each in self.module.named_buffers()}
-        args, kwargs = mapped((args, kwargs), lambda each: self.native(_nudged(each, nudge)))
-        with _no_fast_path():
-            value = loss(functional_call(self.module, {**parameters, **buffers}, args, kwargs))
-        found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
-        zero_where_unused = {
-            name: np.zeros(tuple(p.shape)) if g is None else self.array(g)
-            for (name, p), g in zip(parameters.items(), found, strict=True)
-        }
-        return float(value.detach()), zero_where_unused
+    def kept(self, thing: Any) -> Any:
+        """Copies; what is one tensor twice stays one."""
+        return replaced(thing, [each.detach().clone() for each in leaves(thing)])
 
-    def loss_of(self, outputs: Any, loss: Callable[[Any], Any]) -> tuple[float, list[np.ndarray]]:
-        """A loss of given outputs, and its gradient for each of them."""
-        fed = [self._leaf(each, None) for each in leaves(outputs)]
-        value = loss(replaced(outputs, fed))
-        found = torch.autograd.grad(value, [leaf for leaf in fed if leaf.requires_grad], allow_unused=True)
-        return float(value.detach()), [np.zeros(1) if gradient is None else self.array(gradient) for gradient in found]
+    def statistics(self, module: nn.Module) -> dict[str, Tensor]:
+        """A module's own floating buffers, as BatchNorm's running mean and variance."""
+        buffers = module.named_buffers(recurse=False)
+        return {name: tensor.clone() for name, tensor in buffers if tensor.is_floating_point()}
 
-    def _leaf(self, tensor: Tensor, nudge: Nudge | None) -> Tensor:
-        """A copy that gradients are taken for, if it is a floating point number."""
-        leaf = self.native(_nudged(self.array(tensor), nudge))
-        return leaf.requires_grad_(leaf.is_floating_point())
-
-    def _called(
-        self, module: nn.Module, args: Any, kwargs: Any, before: dict[str, Tensor], nudge: Nudge | None
-    ) -> tuple[Any, dict[str, Any]]:
-        parameters = {name: tensor.detach().clone() for name, tensor in module.named_parameters()}
+    def _again(self, call: Call, nudge: Nudge | None) -> tuple[Any, Any, Any]:
+        """A copy of the module and its inputs as they were before a call, moved by a nudge."""
+        module = copy.deepcopy(self.at(call.path))
+        args, kwargs = self.kept((call.args, call.kwargs))
+        for name, tensor in call.before.items():
+            getattr(module, name).copy_(tensor)
         if nudge:
-            parameters = {name: self.native(nudge(self.array(tensor))) for name, tensor in parameters.items()}
-        state = parameters | {name: tensor.clone() for name, tensor in [*module.named_buffers(), *before.items()]}
-        args, kwargs = mapped(
-            (args, kwargs), lambda each: self.native(_nudged(self.array(each), nudge)) if nudge else _copied(self, each)
-        )
-        outputs = functional_call(module, state, args, kwargs, strict=False)
-        return _kept(outputs), {name: state[name] for name in before}
+            moved = lambda each: self.native(nudge(self.array(each)))  # noqa: E731
+            args, kwargs = mapped((args, kwargs), moved)
+            for each in module.parameters():
+                each.data = moved(each)
+        return module, args, kwargs
 
-    @contextmanager
-    def _failing(self, calls: list[Call], pending: list[Call]) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            path = pending[-1].path if pending else ""
-            where = f"`{path}` ({type(self.at(path)).__name__})" if path else f"module ({type(self.module).__name__})"
-            raise SideError(
-                f"PyTorch's {where} fails on its inputs ({type(error).__name__}: {one_line(error)}): "
-                "mend it, or pass --inputs that it takes",
-                path,
-                calls,
-            ) from error
+    def _gradients(self, outputs: list[Tensor], sought: list[Tensor], cotangents: Any) -> list[np.ndarray]:
+        if not outputs or not sought:
+            return [np.zeros(tuple(each.shape)) for each in sought]
+        found = torch.autograd.grad(outputs, sought, cotangents, allow_unused=True)
+        return [self.array(torch.zeros_like(s) if g is None else g) for s, g in zip(sought, found, strict=True)]
 
 
-@contextmanager
-def _no_fast_path() -> Iterator[None]:
-    """A fused encoder layer calls none of its modules."""
-    was = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was)
-
-
-def _kept(thing: Any) -> Any:
-    """Copies that a later step in place does not reach; what is one tensor twice stays one."""
-    known: dict[int, Tensor] = {}
-    return mapped(thing, lambda each: known.setdefault(id(each), each.detach().clone()))
-
-
-def _copied(side: TorchSide, each: Any) -> Tensor:
-    return each.clone() if isinstance(each, Tensor) else side.native(each)
-
-
-def _nudged(array: np.ndarray, nudge: Nudge | None) -> np.ndarray:
-    return nudge(array) if nudge else array
-
-
-def _statistics(module: nn.Module) -> dict[str, Tensor]:
-    """A module's own floating buffers, as BatchNorm's running mean and variance."""
-    return {
-        name: tensor.detach().clone()
-        for name, tensor in module.named_buffers(recurse=False)
-        if tensor.is_floating_point()
-    }
+def _floating(thing: Any) -> list[Tensor]:
+    return [each for each in leaves(thing) if each.is_floating_point()]

@@ -1,8 +1,9 @@
-"""python -m comparison.publish.port [FILE.json]: the detection matrix of docs/results/port.md.
+"""python -m comparison.publish.port [FILE.json]: docs/results/port.md's detection matrix, decision 32's count of lines.
 
 The file is what `python -m tests.comparison.port.detect FILE.json` wrote; it becomes docs/results/port.json.
 """
 
+import ast
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,15 @@ from comparison.publish.page import RESULTS, read_result, replace_parts, run_pub
 from comparison.text import markdown
 
 RECORD, PAGE = RESULTS / "port.json", RESULTS / "port.md"
+TRACER = Path(__file__).parents[1] / "port"
+DECISION = RESULTS.parent / "decisions" / "0032-why-any-two-modules-differ.md"
+PURPOSES = {
+    "what a person hands over, and what is said": ("load", "conditions", "report"),
+    "both frameworks taken apart": ("side", "torch_side", "flax_side", "arrays"),
+    "pairing and weights": ("kinds", "pairing", "weights"),
+    "forward, alone, gradients": ("compare", "forward", "gradients"),
+    "causes, by trying": ("causes",),
+}
 GROUPS = {
     "model": "Four models, written as each framework documents it",
     "thread": "Nine public threads",
@@ -26,6 +36,40 @@ def publish(paths: list[Path]) -> None:
     if paths:
         write_atomically(RECORD, json_bytes(result, indent=1))
     replace_parts(PAGE, {"detection": matrix(result)})
+    replace_parts(DECISION, {"size": sizes()})
+
+
+def sizes() -> str:
+    """Lines of the tracer by what they are for, and how many of them are code."""
+    rows = [("for", "lines", "of them code")]
+    counts = {
+        path.stem: _lines(path.read_text(encoding="utf-8")) for path in TRACER.glob("*.py") if path.stem[0] != "_"
+    }
+    assert set(counts) == {stem for stems in PURPOSES.values() for stem in stems}, (
+        "a file of comparison/port has no purpose"
+    )
+    for purpose, stems in PURPOSES.items():
+        rows.append((purpose, *(f"{sum(counts[stem][i] for stem in stems):,}" for i in (0, 1))))
+    template = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in TRACER.glob("templates/*"))
+    rows.append(("the page's template", f"{template:,}", ""))
+    totals = [sum(each[i] for each in counts.values()) for i in (0, 1)]
+    return markdown([*rows, ("**all of it**", f"{totals[0] + template:,}", f"{totals[1]:,}")])
+
+
+def _lines(source: str) -> tuple[int, int]:
+    """All lines, and those that are neither blank, comment, docstring nor import."""
+    other = set()
+    for node in ast.walk(ast.parse(source)):
+        documented = (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+        )
+        skipped = node.body[0] if documented else node if isinstance(node, ast.Import | ast.ImportFrom) else None
+        other |= set(range(skipped.lineno, (skipped.end_lineno or 0) + 1)) if skipped else set()
+    lines = source.splitlines()
+    code = [
+        line for number, line in enumerate(lines, 1) if number not in other and line.strip() and line.strip()[0] != "#"
+    ]
+    return len(lines), len(code)
 
 
 def matrix(result: Mapping[str, Any]) -> str:

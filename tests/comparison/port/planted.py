@@ -29,7 +29,6 @@ MISSED = {
     "Adam's second moment not restored": "a module holds no state of an optimizer",
     "weights given out over sorted names, 10 before 2": "these networks have no tenth layer with weights",
     "BatchNorm's variance as mean of squares less square of mean": "it is as exact unless means exceed deviations",
-    "running variance kept in bfloat16, in float32": "after one batch it is still mostly its first value",
     "running statistics frozen after 64 batches": "a module is called a few times, not 64",
 }
 NUM_IMAGES, NUM_LOGITS = 32, 200

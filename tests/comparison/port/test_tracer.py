@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 from flax import nnx
 from torch import nn
 
+from comparison.port.arrays import likeness
 from comparison.port.compare import compare
 from comparison.port.report import module_rows, sentences
 from tests.comparison.port.pairs import drawn
@@ -55,7 +57,7 @@ def test_a_linear_layer_behind_and_one_before_an_image_get_flaxs_order():
 
     result = compare(torch_module, Flax(), drawn(3, 2, 4, 4))
     assert result.first is None, sentences(result)
-    assert (result.pairing.pairs[1].rows, result.pairing.pairs[1].columns) == ((3, 4, 4), (10, 2, 2))
+    assert (result.pairing.pairs["2"].rows, result.pairing.pairs["2"].columns) == ((3, 4, 4), (10, 2, 2))
 
 
 def test_a_kernel_that_a_person_ported_wrongly_is_named_before_any_layer():
@@ -69,7 +71,7 @@ def test_a_kernel_that_a_person_ported_wrongly_is_named_before_any_layer():
     first = compare(torch_module, flax_module, drawn(3, 4)).first
     assert first is not None
     assert (first.stage, first.torch, first.flax) == ("weights", "1", "layers.1.kernel")
-    assert "(1, 0)" in (first.cause or "")
+    assert "(1, 0)" in (first.likely_cause or "")
 
 
 def test_a_scan_is_one_with_its_parent_and_its_weights_are_found():
@@ -102,4 +104,34 @@ def test_neither_module_nor_the_switch_for_64_bits_is_changed():
     assert torch.equal(torch_module.weight, before[0])
     assert np.array_equal(flax_module.kernel[...], before[1])
     assert not jax.config.read("jax_enable_x64")
+    assert torch.backends.mha.get_fastpath_enabled()
     assert not hasattr(flax_module, "_traced_path")
+
+
+def test_layers_of_two_sizes_are_named_with_both_shapes_and_not_refused():
+    torch_module, flax_module = nn.Sequential(nn.Linear(3, 2)), nnx.Sequential(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))
+    result = compare(torch_module, flax_module, drawn(5, 3))
+    assert result.first is not None
+    assert result.first.torch == "0"
+    assert "PyTorch's returns (5, 2) and Flax's (5, 4)." in sentences(result)
+    assert any("does not fit" in each for each in result.lost)
+
+
+WANTED = np.random.default_rng(1).standard_normal((4, 3, 3))
+LIKENESSES = {
+    "its axes are in another order: (0, 2, 1)": WANTED.swapaxes(1, 2),
+    "reversed along axis 1 and 2": WANTED[:, ::-1, ::-1],
+    "the same along axis 0 in another order": WANTED[[2, 0, 3, 1]],
+    "PyTorch's is 0.5 times Flax's": 2 * WANTED,
+    "PyTorch's is 1 times Flax's plus 3": WANTED - 3,
+    "one number per channel": WANTED + np.array([1, 2, 4]),
+}
+
+
+@pytest.mark.parametrize("words", LIKENESSES)
+def test_what_makes_one_array_of_the_other_is_said(words):
+    assert words in (likeness(LIKENESSES[words], WANTED, 1e-12) or "nothing")
+
+
+def test_of_two_arrays_that_have_nothing_in_common_nothing_is_said():
+    assert likeness(WANTED**2, WANTED, 1e-12) is None

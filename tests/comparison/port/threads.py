@@ -153,7 +153,7 @@ class FlaxMeanOfMeans(nnx.Module):
 THREADS: dict[str, tuple[Any, Any, Any, str, str, str]] = {
     "goodfire-ai/spd#643": (TorchClip, FlaxClip, lambda: drawn(50), "forward", "", ""),
     "goodfire-ai/spd#725": (torch_stack, flax_stack, lambda: drawn(5, 4), "weights", "2", "belongs into"),
-    "jax#37830": (TorchBehindALoader, FlaxBehindALoader, lambda: drawn(64, 64), "forward", "", "reaches `linear`"),
+    "jax#37830": (TorchBehindALoader, FlaxBehindALoader, lambda: drawn(64, 64), "inputs", "", "reversed along axis 0"),
     "openxla/xla#13054": (
         lambda: nn.Sequential(nn.Linear(5, 3)),
         lambda: nnx.Sequential(FlaxWrongBeyondASize(5, 3, rngs=nnx.Rngs(0))),
@@ -176,13 +176,13 @@ THREADS: dict[str, tuple[Any, Any, Any, str, str, str]] = {
         lambda: drawn(8, 5),
         "forward",
         "2",
-        "float32 alone",
+        "as TF32 does",
     ),
     "sayakpaul/cmmd-pytorch#4": (
         TorchResize,
         FlaxResize,
         lambda: drawn(2, 3, 32, 32),
-        "forward",
+        "inputs",
         "",
         "before the first layer",
     ),
