@@ -6,7 +6,7 @@ recorded already, a climb of the same preset and variant or the bugs, stays unle
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +84,8 @@ def _with_known_misses(bugs: dict[str, Any]) -> dict[str, Any]:
 def matrix(bugs: Mapping[str, Any]) -> str:
     """Each bug with its file, the first rung that catches it and the measurement, and the edit that plants it."""
     caught = sum(detection["rung"] is not None for detection in bugs["detections"])
-    rows, edits = [bug_map.TABLE_HEAD], []
+    rows: list[Sequence[str]] = [bug_map.TABLE_HEAD]
+    edits = []
     for found in bugs["detections"]:
         rows.append((found["bug"], found["file"], _first_rung(found["rung"]), _outcome(found)))
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"

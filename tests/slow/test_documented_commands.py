@@ -32,8 +32,8 @@ def folder(tmp_path_factory) -> Path:
     (folder / "emnist").mkdir()
     for part, found in (("train", images), ("test", images[:100])):
         head = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in found.shape)
-        with gzip.open(folder / "emnist" / f"emnist-letters-{part}-images-idx3-ubyte.gz", "wb") as file:
-            file.write(head + found.tobytes())
+        path = folder / "emnist" / f"emnist-letters-{part}-images-idx3-ubyte.gz"
+        path.write_bytes(gzip.compress(head + found.tobytes()))
     np.savez(folder / "samples.npz", images=np.resize(images, (2_000, 28, 28)))
     return folder
 

@@ -13,6 +13,7 @@ from flax import nnx
 
 import jax_impl.trainer
 from common.data.initial_weights import initial_weights
+from jax_impl.layers import select
 from jax_impl.tuned.steps import FlatChunks
 from tests.trainers import chunk_of, real_digits, small_architecture, small_config
 
@@ -37,7 +38,7 @@ def lowered():
             patch.setattr(
                 jax_impl.trainer,
                 "select",
-                lambda config, _, execution: jax_impl.layers.select(config, "gpu", execution),
+                lambda config, _, execution: select(config, "gpu", execution),
             )
             images = real_digits(config.image_size)
             trainer = jax_impl.trainer.DCGANTrainer(config, architecture, jax.devices("cpu")[0], images, "chunk")
