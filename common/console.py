@@ -79,6 +79,13 @@ def make_console(*, width: int | None = None, stderr: bool = False) -> "Console"
     return Console(width=width, stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
+def say(console: "Console", text: str, *, style: str = "") -> None:
+    """A sentence, as one line however long: a terminal breaks it, a file keeps it whole."""
+    from rich.text import Text
+
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
 def draws_bars(console: "Console") -> bool:
     """Whether what is written can be written over: a file keeps all of it, and so does a dumb terminal."""
     return console.is_terminal and not console.is_dumb_terminal

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def load_framework() -> "Framework":
     """Import JAX only once the flags are known to be right, so that the clock sees it and errors come fast."""
     from common.contract import Framework
-    from jax_impl import device, trainer  # PyTorch's threads wait for each other awake, XLA's asleep (decision 27)
+    from jax_impl import device, trainer
 
     return Framework(
         configure=device.configure,

@@ -32,7 +32,7 @@ from common.errors import UserError, report_errors
 from common.evaluation import evaluate_samples
 from common.networks.build import architecture_of
 from common.records.checkpoint import find_checkpoint, load_checkpoint
-from common.records.folder import METRICS_FILE, read_status, write_atomically
+from common.records.folder import METRICS_FILE, json_bytes, read_status, write_atomically
 from common.records.origin import config_of
 from common.safe_read import MAX_JSON_BYTES, parse_json, read_bounded
 from common.training.scoring import sample
@@ -97,7 +97,7 @@ def _side_by_side(of_halves: Metrics, of_run: Metrics) -> dict[str, dict[str, fl
 
 
 def _write_description(described: dict[str, Any], folder: Path) -> dict[str, Any]:
-    write_atomically(folder / DESCRIPTION_FILE, (json.dumps(described, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(folder / DESCRIPTION_FILE, json_bytes(described))
     return described
 
 

@@ -92,21 +92,6 @@ class Classifier(nn.Module):
         return x, self.classes(x)
 
 
-class Perceptron(nn.Module):
-    """A network of another kind, without convolutions, trained alike: it confirms what the first one says."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        hidden = (nn.Flatten(), nn.Linear(28 * 28, 256), nn.BatchNorm1d(256), nn.ReLU())
-        self.body = nn.Sequential(*hidden, nn.Linear(256, NUM_FEATURES), nn.BatchNorm1d(NUM_FEATURES), nn.ReLU())
-        self.classes = nn.Linear(NUM_FEATURES, 10)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, 128) and logits (N, 10) of images (N, 1, 28, 28) in [0, 1]."""
-        features = self.body(soften(x))
-        return features, self.classes(features)
-
-
 def soften(images: Tensor) -> Tensor:
     """A fixed low-pass, so that single pixels and sharp edges count for little."""
     return functional.conv2d(images, LOW_PASS, padding=1)
@@ -157,7 +142,7 @@ def no_digits(images: Tensor) -> Tensor:
     return torch.cat([noise, blobs, shuffled.reshape(-1, *images.shape[1:])])
 
 
-def train(model: Classifier | Perceptron, images: Tensor, labels: Tensor, settings: Settings) -> None:
+def train(model: nn.Module, images: Tensor, labels: Tensor, settings: Settings) -> None:
     """Trains from scratch: AdamW, one learning-rate cycle; images (N, 1, 28, 28) in [0, 1]. Leaves it in eval mode."""
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.AdamW(model.parameters(), settings.peak_learning_rate, weight_decay=settings.weight_decay)

@@ -2,10 +2,9 @@
 
 Trains epoch by epoch, and scores 2,000 samples quickly after each, so that one sees what quality does while the losses
 do something else; after the last, all 10,000 by every metric. Leaves `record.json` in the run's folder, from which
-comparison/publish/systems.py makes the tables of docs/systems.md. Run it alone: it times what it trains.
+comparison/publish/systems.py makes the tables of docs/systems. Run it alone: it times what it trains.
 """
 
-import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from common.records.folder import (
     EPOCHS_FILE,
     LOSSES_FILE,
     SAMPLES_FILE,
+    json_bytes,
     read_json,
     write_atomically,
 )
@@ -69,7 +69,7 @@ def main() -> int:
             )
         else:
             record = train(framework, options, folder)
-            write_atomically(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())
+            write_atomically(folder / "record.json", json_bytes(record))
     return 0
 
 

@@ -1,18 +1,25 @@
 """A framework that does nothing but count, so that a whole run through the command takes a second."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from unittest.mock import patch
 
 import numpy as np
 
 import common.commands.measure_step
+import common.evaluation.pixel_components
 import common.training.prepare
+import common.training.run
 import common.training.scoring
 from common.commands.dispatch import standalone
 from common.config import TrainConfig
 from common.contract import Framework, StepMetrics, Weights, is_averaged
 from common.data.datasets import Dataset
 from common.data.initial_weights import initial_weights
+from common.evaluation.plausibility import too_few_steps
 from common.networks.layers import Architecture
+from common.records.folder import RunFolder
+from common.training.log import TrainingLog
 
 STEPS_PER_EPOCH = 32  # two chunks
 DATA_FLAGS = ["--preset=smoke", "--dataset=colours", "--train-size=0", "--batch-size=2", "--threads=1"]
@@ -69,13 +76,25 @@ def colours(*_: object, **__: object) -> Dataset:
     return Dataset("colours", images, labels, images, labels)
 
 
+def say_whether_too_few(
+    _: RunFolder, config: TrainConfig, log: TrainingLog, samples: np.ndarray, real_images: np.ndarray
+) -> str:
+    """What `draw` returns."""
+    per_epoch = len(real_images) // config.batch_size
+    return too_few_steps(samples, real_images, step=log.num_steps, steps_per_epoch=per_epoch)
+
+
 def run(
     framework: str,
     *flags: object,
     trainer: Callable[..., CountingTrainer] = CountingTrainer,
     while_loading: Callable[[], object] = lambda: None,
+    draws: bool = False,
 ) -> int:
-    """`python -m FRAMEWORK_impl FLAGS`, as far as the twins share it; returns the exit code."""
+    """`python -m FRAMEWORK_impl FLAGS`, as far as the twins share it; returns the exit code.
+
+    Its pictures, without which it `draws` none, take longer than all the rest.
+    """
 
     def load() -> Framework:
         while_loading()
@@ -91,14 +110,14 @@ def run(
             profile=lambda run, num_steps: {},
         )
 
-    real, common.training.prepare.load_dataset, common.commands.measure_step.load_dataset = (
-        common.training.prepare.load_dataset,
-        colours,
-        colours,
-    )
-    real_number, common.training.scoring.NUM_STANDARD = common.training.scoring.NUM_STANDARD, 4
-    try:
+    stand_ins = [
+        (common.training.prepare, "load_dataset", colours),
+        (common.commands.measure_step, "load_dataset", colours),
+        (common.training.scoring, "NUM_STANDARD", 4),
+        (common.evaluation.pixel_components, "MAX_SIDE", 8),
+        *([] if draws else [(common.training.run, "draw", say_whether_too_few)]),
+    ]
+    with ExitStack() as stack:
+        for module, name, value in stand_ins:
+            stack.enter_context(patch.object(module, name, value))
         return standalone(framework, load, [str(flag) for flag in flags])
-    finally:
-        common.training.prepare.load_dataset = common.commands.measure_step.load_dataset = real
-        common.training.scoring.NUM_STANDARD = real_number

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from common.trackers import TRACKERS
+
 BLOCK = """
 import sys
 class Blocker:
@@ -26,9 +28,10 @@ def modules_after(statement: str) -> set[str]:
     return {name.split(".")[0] for name in result.stdout.split()}
 
 
-def test_neutral_code_leaves_both_frameworks_alone():
+def test_neutral_code_leaves_both_frameworks_and_all_trackers_alone():
     modules = ("common.training.run", "common.commands.dispatch", "comparison.commands.dispatch", "common.evaluation")
-    assert modules_after(f"import {', '.join(modules)}").isdisjoint({"torch", "jax", "flax", "optax", "tensorflow"})
+    foreign = {"torch", "jax", "flax", "optax", "tensorflow", *TRACKERS}
+    assert modules_after(f"import {', '.join(modules)}").isdisjoint(foreign)
 
 
 @pytest.mark.parametrize("twin", ["torch", "jax"])

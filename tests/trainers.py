@@ -16,7 +16,7 @@ from common.networks.build import build_architecture
 from common.networks.layers import Architecture
 from common.networks.presets import PRESETS
 from common.training.averaging import average_decays
-from common.training.chunks import ChunkData
+from common.training.chunk_data import ChunkData
 
 FRAMEWORKS = ("torch", "jax")
 WIDTH = 4

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 def load_framework() -> "Framework":
     """Import PyTorch only once the flags are known to be right, so that the clock sees it and errors come fast."""
     from common.contract import Framework
-    from torch_impl.tuned.waiting import WAITING
-
-    with WAITING.brief():  # PyTorch's threads wait for each other awake, XLA's asleep (decision 27)
-        from torch_impl import device, trainer
+    from torch_impl import device, trainer
 
     return Framework(
         configure=device.configure,

@@ -153,4 +153,17 @@ def profile(run: Callable[[], None], num_steps: int) -> dict[str, float]:
         "operations_per_step": len(on_device or events) / num_steps,
         "launches_per_step": len(launches) / num_steps,
         "graph_launches_per_step": sum("Graph" in name for name in launches) / num_steps,
+        **_fallbacks(),
+    }
+
+
+def _fallbacks() -> dict[str, float]:
+    """How often torch.compile, since the process began, went on without a graph; nothing where it was never asked."""
+    if "torch._dynamo" not in sys.modules:
+        return {}
+    from torch._dynamo.utils import counters
+
+    return {
+        "graph_breaks": counters["graph_break"].total(),
+        "cudagraph_skips": counters["inductor"]["cudagraph_skips"],
     }

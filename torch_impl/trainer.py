@@ -55,7 +55,6 @@ class DCGANTrainer:
         # `torch.from_numpy` would share memory, and warn of arrays that nobody may write, as the bundled digits are.
         self._images = None if images is None else torch.tensor(images, device=device)
 
-    @WAITING.adapted()
     def train_chunk(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray) -> StepMetrics:
         with self._autocast():
             metrics = self._run_steps(self.images, *self._on_device(indices, latents, decays))
@@ -88,6 +87,7 @@ class DCGANTrainer:
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
+    @WAITING.adapted()
     def discriminator_activations(self, images: np.ndarray) -> list[np.ndarray]:
         self.discriminator.eval()
         with torch.inference_mode(), self._autocast():
@@ -96,6 +96,7 @@ class DCGANTrainer:
         self.discriminator.train()
         return [activation.float().contiguous().cpu().numpy() for activation in activations]
 
+    @WAITING.adapted()
     def discriminator_gradients(self, images: np.ndarray, *, layer: int, channels: np.ndarray) -> np.ndarray:
         self.discriminator.eval()
         with self._autocast():
@@ -123,6 +124,7 @@ class DCGANTrainer:
         tensors = (torch.tensor(array, dtype=dtype, pin_memory=pinned) for array, dtype in arrays)
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
 
+    @WAITING.adapted()
     def _step(self, real_images: Tensor, latents: Tensor, decay: Tensor) -> Tensor:
         measured = self._train_step(
             self.generator,

@@ -40,9 +40,7 @@ def arithmetic_picture(
     result_top = top + len(columns) * cell + 2 * LINE
     sheet = Drawing(width, result_top + GRID_COLUMNS * (cell + LINE) + MARGIN)
     equation = written([column.term for column in columns])
-    sheet.words(f"{equation} in the latent space", MARGIN, MARGIN, size=10, bold=True, color=DARK)
-    for number, line in enumerate(lines):
-        sheet.words(line, MARGIN, MARGIN + (number + 1.5) * LINE)
+    sheet.heading(f"{equation} in the latent space", lines, margin=MARGIN)
     sheet.words("clear samples", MARGIN + SIGN_PIXELS, top - LINE / 2)
     sheet.words("their mean", mean_left, top - LINE / 2)
     for index, column in enumerate(columns):
@@ -79,7 +77,5 @@ def _result(sheet: Drawing, around: np.ndarray, readings: Sequence[Reading], top
     x = left + GRID_COLUMNS * (side + GAP) + 2 * GAP
     sheet.words("The classifier reads", x, center - 2 * LINE)
     sheet.words(str(readings[middle]), x, center - 0.8 * LINE, size=12, bold=True, color=ACCENT)
-    for number, line in enumerate(
-        ("framed: the result;", "others: with noise of", "±0.25; below each:", "what is read")
-    ):
+    for number, line in enumerate(RESULT_WORDS):
         sheet.words(line, x, center + (0.6 + number) * LINE)

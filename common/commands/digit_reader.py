@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
 from common.commands.trained_model import Model
 from common.config import TrainConfig
@@ -42,9 +43,7 @@ class DigitReader:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Of each digit in each image: float64 (N, 10)."""
-        logits = self.network.extract(digit_images(images)).logits.astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        return softmax(self.network.extract(digit_images(images)).logits.astype(np.float64), axis=1)
 
     def read(self, images: np.ndarray) -> list[Reading]:
         """What each image shows."""

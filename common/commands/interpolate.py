@@ -10,7 +10,7 @@ from common.commands.digit_reader import DigitReader, Reading, check_digit, chec
 from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, there_and_back, write_out
 from common.commands.trained_model import ModelOptions, read_model
-from common.data.latents import slerp
+from common.data.latent_paths import slerp
 from common.errors import UserError
 from common.pictures.compose import captioned, enlarged
 from common.pictures.drawing import ACCENT, DARK, GAP, LINE, Drawing, enlarge, lines_of
@@ -96,10 +96,7 @@ def _strip(
     head = MARGIN + (len(above) + 2) * LINE
     bottom = head + num_rows * row_height
     sheet = Drawing(width + 2 * MARGIN, bottom + len(below) * LINE + MARGIN)
-    title = f"From a {ends[0]} to a {ends[1]} through the latent space"
-    sheet.words(title, MARGIN, MARGIN, size=10, bold=True, color=DARK)
-    for number, line in enumerate(above):
-        sheet.words(line, MARGIN, MARGIN + (number + 1.5) * LINE)
+    sheet.heading(f"From a {ends[0]} to a {ends[1]} through the latent space", above, margin=MARGIN)
     for number, line in enumerate(below):
         sheet.words(line, MARGIN, bottom + (number + 0.5) * LINE)
     for index, (cell, reading) in enumerate(zip(cells, readings, strict=True)):

@@ -3,7 +3,6 @@
 No number of it is worth anything by itself: machines drift, so arms are compared within a repetition only.
 """
 
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from common.networks.build import build_architecture
 from common.options import DeviceOptions, check_result_file
 from common.records.accelerator import describe_accelerator, flags_on
 from common.records.environment import describe_environment, source_hash
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from common.safe_read import one_line
 from common.stages import in_stage
-from common.training.chunks import ChunkData, chunk_data
+from common.training.chunk_data import ChunkData, chunk_data
 from common.training.log import CHUNK_STEPS
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def main(options: MeasureOptions, twin: Twin) -> int:
         "execution": execution,
         "environment": {"source_hash": source_hash(twin.name), **describe_environment()},
     }
-    write_atomically(options.json, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(options.json, json_bytes(record, indent=1))
     return 0
 
 

@@ -1,6 +1,5 @@
 """`sample CHECKPOINT`: a grid of what a model generates, or the images themselves with their latents."""
 
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ from common.commands.dispatch import Twin
 from common.commands.picture_files import check_out, write_out
 from common.commands.trained_model import ModelOptions, read_model
 from common.config import TrainConfig
-from common.data.latents import read_latents
+from common.data.latent_paths import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.pictures.compose import GRID_PIXELS, captioned, enlarged, image_grid, png
+from common.records.folder import npz_bytes
 from common.training.generate import generate_images
 
 DEFAULT_NUM = 100
@@ -56,7 +56,7 @@ def main(options: SampleOptions, twin: Twin) -> int:
         words = f"{len(images):,} samples of {model.name}, {drawn_from}."
         content = png(captioned(enlarged(grid, up_to=GRID_PIXELS), words, note))
     else:
-        content = _npz(images=images, latents=latents)
+        content = npz_bytes(images=images, latents=latents)
     if note:
         print(note)
     write_out(options.out, content)
@@ -89,9 +89,3 @@ def _latents_of(options: SampleOptions, config: TrainConfig) -> np.ndarray:
             f"--latents holds {len(latents):,}, {num:,} are to be shown: pass --num, 1 to {min(len(latents), MAX_NUM)}"
         )
     return latents[:num]
-
-
-def _npz(**arrays: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
-    return content.getvalue()

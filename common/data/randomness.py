@@ -1,7 +1,7 @@
 """Every random number of a run: counter-based NumPy streams keyed by (seed, stream name, index).
 
-Any number is reached without drawing those before it, so both frameworks see the same bytes, a resumed run needs
-no generator state, and a data-parallel rank can draw its own slice.
+Any number is reached without drawing those before it, so both frameworks see the same bytes, and a resumed run needs
+no generator state.
 """
 
 import hashlib

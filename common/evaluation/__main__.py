@@ -1,6 +1,5 @@
 """Command line of the evaluator: python -m common.evaluation SAMPLES.npz [--dataset NAME --data-dir PLACE]."""
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from common.evaluation.own_network import load_own_network
 from common.evaluation.samples import read_images
 from common.evaluation.table import table
 from common.options import check_result_file, parse
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from common.safe_read import one_line
 from common.stages import in_stage, shown_on
 
@@ -77,7 +76,7 @@ def run(arguments: Arguments) -> Evaluation:
     is_digits = canonical_name(arguments.dataset) == "mnist" and arguments.data_dir is None
     evaluation = _evaluate_digits(arguments) if is_digits else _evaluate_own(arguments)
     if arguments.json:
-        write_atomically(arguments.json, (json.dumps(evaluation.to_json(), indent=2, allow_nan=False) + "\n").encode())
+        write_atomically(arguments.json, json_bytes(evaluation.to_json()))
     return evaluation
 
 

@@ -24,81 +24,52 @@ SALTED = 0.01  # of the pixels
 TURNED_DEGREES = 10
 
 
-def uniform_noise(mnist: Dataset, num: int) -> np.ndarray:
-    """Every pixel independent."""
-    return stream(0, "evaluation/noise").integers(0, 256, (num, *mnist.train_images.shape[1:]), dtype=np.uint8)
-
-
-def blurred_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits under a Gaussian of 1.5 px."""
-    return gaussian_filter(mnist.train_images[:num], sigma=(0, BLUR_PIXELS, BLUR_PIXELS))
-
-
-def one_class_only(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits of class 1, the most frequent, over again where they do not suffice."""
-    ones = mnist.train_images[mnist.train_labels == 1]
-    return ones[np.arange(num) % len(ones)]
-
-
-def memorised_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """The same 1,000 training digits over and over."""
-    return mnist.train_images[np.arange(num) % NUM_MEMORISED]
-
-
-def salted_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits with one pixel in a hundred white."""
-    digits = mnist.train_images[:num]
-    is_salt = stream(0, "evaluation/salt").random(digits.shape, dtype=np.float32) < SALTED
-    return np.where(is_salt, np.uint8(255), digits)
-
-
-def noisy_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits under Gaussian noise of 5 % of white."""
-    digits = mnist.train_images[:num]
-    noise = stream(0, "evaluation/faint_noise").standard_normal(digits.shape, dtype=np.float32)
-    return _grey_levels(digits + 255 * FAINT_NOISE * noise)
-
-
-def shifted_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits, all one pixel to the right."""
-    return np.roll(mnist.train_images[:num], 1, axis=2)
-
-
-def turned_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits, all turned by 10 degrees the same way."""
-    digits = mnist.train_images[:num].astype(np.float32)
-    return _grey_levels(rotate(digits, TURNED_DEGREES, axes=(1, 2), reshape=False, order=1))
-
-
-def binarised_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits in black and white."""
-    return np.where(mnist.train_images[:num] >= 128, np.uint8(255), np.uint8(0))
-
-
-def softened_digits(mnist: Dataset, num: int) -> np.ndarray:
-    """Training digits under a Gaussian of 0.5 px."""
-    return gaussian_filter(mnist.train_images[:num], sigma=(0, FAINT_BLUR_PIXELS, FAINT_BLUR_PIXELS))
-
-
 def _grey_levels(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 
+def _ones(mnist: Dataset, num: int) -> np.ndarray:
+    """The most frequent class, over again where it does not suffice."""
+    ones = mnist.train_images[mnist.train_labels == 1]
+    return ones[np.arange(num) % len(ones)]
+
+
+def _blurred(images: np.ndarray, pixels: float) -> np.ndarray:
+    return gaussian_filter(images, sigma=(0, pixels, pixels))
+
+
+def _salted(digits: np.ndarray) -> np.ndarray:
+    is_salt = stream(0, "evaluation/salt").random(digits.shape, dtype=np.float32) < SALTED
+    return np.where(is_salt, np.uint8(255), digits)
+
+
+def _noisy(digits: np.ndarray) -> np.ndarray:
+    noise = stream(0, "evaluation/faint_noise").standard_normal(digits.shape, dtype=np.float32)
+    return _grey_levels(digits + 255 * FAINT_NOISE * noise)
+
+
+def _turned(digits: np.ndarray) -> np.ndarray:
+    return _grey_levels(rotate(digits.astype(np.float32), TURNED_DEGREES, axes=(1, 2), reshape=False, order=1))
+
+
 Cases = dict[str, Callable[[Dataset, int], np.ndarray]]
+NOISE = "uniform noise"
 BAD_SETS: Cases = {
-    "uniform noise": uniform_noise,
-    "one class only": one_class_only,
-    "blurred digits": blurred_digits,
-    "1,000 memorised digits": memorised_digits,
+    NOISE: lambda mnist, num: stream(0, "evaluation/noise").integers(
+        0, 256, (num, *mnist.train_images.shape[1:]), dtype=np.uint8
+    ),
+    "one class only": _ones,
+    "blurred digits": lambda mnist, num: _blurred(mnist.train_images[:num], BLUR_PIXELS),
+    "1,000 memorised digits": lambda mnist, num: mnist.train_images[np.arange(num) % NUM_MEMORISED],
 }
 # Real digits that a person still reads without effort: a generator's broken ones must score worse.
 FAINT_FAULTS: Cases = {
-    "turned by 10 degrees": turned_digits,
-    "shifted by 1 px": shifted_digits,
-    "binarised": binarised_digits,
-    "1 % of pixels white": salted_digits,
-    "5 % noise": noisy_digits,
-    "blurred by 0.5 px": softened_digits,
+    "turned by 10 degrees": lambda mnist, num: _turned(mnist.train_images[:num]),
+    "shifted by 1 px": lambda mnist, num: np.roll(mnist.train_images[:num], 1, axis=2),
+    "binarised": lambda mnist, num: np.where(mnist.train_images[:num] >= 128, np.uint8(255), np.uint8(0)),
+    "1 % of pixels white": lambda mnist, num: _salted(mnist.train_images[:num]),
+    "5 % noise": lambda mnist, num: _noisy(mnist.train_images[:num]),
+    "blurred by 0.5 px": lambda mnist, num: _blurred(mnist.train_images[:num], FAINT_BLUR_PIXELS),
 }
 CASES: Cases = BAD_SETS | FAINT_FAULTS
 Row = Mapping[str, float | None]

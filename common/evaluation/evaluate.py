@@ -142,11 +142,7 @@ def _protocol(reference: Reference, *, num_draws: int, quick: bool) -> dict[str,
         "network_sha256": reference.network.sha256,
         "num_features": reference.features.shape[1],
         "k": K,
-        "kid": {
-            "num_subsets": kernel_distance.NUM_SUBSETS,
-            "subset_size": kernel_distance.SUBSET_SIZE,
-            "seed": SEED,
-        },
+        "kid": kernel_distance.described(reference.num_images, seed=SEED),
         "quick": quick,
         "comparable": (
             not quick

@@ -149,11 +149,7 @@ def _protocol(data: OwnData, dataset: Dataset, *, num_draws: int, quick: bool) -
         "num_features": data.training.shape[1],
         "frechet_components": data.frechet_axes.n_components if data.frechet_axes else 0,
         "k": K,
-        "kid": {
-            "num_subsets": kernel_distance.NUM_SUBSETS,
-            "subset_size": min(kernel_distance.SUBSET_SIZE, num),
-            "seed": SEED,
-        },
+        "kid": kernel_distance.described(num, seed=SEED),
         "quick": quick,
         "comparable": False,
     }

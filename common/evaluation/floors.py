@@ -10,6 +10,7 @@ from common.evaluation.catalogue import METRICS, metrics_with_floor
 from common.evaluation.metrics import full_scores, make_draw, memorisation_scores, quick_scores
 from common.evaluation.reference import Reference, shuffled_indices
 from common.evaluation.stored import load_or_compute
+from common.records.folder import json_bytes
 from common.stages import in_stage
 
 MAX_BLOCKS = 6
@@ -73,7 +74,7 @@ def compute_floors(reference: Reference, *, quick: bool) -> dict[str, Floor]:
 
 def encode(floors: dict[str, Floor]) -> bytes:
     """As JSON."""
-    return (json.dumps({name: floor._asdict() for name, floor in floors.items()}, indent=2) + "\n").encode()
+    return json_bytes({name: floor._asdict() for name, floor in floors.items()})
 
 
 def decode(content: bytes) -> dict[str, Floor]:

@@ -19,6 +19,11 @@ class KernelDistance(NamedTuple):
     standard_error: float | None  # None: there is one block
 
 
+def described(num_images: int, *, seed: int) -> dict[str, int]:
+    """What the protocol of scores says of it."""
+    return {"num_subsets": NUM_SUBSETS, "subset_size": min(SUBSET_SIZE, num_images), "seed": seed}
+
+
 def kernel_distance(real: np.ndarray, generated: np.ndarray, *, seed: int) -> KernelDistance:
     """Mean squared MMD of features (N, D) with the cubic kernel; it may be negative. Fewer than 1,000 are all used."""
     return RealKernel(real, num_generated=len(generated), seed=seed).distance_to(generated)
@@ -46,28 +51,16 @@ class RealKernel:
         """Of as many generated features (M, D) as were told of."""
         generated = generated.astype(np.float64)
         within = self.within_real, sums_within(generated, self.of_generated)
-        values = _squared_mmds(*within, sums_between(self.real, generated, self.of_real, self.of_generated), self.size)
+        values = squared_mmds(*within, sums_between(self.real, generated, self.of_real, self.of_generated), self.size)
         blocks = values[NUM_SUBSETS:]
         error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
         return KernelDistance(float(np.mean(values[:NUM_SUBSETS])), error)
 
 
-def squared_mmd(real: np.ndarray, generated: np.ndarray) -> float:
-    """Of equally many features."""
-    everything = np.arange(len(real))[None]
-    return float(squared_mmds(real, generated, everything, everything)[0])
-
-
-def squared_mmds(real: np.ndarray, generated: np.ndarray, of_real: np.ndarray, of_generated: np.ndarray) -> np.ndarray:
-    """Unbiased squared MMD (Gretton et al. 2012, equation 4) of each pair of subsets, indices (M, n) of the features.
-
-    The kernel is (x.y / D + 1)^3.
+def squared_mmds(real: np.ndarray, generated: np.ndarray, between: np.ndarray, size: int) -> np.ndarray:
+    """Unbiased squared MMD (Gretton et al. 2012, equation 4) of each pair of subsets of `size` features, from sums (M,)
+    of the kernel (x.y / D + 1)^3 within and between them.
     """
-    within = sums_within(real, of_real), sums_within(generated, of_generated)
-    return _squared_mmds(*within, sums_between(real, generated, of_real, of_generated), of_real.shape[1])
-
-
-def _squared_mmds(real: np.ndarray, generated: np.ndarray, between: np.ndarray, size: int) -> np.ndarray:
     return (real + generated) / (size * (size - 1)) - 2 * between / size**2
 
 

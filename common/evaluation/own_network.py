@@ -1,7 +1,6 @@
 """Features of any images by a network that a person brings: `--features FILE.onnx`, run on the CPU by onnxruntime."""
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from common.data.datasets import Dataset, resize_images
 from common.errors import UserError
 from common.evaluation.feature_network import default_threads, open_session
-from common.evaluation.stored import cached
+from common.evaluation.training_digits import load_array
 from common.safe_read import one_line, read_bounded
 from common.stages import in_stage
 
@@ -116,18 +115,10 @@ class OwnNetwork:
 
     def extract_real(self, images: np.ndarray) -> np.ndarray:
         """The same of images that every run on these data needs: computed once."""
-
-        def compute() -> bytes:
-            content = io.BytesIO()
-            np.save(content, self.extract(images).astype(np.float32))
-            return content.getvalue()
-
         key = hashlib.sha256(self.sha256.encode() + str(images.shape).encode() + images.tobytes()).hexdigest()
-
-        def decode(content: bytes) -> np.ndarray:
-            return np.load(io.BytesIO(content), allow_pickle=False).reshape(len(images), -1).astype(np.float64)
-
-        return cached(f"features_{len(images)}.npy", key, compute=compute, decode=decode)
+        name = f"features_{len(images)}.npy"
+        features = load_array(name, key, compute=lambda: self.extract(images).astype(np.float32), is_long=True)
+        return features.reshape(len(images), -1).astype(np.float64)
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:
         num_missing = self.input.batch_size - len(pixels)

@@ -5,8 +5,6 @@
 Takes some minutes. `make test-long` checks parts of what is shipped: floors, statistics, the order of the calibration.
 """
 
-import json
-
 from common.console import make_console
 from common.data.datasets import load_dataset
 from common.evaluation import calibration, floors, training_digits
@@ -14,6 +12,7 @@ from common.evaluation.feature_network import FeatureNetwork, load_feature_netwo
 from common.evaluation.reference import Reference
 from common.evaluation.samples import DIGIT_SIZE, NUM_QUICK, NUM_STANDARD
 from common.evaluation.stored import ship
+from common.records.folder import json_bytes
 from common.stages import shown_on
 
 
@@ -31,7 +30,7 @@ def recompute(network: FeatureNetwork) -> dict[str, bytes]:
             files[floors.floors_name(reference, quick=quick)] = floors.encode(computed)
     reference = Reference(network, mnist, split="test", num_images=NUM_STANDARD, image_size=DIGIT_SIZE)
     rows = calibration.compute_calibration(reference)
-    files[calibration.NAME] = (json.dumps(rows, indent=2) + "\n").encode()
+    files[calibration.NAME] = json_bytes(rows)
     ship(files, network)
     return files
 

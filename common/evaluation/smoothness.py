@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.data.latents import slerp
+from common.data.latent_paths import slerp
 from common.data.randomness import stream
 
 NUM_PATHS = 1_000

@@ -1,7 +1,6 @@
 """What is computed of real digits once: shipped beside the network for the standard protocol, else kept in a cache."""
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import common.data.datasets
 import common.data.randomness
 from common.errors import UserError
 from common.evaluation.feature_network import ASSETS, FeatureNetwork, read_asset_json
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from common.safe_read import cache_dir
 
 MANIFEST_PATH = ASSETS / "stored.json"
@@ -78,7 +77,7 @@ def ship(files: dict[str, bytes], network: FeatureNetwork) -> None:
         write_atomically(ASSETS / name, content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = {"network_sha256": network.sha256, "files": digests}
-    write_atomically(MANIFEST_PATH, (json.dumps(manifest, indent=2) + "\n").encode())
+    write_atomically(MANIFEST_PATH, json_bytes(manifest))
 
 
 def _code_hash() -> str:

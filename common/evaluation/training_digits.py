@@ -60,15 +60,15 @@ def load_features(images: np.ndarray, network: FeatureNetwork) -> np.ndarray:
     return load_array("features.npy", digest, compute=lambda: network.extract(images).features)
 
 
-def load_array(name: str, key: str, *, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """An array that takes seconds to compute, from the cache if `key` has been computed before."""
+def load_array(name: str, key: str, *, compute: Callable[[], np.ndarray], is_long: bool = False) -> np.ndarray:
+    """An array that takes seconds to compute, or long, from the cache if `key` has been computed before."""
 
     def encode_array() -> bytes:
         buffer = io.BytesIO()
         np.save(buffer, compute(), allow_pickle=False)
         return buffer.getvalue()
 
-    return cached(name, key, compute=encode_array, decode=decode_array, is_long=False)
+    return cached(name, key, compute=encode_array, decode=decode_array, is_long=is_long)
 
 
 def decode_array(content: bytes) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A figure laid out in printed pixels, from its upper left corner: digits enlarged by whole numbers, and words."""
 
 import io
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -81,6 +82,12 @@ class Drawing:
         at = (x / self.width, 1 - y / self.height)
         weight = "bold" if bold else "normal"
         self.figure.text(*at, text, fontsize=size, weight=weight, color=color, ha=align, va="center", parse_math=False)
+
+    def heading(self, title: str, lines: Sequence[str], *, margin: int) -> None:
+        """A title in the upper left corner, and lines of words below it."""
+        self.words(title, margin, margin, size=10, bold=True, color=DARK)
+        for number, line in enumerate(lines):
+            self.words(line, margin, margin + (number + 1.5) * LINE)
 
     def png(self) -> bytes:
         """The sheet as a file."""

@@ -1,5 +1,6 @@
 """What the driver of an NVIDIA GPU says of it, and how a run's record tells a GPU from a CPU."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -20,26 +21,42 @@ FACTS = (
     "ecc.mode.current",
 )
 TIMEOUT_SECONDS = 20
+UNKNOWN = "[N/A]"  # as nvidia-smi has it
 
 
 def describe_accelerator(device_name: str) -> dict[str, str]:
-    """Facts of the first GPU, named as in `nvidia-smi --help-query-gpu`; none of `cpu`, or where no driver answers."""
-    lines = [] if device_name == "cpu" else query(FACTS)
-    return dict(zip(FACTS, lines[0], strict=True)) if lines else {}
+    """Facts of the GPU, named as in `nvidia-smi --help-query-gpu`; none of `cpu`, or where no driver answers."""
+    values = [] if device_name == "cpu" else query(FACTS)
+    return dict(zip(FACTS, values, strict=True)) if values else {}
 
 
-def query(names: Sequence[str]) -> list[list[str]]:
-    """What `nvidia-smi` answers, a list for each GPU; none where there is no such program, or it fails."""
+def first_gpu() -> str:
+    """The one that both frameworks take, as `nvidia-smi --id` knows it: its index, or its UUID."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    return named if named.isdecimal() or named.startswith("GPU-") else "0"
+
+
+def query(names: Sequence[str]) -> list[str]:
+    """What `nvidia-smi` answers of that GPU, `[N/A]` where it does not know; nothing where no driver answers."""
+    if found := _asked(names):
+        return found
+    if not _asked(["name"]):
+        return []
+    # A driver that is too old or too new for one of the names answers none of them.
+    return [(_asked([name]) or [UNKNOWN])[0] for name in names]
+
+
+def _asked(names: Sequence[str]) -> list[str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    command = [program, f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits"]
+    command = [program, f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits", f"--id={first_gpu()}"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    lines = [[value.strip() for value in line.split(",")] for line in asked.stdout.splitlines() if line.strip()]
-    return [line for line in lines if asked.returncode == 0 and len(line) == len(names)]
+    values = [value.strip() for value in asked.stdout.strip().split(",")]
+    return values if asked.returncode == 0 and len(values) == len(names) else []
 
 
 def flags_on(device_name: str, device_flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,9 @@ def describe_environment() -> dict[str, Any]:
         "cpu_flags": cpu_flags(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "environment_variables": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT_PREFIXES)
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(ENVIRONMENT_PREFIXES) and not name.endswith("_CACHE_DIR")  # a path of somebody's machine
         },
         "commit": commit(),
         "command": ["python", *_module_arguments()],
@@ -148,6 +150,7 @@ def _requirements() -> list[str]:
         return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
+@functools.cache
 def package_hashes() -> dict[str, str]:
     """SHA-256 over what the RECORD of each computing package lists; of one that came without hashes there is none.
 

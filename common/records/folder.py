@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves on disk. Every file is written under a temporary name and renamed."""
+"""The folder of a run, and of a comparison of two. Every file is written under a temporary name and renamed."""
 
 import contextlib
 import csv
@@ -78,7 +78,19 @@ def write_json(path: Path, content: Mapping[str, Any], *, kind: str | None = Non
 
     content = storable(content)
     schema.check(kind or path.name, content, complete=True)
-    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(path, json_bytes(content))
+
+
+def json_bytes(content: Any, *, indent: int = 2) -> bytes:
+    """A JSON file of anything, declared or not; NaN and infinity raise ValueError."""
+    return (json.dumps(storable(content), indent=indent, allow_nan=False) + "\n").encode()
+
+
+def npz_bytes(**arrays: np.ndarray) -> bytes:
+    """An .npz file of named arrays, compressed."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    return content.getvalue()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -174,9 +186,7 @@ class RunFolder:
 
     def write_npz(self, name: str, **arrays: np.ndarray) -> None:
         """Write named arrays, compressed."""
-        content = io.BytesIO()
-        np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
-        write_atomically(self.path / name, content.getvalue())
+        write_atomically(self.path / name, npz_bytes(**arrays))
 
     def write_status(self, status: str, *, message: str, step: int, epoch: int) -> None:
         """`running`, `finished`, `interrupted` or `failed`: only `finished` runs are compared without a warning."""

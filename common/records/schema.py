@@ -579,11 +579,8 @@ class Bench(Record):
     control: BenchControl
     parity: Verdict
     arms: dict[str, BenchArm]
-    certificates: dict[str, BenchCertificate] = {}  # by arm; older benchmarks have the two below, and none
-    first_step_differences: dict[str, Amount | None] = {}
-    first_loss_differences: dict[str, Amount | None] = {}
+    certificates: dict[str, BenchCertificate] = {}  # by arm; older benchmarks have the ladder alone
     refused: dict[str, Text]
-    weaker_evidence: dict[str, Text] = {}  # of older benchmarks: arms that had no certificate of their own
     ratios: dict[str, Interval]
     break_even_steps: dict[str, Whole | None]
     neighbours: list[BenchNeighbours] = []

@@ -9,7 +9,7 @@ Where stages are shown is a matter of the process, like where its log goes: `sho
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
@@ -57,10 +57,10 @@ def stage_console() -> Console:
 
 
 @contextmanager
-def stage(name: str, total: int, *, weights: Sequence[float] | None = None) -> Iterator[Stage]:
-    """Work of `total` parts, at least one; `weights` say how long each takes beside the others."""
+def stage(name: str, total: int) -> Iterator[Stage]:
+    """Work of `total` parts, at least one."""
     display = _display
-    begun = Stage(name, total, weights, display.changed)
+    begun = Stage(name, total, display.changed)
     display.began(begun)
     is_whole = False
     try:
@@ -98,7 +98,7 @@ class Echo:
         if told is None:
             return
         if "name" in told:
-            begun = Stage(told["name"], told["total"], told["weights"], _display.changed)
+            begun = Stage(told["name"], told["total"], _display.changed)
             self._open[told["id"]] = begun
             _display.began(begun)
         elif "done" in told:

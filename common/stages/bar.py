@@ -1,7 +1,7 @@
 """One stage: its count, its time left, and how both are drawn."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -16,14 +16,10 @@ NARROW = 76  # columns below which what belongs together takes two lines, and ha
 class Stage:
     """Work of `total` parts, of which `done` are done; `part` says which one is at hand, if it has a name."""
 
-    def __init__(
-        self, name: str, total: int, weights: Sequence[float] | None, changed: Callable[["Stage"], None]
-    ) -> None:
+    def __init__(self, name: str, total: int, changed: Callable[["Stage"], None]) -> None:
         assert total > 0, name
-        assert weights is None or len(weights) == total, name
         self.name = name
         self.total = total
-        self.weights = weights
         self.part = ""
         self.done = 0.0
         self.began = self._advanced = time.monotonic()
@@ -48,18 +44,17 @@ class Stage:
 
     @property
     def share(self) -> float:
-        """What is done of the whole, 0 to 1, by the weights."""
-        return self._weight(self.done) / self._weight(self.total)
+        """What is done of the whole, 0 to 1."""
+        return self.done / self.total
 
     def seconds_left(self, now: float) -> float | None:
         """At the speed so far; None before anything is done. Never less than what comes after the part at hand."""
-        done, whole = self._weight(self.done), self._weight(self.total)
-        if not done:
+        if not self.done:
             return None
-        seconds_per_weight = (self._advanced - self.began) / done
-        after_this_part = whole - self._weight(min(self.done + self._last_parts, self.total))
-        left = seconds_per_weight * (whole - done) - (now - self._advanced)
-        return max(left, seconds_per_weight * after_this_part)
+        seconds_per_part = (self._advanced - self.began) / self.done
+        after_this_part = self.total - min(self.done + self._last_parts, self.total)
+        left = seconds_per_part * (self.total - self.done) - (now - self._advanced)
+        return max(left, seconds_per_part * after_this_part)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         seconds = self.seconds_left(time.monotonic())
@@ -75,9 +70,3 @@ class Stage:
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_row(title, ProgressBar(total=1.0, completed=self.share, width=BAR_WIDTH), count, left)
         yield table
-
-    def _weight(self, parts: float) -> float:
-        if self.weights is None:
-            return float(parts)
-        whole = int(parts)
-        return sum(self.weights[:whole]) + (parts - whole) * sum(self.weights[whole : whole + 1])

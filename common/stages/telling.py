@@ -34,7 +34,7 @@ class ToParent(Nowhere):
     def began(self, stage: Stage) -> None:
         """With all that its bar needs."""
         name = f"{self._prefix}{stage.name}"
-        tell({"stage": {"id": id(stage), "name": name, "total": stage.total, "weights": stage.weights}})
+        tell({"stage": {"id": id(stage), "name": name, "total": stage.total}})
 
     def changed(self, stage: Stage) -> None:
         """How far it is."""

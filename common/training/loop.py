@@ -30,7 +30,7 @@ from common.records.folder import (
     RunFolder,
 )
 from common.records.series import EPOCHS_HEADER, LOSSES_HEADER, NUM_PICTURES, EpochQuality
-from common.training.chunks import epoch_chunks, fitting_chunk_steps
+from common.training.chunk_data import epoch_chunks, fitting_chunk_steps
 from common.training.log import Chunk, EpochTiming, TrainingLog, epoch_rows
 from common.training.machine_load import read_cpu_time
 from common.training.progress import ProgressReporter

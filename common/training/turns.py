@@ -1,4 +1,4 @@
-"""A run's end of taking turns with the other framework's: `comparison/take_turns.py` has the other end.
+"""A run's side of the pipe by which two runs take turns: `comparison/take_turns.py` has the other side.
 
 A process begins with its turn. It gives the turn back on stdout, and waits for the next one in a read of stdin, where
 a line comes for each: the moment at which that round began. What is for the other end stands in lines of their own,

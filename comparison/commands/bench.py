@@ -1,13 +1,14 @@
 """`python compare.py bench`: time both frameworks' steps so that nobody can call it unfair."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.console import make_console
+from common.console import make_console, say
 from common.records.folder import BENCH_FILE, write_json
 from common.stages import stage_console
 from comparison.bench.options import BenchOptions, check, parse_arms, parse_batch_sizes
@@ -25,12 +26,8 @@ def main(options: BenchOptions) -> int:
     batch_sizes = parse_batch_sizes(options.batch_sizes)
     subject = check(options, arms, batch_sizes)
     console = stage_console()
-
-    def say(text: str) -> None:
-        console.print(Text(text), soft_wrap=True)
-
     with Children() as children:
-        result = measure(options, arms, batch_sizes, subject, children, say)
+        result = measure(options, arms, batch_sizes, subject, children, partial(say, console))
     if options.json is not None:
         write_json(options.json, result, kind=BENCH_FILE)
     if options.output is not None:
@@ -50,6 +47,6 @@ def print_result(result: Mapping[str, Any], console: Console) -> None:
         if rows:
             wide.print(table)
     for sentence in headlines(result):
-        console.print(Text(sentence, style="bold"), soft_wrap=True)
+        say(console, sentence, style="bold")
     for sentence in notices(result):
-        console.print(Text(sentence), soft_wrap=True)
+        say(console, sentence)

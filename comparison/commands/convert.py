@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.text import Text
 
-from common.console import make_console, printable
+from common.console import make_console, printable, say
 from common.errors import UserError
 from comparison.checkpoints.convert import export_model, export_onnx, import_model, load_model, write_card
 
@@ -42,7 +41,7 @@ def main(options: ConvertOptions) -> int:
     console = make_console()
     kept = KEPT.get(options.to, "both networks, the generator's average and Adam's state, read back bit for bit")
     for line in (f"{printable(str(output))}: {kept}", *notes):
-        console.print(Text(line), soft_wrap=True)
+        say(console, line)
     return 0
 
 

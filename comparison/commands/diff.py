@@ -3,7 +3,6 @@
 Two functions in place of checkpoints go to diff_modules.py.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config import TrainConfig
-from common.console import make_console, printable, storable
-from common.data.latents import read_latents
+from common.console import make_console, printable, say
+from common.data.latent_paths import read_latents
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.options import check_result_file
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from comparison.checkpoints.diff import Difference, compare_activations, compare_sides, load_side, runnable_config
 from comparison.parity.divergence import AMPLIFICATION, Link
 
@@ -97,9 +96,8 @@ def main(options: DiffOptions) -> int:
     if latents is not None:
         print_layers(found, len(latents), console)
     if options.json is not None:
-        content = json.dumps(storable(as_json(found, latents)), indent=2, allow_nan=False) + "\n"
         try:
-            write_atomically(options.json, content.encode())
+            write_atomically(options.json, json_bytes(as_json(found, latents)))
         except OSError as error:
             raise UserError(f"--json: {options.json} cannot be written ({error.strerror})") from None
     return 1 if found.differing else 0
@@ -117,18 +115,18 @@ def choose_latents(text: str, config: TrainConfig) -> np.ndarray:
 def print_tensors(found: Difference, console: Console) -> None:
     """What was compared, where it first parts, then every tensor that is not identical, the furthest first."""
     for letter, side in (("A", found.first), ("B", found.second)):
-        _say(console, f"{letter}  {printable(str(side.path))}  ({side.framework}, step {side.step})")
+        say(console, f"{letter}  {printable(str(side.path))}  ({side.framework}, step {side.step})")
     for letter, side in (("A", found.first), ("B", found.second)):
         if side.packed:
-            _say(console, f"{letter} is in half precision, its generator is the average, and Adam's state is left out.")
+            say(console, f"{letter} is in half precision, its generator is the average, and Adam's state is left out.")
     configs = (found.first.config, found.second.config)
     if fields := found.config_fields:
         pairs = (f"{name} ({' / '.join(repr(config.get(name)) for config in configs)})" for name in fields)
-        _say(console, f"Their configs differ in {', '.join(pairs)}.", style="yellow")
+        say(console, f"Their configs differ in {', '.join(pairs)}.", style="yellow")
     if found.first.step != found.second.step:
-        _say(console, f"Their steps differ: {found.first.step} / {found.second.step}.", style="yellow")
+        say(console, f"Their steps differ: {found.first.step} / {found.second.step}.", style="yellow")
     for line in _parting_lines(found):
-        _say(console, line)
+        say(console, line)
     differing = found.differing
     if differing:
         table = _table("tensor", "error", "")
@@ -136,12 +134,12 @@ def print_tensors(found: Difference, console: Console) -> None:
             table.add_row(Text(tensor.name), _number(tensor.error), tensor.note)
         console.print(table)
     num_identical = len(found.tensors) - len(differing)
-    _say(console, f"{num_identical} of {len(found.tensors)} tensors are identical.")
+    say(console, f"{num_identical} of {len(found.tensors)} tensors are identical.")
 
 
 def print_layers(found: Difference, num_latents: int, console: Console) -> None:
     """Every layer's error beside that of its input, in the order of execution."""
-    _say(console, f"\nActivations of {num_latents} latents, in eval mode; A's images go to both discriminators:")
+    say(console, f"\nActivations of {num_latents} latents, in eval mode; A's images go to both discriminators:")
     table = _table("layer", "", "error", "its input", "")
     for link, kind, parts in found.layers:
         cells = (link.name, kind, _number(link.error), _number(link.input_error), "<- parts" if parts else "")
@@ -149,9 +147,9 @@ def print_layers(found: Difference, num_latents: int, console: Console) -> None:
     console.print(table)
     parting = [str(layer.link) for layer in found.layers if layer.parts]
     if parting:
-        _say(console, f"First of its network beyond {AMPLIFICATION:g} times its input: {'; '.join(parting)}.")
+        say(console, f"First of its network beyond {AMPLIFICATION:g} times its input: {'; '.join(parting)}.")
     else:
-        _say(console, f"No layer is beyond rounding and {AMPLIFICATION:g} times its input.")
+        say(console, f"No layer is beyond rounding and {AMPLIFICATION:g} times its input.")
 
 
 def as_json(found: Difference, latents: np.ndarray | None) -> dict[str, Any]:
@@ -221,7 +219,3 @@ def _table(name: str, *others: str) -> Table:
     for other in others:
         table.add_column(other)
     return table
-
-
-def _say(console: Console, text: str, *, style: str = "") -> None:
-    console.print(Text(text, style=style), soft_wrap=True)

@@ -1,7 +1,6 @@
 """`python compare.py inception SAMPLES.npz|RUN_FOLDER`: Inception FID and KID, for comparison with published values."""
 
 import hashlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from common.console import printable, storable
+from common.console import printable
 from common.data.datasets import load_dataset
 from common.errors import UserError
 from common.evaluation import digit_images, read_samples
 from common.evaluation.samples import NUM_STANDARD, round_trip, some_of
 from common.options import check_result_file
-from common.records.folder import SAMPLES_FILE, write_atomically
+from common.records.folder import SAMPLES_FILE, json_bytes, write_atomically
 from comparison.run_both import FRAMEWORKS
 
 EXTRA = "dcgan-twins[inception]"
@@ -75,7 +74,7 @@ def main(options: InceptionOptions) -> int:
         print(f"Not comparable to published values, which are of {PROTOCOL}.")
     if options.json is not None:
         result = {"weights_sha256": WEIGHTS_SHA256, "library": f"torch-fidelity {__version__}", "sets": sets}
-        write_atomically(options.json, (json.dumps(storable(result), indent=2, allow_nan=False) + "\n").encode())
+        write_atomically(options.json, json_bytes(result))
     return 0
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from common.console import make_console
+from common.console import make_console, say
 from common.errors import UserError
 from common.options import check_result_file
 from common.records.folder import PARITY_FILE, write_json
@@ -48,8 +47,7 @@ def _climb(options: ParityOptions, console: Console) -> tuple[bool, dict[str, An
     measurements = []
     for measurement in climb(pair, rungs, precisions):
         measurements.append(measurement)
-        style = "" if measurement.holds else "red"
-        console.print(Text(line(measurement), style=style), soft_wrap=True)
+        say(console, line(measurement), style="" if measurement.holds else "red")
     found = certificate(pair, measurements, quick=options.quick, num_threads=options.num_threads, arm=arm, rungs=rungs)
     failed = sum(not measurement.holds for measurement in measurements)
     verdict = "every rung holds" if not failed else f"{failed} of {len(measurements)} measurements do not hold"
@@ -68,8 +66,7 @@ def _plant_bugs(options: ParityOptions, console: Console) -> tuple[bool, dict[st
     for detection in results:
         assert isinstance(detection, Detection)
         detections.append(detection)
-        style = "" if detection.is_expected else "red"
-        console.print(Text(detection_line(detection), style=style), soft_wrap=True)
+        say(console, detection_line(detection), style="" if detection.is_expected else "red")
     found = Detections(detections, clean)
     make_console(width=max(console.width, MATRIX_WIDTH)).print(detection_matrix(found))
     caught = sum(detection.caught_by is not None for detection in detections)

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 
-from common.console import printable
+from common.console import printable, say
 from common.errors import UserError
 from common.options import RunOptions
 from common.records.environment import default_num_threads
@@ -66,14 +65,14 @@ def main(options: StudyOptions) -> int:
     plan, run_options = make_plan(options.presets, options.seeds, options.reserve_seeds, options.flags)
     check_engine()
     if options.dry_run:
-        _say(console, would_run(plan))
+        say(console, would_run(plan))
         return 0
     plan = keep_plan(plan, options.output)
-    _say(console, f"Plan {plan.sha256[:12]} of {plan.written_at}; give the same words again to go on if it is stopped")
+    say(console, f"Plan {plan.sha256[:12]} of {plan.written_at}; give the same words again to go on if it is stopped")
     seeds = plan.seeds
     done = _train(options, plan, seeds, run_options)
     if done and plan.reserve_seeds and needs_reserve(read_values(options.output, plan, seeds), plan):
-        _say(console, "The differences spread too much for a verdict: the reserve seeds are run as well")
+        say(console, "The differences spread too much for a verdict: the reserve seeds are run as well")
         seeds = [*plan.seeds, *plan.reserve_seeds]
         done = _train(options, plan, seeds, run_options)
     return _report(options.output, plan, seeds, console)
@@ -110,15 +109,12 @@ def _report(folder: Path, plan: Plan, seeds: Sequence[int], console: Console) ->
     write_json(folder / REPORT_FILE, report)
     write_pages(folder, report)
     for name, why in report["unfinished"].items():
-        _say(console, f"{name}: {why}", style="red")
+        say(console, printable(f"{name}: {why}"), style="red")
     for sentence in verdicts(report):
-        _say(console, f"{sentence}.", style="bold")
+        say(console, f"{sentence}.", style="bold")
     if report["unfinished"]:
-        _say(console, f"What the runs said is in {folder / LOGS}, Snakemake's own words in {folder / LOG_FILE}")
+        places = f"{folder / LOGS}, Snakemake's own words in {folder / LOG_FILE}"
+        say(console, printable(f"What the runs said is in {places}"))
         return FAILED
-    _say(console, f"Report: {folder / PAGES[1]}")
+    say(console, printable(f"Report: {folder / PAGES[1]}"))
     return 0
-
-
-def _say(console: Console, text: str, *, style: str = "") -> None:
-    console.print(Text(printable(text), style=style), soft_wrap=True)

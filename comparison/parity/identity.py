@@ -1,4 +1,4 @@
-"""What decides the numbers of two runs: what a certificate and they must have in common for it to speak of them."""
+"""What must be equal for a certificate to speak of two runs: everything that decides their numbers."""
 
 import hashlib
 import json

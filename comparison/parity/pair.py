@@ -14,7 +14,7 @@ from common.contract import Weights
 from common.data.initial_weights import initial_weights
 from common.data.randomness import epoch_permutation
 from common.networks.layers import Architecture
-from common.training.chunks import ChunkData, chunk_data
+from common.training.chunk_data import ChunkData, chunk_data
 from common.training.log import CHUNK_STEPS
 from comparison.parity.probes.probe import Probe
 

@@ -21,7 +21,7 @@ from common.errors import RunFailedError, UserError, report_errors
 from common.networks.build import build_architecture
 from common.networks.presets import PRESETS
 from common.records.environment import default_num_threads
-from common.training.chunks import chunk_data
+from common.training.chunk_data import chunk_data
 from comparison.peers.catalogue import ARMS, BATCH_SIZE, Arm
 
 TWINS = {"torch": torch_impl.__main__, "jax": jax_impl.__main__}

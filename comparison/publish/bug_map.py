@@ -13,6 +13,8 @@ from comparison.report.palette import LIGHT, STYLE
 from comparison.report.svg import figure_svg
 
 NEVER_MEASURED = 1e15  # what stands for a tensor that does not even fit
+TABLE_HEAD = ("bug", "planted in", "first caught by", "measured")
+RUNG_NAMES = [f"{number} {rung.__name__.replace('_', ' ')}" for number, rung in enumerate(RUNGS)]
 CAPTION = "Each planted bug, the first rung of the ladder that catches it, and how far beyond the tolerance"
 
 
@@ -28,10 +30,10 @@ def read_table(recorded: str) -> list[Caught]:
     """The rows of the page's table of planted bugs."""
     found = []
     for line in recorded.splitlines():
-        bug, file, *cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("| ") else ["", ""]
-        if re.fullmatch(r"[\w/]+\.py", file):
-            *marks, outcome = cells
-            found.append(Caught(bug, marks.index("x") if "x" in marks else None, _factor(outcome)))
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("| ") else []
+        if len(cells) == len(TABLE_HEAD) and re.fullmatch(r"[\w/]+\.py", cells[1]):
+            bug, _, rung, outcome = cells
+            found.append(Caught(bug, RUNG_NAMES.index(rung) if rung else None, _factor(outcome)))
     return found
 
 
@@ -59,8 +61,7 @@ def draw(bugs: list[Caught]) -> bytes:
             axes.annotate(found.bug, (found.rung + (-0.55 if on_left else 0.55), line), va="center", fontsize=7.5,
                           ha="right" if on_left else "left", parse_math=False)  # fmt: skip
         axes.set(xlim=(-0.6, len(RUNGS) - 0.4), ylim=(len(ordered) - 0.4, -0.6), yticks=[], xticks=range(len(RUNGS)))
-        names = [f"{number} {rung.__name__.replace('_', ' ')}" for number, rung in enumerate(RUNGS)]
-        axes.set_xticklabels(names, rotation=40, ha="left", fontsize=8)
+        axes.set_xticklabels(RUNG_NAMES, rotation=40, ha="left", fontsize=8)
         axes.xaxis.tick_top()
         axes.grid(axis="y", visible=False)
         axes.spines[:].set_visible(False)

@@ -26,7 +26,7 @@ SMALL_BATCH = 16
 # Preset -> the part of its width that is climbed; a part alone is climbed in small batches.
 WIDTH_DIVISORS = {"smoke": 1, "dcgan32": 1, "seed001": 4, "seed003": 4, "seed004-mlp": 4}
 SEEDS, NUMS_THREADS = (0, 1, 2), (1, 2)
-HEAD = ("preset", "width", "batch", "seeds", "threads", "climbs", "measurements", "false alarms")
+HEAD = ("preset", "width", "batch", "climbs", "measurements", "false alarms")
 
 
 def publish(paths: list[Path]) -> None:
@@ -77,7 +77,8 @@ def table(climbs: Sequence[Mapping[str, Any]]) -> str:
         numbers = [sum(len(each["false_alarms"]) for each in own), sum(each["num_measurements"] for each in own)]
         shared = [str(own[0]["width"]), str(own[0]["batch_size"])]
         lists = [", ".join(map(str, sorted({each[name] for each in own}))) for name in ("seed", "num_threads")]
-        rows.append((preset, *shared, *lists, str(len(own)), f"{numbers[1]:,}", str(numbers[0])))
+        climbed = f"{len(own)} (seed {lists[0]}; threads {lists[1]})"
+        rows.append((preset, *shared, climbed, f"{numbers[1]:,}", str(numbers[0])))
     alarms = [
         f"- {each['preset']}, seed {each['seed']}, --threads {each['num_threads']}: {alarm}"
         for each in climbs

@@ -26,12 +26,18 @@ KINDS = {
     "trajectories": "how far CPU and GPU of one framework are apart in float64, and the two frameworks",
     "same-bits": "whether runs with `--deterministic` leave the same losses twice, and killed and resumed",
 }
+OF_THE_GPU = (("driver_version", "driver", ""), ("power.limit", "at most", " W"), ("clocks.max.sm", "at most", " MHz"))
+FALLBACKS = {
+    "graph_breaks": "torch.compile left a graph",
+    "cudagraph_skips": "torch.compile did without a CUDA graph",
+}
+CLAIMS_NOTHING = "**Nothing here has been measured on a GPU, so nothing is claimed of one.** None could be had."
 
 
 def publish(paths: list[Path]) -> None:
     """Replace the measured part of the page; with a file, keep a copy of it and draw its figure."""
     if not paths:
-        replace_parts(PAGE, {"measured": unmeasured(_names())})
+        replace_parts(PAGE, {"claim": CLAIMS_NOTHING, "measured": unmeasured(_names())})
         return
     record = read_result(paths[0], "name what make gpu wrote")
     if record["identity"]["is_rehearsal"]:
@@ -40,7 +46,7 @@ def publish(paths: list[Path]) -> None:
     write_atomically(FIGURES / "gpu.json", paths[0].read_bytes())
     if image := figure(record):
         write_atomically(FIGURES / "steps.png", image)
-    replace_parts(PAGE, {"measured": page(record)})
+    replace_parts(PAGE, {"claim": _claim(record), "measured": page(record)})
 
 
 def unmeasured(names: list[str]) -> str:
@@ -56,11 +62,10 @@ def unmeasured(names: list[str]) -> str:
 
 def page(record: Mapping[str, Any]) -> str:
     """Tables of what was measured, and at their end what was not."""
-    found, gpu = record["parts"], record["identity"]["accelerator"]
+    found = record["parts"]
     packages = record["identity"]["packages"]
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "jax", "jaxlib", "flax") if name in packages)
-    named = f"{gpu.get('name')}, driver {gpu.get('driver_version')}, at most {gpu.get('power.limit')} W"
-    sections = [f"One session on one GPU ({named}); {versions}. Each number is of one process: indicative."]
+    sections = [f"Measured with {versions}. Each number is of one process: indicative."]
     for title, rows in (
         ("Steps", _arm_rows(found)),
         ("Matrix multiplications", _roof_rows(found)),
@@ -71,7 +76,9 @@ def page(record: Mapping[str, Any]) -> str:
         if len(rows) > 1:
             sections.append(f"## {title}\n\n{markdown(rows)}")
     if "arm" in {name.split("/")[0] for name in found}:
-        sections.insert(2, "![Milliseconds a step of each form](gpu/steps.png)")
+        sections.insert(1, "![Milliseconds a step of each form](gpu/steps.png)")
+    remarks = _remarks(found)
+    sections += ["## What to know of these steps\n\n" + "\n".join(remarks)] * bool(remarks)
     failed = [f"- {name}: {part['failed']}" for name, part in found.items() if "failed" in part]
     sections += ["## What failed\n\n" + "\n".join(failed)] * bool(failed)
     sections += ["## What is left\n\n" + unmeasured(record["left_out"])] * bool(record["left_out"])
@@ -100,6 +107,13 @@ def _names() -> list[str]:
     return [part.name for part in parts(is_rehearsal=False)]
 
 
+def _claim(record: Mapping[str, Any]) -> str:
+    gpu = record["identity"]["accelerator"]
+    known = [gpu.get("name"), *(f"{words} {gpu[key]}{unit}" for key, words, unit in OF_THE_GPU if key in gpu)]
+    left = f" Measurements that are left: {len(record['left_out'])}." * bool(record["left_out"])
+    return f"**Measured in one session on one GPU: {', '.join(filter(None, known))}.**{left}"
+
+
 def _arm_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = [
         (
@@ -109,29 +123,56 @@ def _arm_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
             "images/s",
             "of the roof",
             "launches a step",
+            "of them graphs",
+            "compiled in, s",
+            "clock, MHz",
             "J per 1,000 images",
         )
     ]
-    for name, part in found.items():
-        if not name.startswith("arm/") or "failed" in part:
-            continue
+    for name, part in _arms(found):
         _, preset, batch, precision, form = name.split("/")
         assert form in ARMS
         roofs = found.get(f"roof/{part['framework']}", {}).get("roof", {}).get(precision, {})
         share = part["gflops_per_second"] / max(roofs.values()) if roofs else None
-        watts = (part["gpu"] or {}).get("power_watts")
+        gpu, counts = part["gpu"] or {}, part.get("profile") or {}
+        watts, clock = gpu.get("power_watts_when_used"), gpu.get("clock_mhz") or {}
         rows.append(
             (
                 f"{preset}, {batch}, {precision}",
                 form,
                 f"{part['milliseconds_per_step']:.3g}",
                 f"{part['images_per_second']:,.0f}",
-                "" if share is None else f"{share:.2f}",
-                f"{(part.get('profile') or {}).get('launches_per_step', 0):.0f}" if part.get("profile") else "",
-                "" if watts is None else f"{1000 * watts / part['images_per_second']:.3g}",
+                _or_nothing(share, ".2f"),
+                _or_nothing(counts.get("launches_per_step"), ".3g"),
+                _or_nothing(counts.get("graph_launches_per_step"), ".3g"),
+                _or_nothing(part.get("compile_seconds"), ".1f"),
+                _or_nothing(clock.get("high"), ".0f"),
+                _or_nothing(watts and 1000 * watts / part["images_per_second"], ".3g"),
             )
         )
     return rows
+
+
+def _remarks(found: Mapping[str, Any]) -> list[str]:
+    """Whatever makes a speed another one than that of the form alone."""
+    lines = []
+    for name, part in _arms(found):
+        counts = part.get("profile") or {}
+        slowed = (part["gpu"] or {}).get("slowed_down_by", "0x0")
+        told = [f"its clock was held down (reasons {slowed} of nvidia-smi)"] if int(slowed, 16) else []
+        again = part.get("recompile_seconds")
+        told += [f"something was compiled for {again:.1f} s while it was timed"] if again else []
+        told += [f"{words} {counts[key]:.0f} times" for key, words in FALLBACKS.items() if counts.get(key)]
+        lines += [f"- {name.removeprefix('arm/')}: {'; '.join(told)}."] if told else []
+    return lines
+
+
+def _arms(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(name, part) for name, part in found.items() if name.startswith("arm/") and "failed" not in part]
+
+
+def _or_nothing(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
 
 
 def _roof_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -6,13 +6,12 @@ recorded already, a climb of the same preset and variant or the bugs, stays unle
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.records.folder import write_atomically
 from comparison.parity.certificate import worst_of_each_rung
-from comparison.parity.ladder import RUNGS
 from comparison.publish import bug_map
 from comparison.publish.page import RESULTS, part, read_result, replace_parts, run_publisher
 from comparison.report.parity import parity_rows
@@ -20,7 +19,7 @@ from comparison.text import markdown, sources, tolerance
 
 PAGE = RESULTS / "parity.md"
 BUG_MAP = "parity/planted_bugs.svg"
-SUMMARY_HEAD = ("preset", "variant", "parameters (G / D)", "batch", "ladder", "measurements", "verdict")
+SUMMARY_HEAD = ("preset", "variant", "parameters (G / D)", "batch", "ladder", "verdict")
 BUGS_HEAD = "## Planted bugs"
 
 
@@ -61,8 +60,7 @@ def summary(found: Mapping[str, Any]) -> tuple[str, ...]:
         config["variant"],
         f"{counts['generator']:,} / {counts['discriminator']:,}",
         str(config["batch_size"]),
-        "quick" if found["quick"] else "whole",
-        str(len(found["rungs"])),
+        f"{'quick' if found['quick'] else 'whole'}, {len(found['rungs'])} measurements",
         "every rung holds" if not failed else f"**{failed} do not hold**",
     )
 
@@ -84,23 +82,26 @@ def _with_known_misses(bugs: dict[str, Any]) -> dict[str, Any]:
 
 
 def matrix(bugs: Mapping[str, Any]) -> str:
-    """Bugs down, rungs across, and the edit that plants each."""
+    """Each bug with its file, the first rung that catches it and the measurement, and the edit that plants it."""
     caught = sum(detection["rung"] is not None for detection in bugs["detections"])
-    rungs = range(len(RUNGS))
-    rows, edits = [("bug", "planted in", *map(str, rungs), "measured")], []
+    rows: list[Sequence[str]] = [bug_map.TABLE_HEAD]
+    edits = []
     for found in bugs["detections"]:
-        marks = ("x" if found["rung"] == rung else "" for rung in rungs)
-        rows.append((found["bug"], found["file"], *marks, _outcome(found)))
+        rows.append((found["bug"], found["file"], _first_rung(found["rung"]), _outcome(found)))
         config = f" (with {', '.join(f'{name} {value}' for name, value in found['config'].items())})"
         edits.append(f"- {found['bug']}: {'; '.join(map(_edit, found['edits']))}{config if found['config'] else ''}")
     return (
-        f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught. A cross marks the first rung that catches "
+        f"{BUGS_HEAD}\n\n{caught} of {len(bugs['detections'])} are caught. The table names the first rung that catches "
         "each. Where there is no number, shapes no longer fit each other. A bug that is missed has its reason beside "
         "it, and the test of this table fails if float64 catches it after all. What float32 catches of these on one "
         "processor alone counts as missed.\n\n"
         f"![{bug_map.CAPTION}]({BUG_MAP})\n\n"
         f"{markdown(rows)}\n\nWhat each edit is:\n\n" + "\n".join(edits)
     )
+
+
+def _first_rung(rung: int | None) -> str:
+    return "" if rung is None else bug_map.RUNG_NAMES[rung]
 
 
 def _outcome(found: Mapping[str, Any]) -> str:

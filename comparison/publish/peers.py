@@ -3,7 +3,6 @@
 Without a file it times every peer's step and ours first, which takes four minutes and replaces docs/results/peers.json.
 """
 
-import json
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,14 @@ from typing import Any
 import matplotlib
 
 from common.pictures.drawing import add_caption
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from comparison.bench.statistics import Interval, quartiles, ratio
 from comparison.peers.catalogue import ARMS
 from comparison.peers.measure import measure
 from comparison.processes import Children
 from comparison.publish.page import RESULTS, read_result, replace_parts, run_publisher
 from comparison.report.bench_tables import interval_text
-from comparison.report.charts import conclude, plot
+from comparison.report.charts import bar_plot, conclude
 from comparison.report.palette import COLOURS, LIGHT, STYLE
 from comparison.report.svg import figure_svg
 from comparison.text import markdown, number, processor
@@ -35,7 +34,7 @@ def publish(paths: list[Path]) -> None:
     if not paths:
         with Children() as children:
             result = measure(children, lambda words: print(words, flush=True))
-        write_atomically(RECORD, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(RECORD, json_bytes(result, indent=1))
     result = read_result(paths[0] if paths else RECORD, "name what an earlier call wrote")
     write_atomically(RESULTS / FIGURE, draw(result))
     replace_parts(PAGE, {"peers": page_part(result)})
@@ -105,7 +104,8 @@ def draw(result: Mapping[str, Any]) -> bytes:
     """A bar an arm with its interval, from none to as long as the longest; 1 is ours in PyTorch."""
     found = ratios(result)
     with matplotlib.rc_context(STYLE):
-        figure, axes = plot(width=6.4, height=0.42 * len(ARMS) + 1.5)
+        labels = [textwrap.fill(f"{arm.title} ({arm.networks})", 34) for arm in ARMS.values()]
+        figure, axes = bar_plot(labels, width=6.4, height=1.5)
         for position, (name, arm) in enumerate(ARMS.items()):
             is_ours = not arm.module
             share = found[name]
@@ -115,17 +115,10 @@ def draw(result: Mapping[str, Any]) -> bytes:
             axes.annotate(f"{share.median:.2f}", (max(share.high, share.median), position), xytext=(5, 0),
                           va="center", textcoords="offset points")  # fmt: skip
         axes.axvline(1, color=LIGHT["text"], linewidth=1, linestyle="--")
-        labels = [textwrap.fill(f"{arm.title} ({arm.networks})", 34) for arm in ARMS.values()]
         peers = [found[name].median for name, arm in ARMS.items() if arm.module]
-        axes.set(
-            yticks=range(len(ARMS)), yticklabels=labels, xlabel="times as long as ours in PyTorch: median, interval"
-        )
-        axes.tick_params(axis="y", labelsize=9)
+        axes.set_xlabel("times as long as ours in PyTorch: median, interval")
         span = f"{number(min(peers))} to {number(max(peers))}"
         conclude(figure, f"Peers' steps take {span} times as long as ours in PyTorch")
-        axes.invert_yaxis()
-        axes.margins(x=0.14)
-        axes.grid(axis="y", visible=False)
         add_caption(figure, f"{CAPTION}, by networks. Hatched: peers. Batches of {result['batch_size']}.")
         return figure_svg(figure, "peers")
 

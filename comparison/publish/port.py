@@ -3,14 +3,12 @@
 The file is what `python -m tests.comparison.port.detect FILE.json` wrote; it becomes docs/results/port.json.
 """
 
-import ast
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.records.folder import write_atomically
+from common.records.folder import json_bytes, write_atomically
 from comparison.publish.page import RESULTS, read_result, replace_parts, run_publisher
 from comparison.text import markdown
 
@@ -35,42 +33,23 @@ def publish(paths: list[Path]) -> None:
     """Replace the matrix by what is in the file, or write it again from what is kept."""
     result = read_result(paths[0] if paths else RECORD, "name what tests/comparison/port/detect.py wrote")
     if paths:
-        write_atomically(RECORD, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(RECORD, json_bytes(result, indent=1))
     replace_parts(PAGE, {"detection": matrix(result)})
     replace_parts(DECISION, {"size": sizes()})
 
 
 def sizes() -> str:
-    """Lines of the tracer by what they are for, and how many of them are code."""
-    rows = [("for", "lines", "of them code")]
-    counts = {
-        path.stem: _lines(path.read_text(encoding="utf-8")) for path in TRACER.glob("*.py") if path.stem[0] != "_"
-    }
-    assert set(counts) == {stem for stems in PURPOSES.values() for stem in stems}, (
-        "a file of comparison/port has no purpose"
-    )
-    for purpose, stems in PURPOSES.items():
-        rows.append((purpose, *(f"{sum(counts[stem][i] for stem in stems):,}" for i in (0, 1))))
-    template = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in TRACER.glob("templates/*"))
-    rows.append(("the page's template", f"{template:,}", ""))
-    totals = [sum(each[i] for each in counts.values()) for i in (0, 1)]
-    return markdown([*rows, ("**all of it**", f"{totals[0] + template:,}", f"{totals[1]:,}")])
+    """Lines of the tracer by what they are for."""
+    counts = {path.stem: _num_lines(path) for path in TRACER.glob("*.py") if path.stem != "__init__"}
+    assert counts.keys() == {stem for stems in PURPOSES.values() for stem in stems}, "a file without a purpose"
+    lines = {purpose: sum(counts[stem] for stem in stems) for purpose, stems in PURPOSES.items()}
+    lines["the page's template"] = sum(map(_num_lines, TRACER.glob("templates/*")))
+    lines["**all of it**"] = sum(lines.values())
+    return markdown([("for", "lines"), *((purpose, f"{num:,}") for purpose, num in lines.items())])
 
 
-def _lines(source: str) -> tuple[int, int]:
-    """All lines, and those that are neither blank, comment, docstring nor import."""
-    other = set()
-    for node in ast.walk(ast.parse(source)):
-        documented = (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
-        )
-        skipped = node.body[0] if documented else node if isinstance(node, ast.Import | ast.ImportFrom) else None
-        other |= set(range(skipped.lineno, (skipped.end_lineno or 0) + 1)) if skipped else set()
-    lines = source.splitlines()
-    code = [
-        line for number, line in enumerate(lines, 1) if number not in other and line.strip() and line.strip()[0] != "#"
-    ]
-    return len(lines), len(code)
+def _num_lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 def matrix(result: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from common.evaluation.feature_network import committed_sha256
 from common.records.folder import COMPARISON_FILE, FRAMEWORK_NAMES
 from comparison.publish.page import RESULTS, ROOT, read_result, replace_parts, run_publisher
 from comparison.publish.verdict import TUNED_BENCH, UNTUNED_BENCH, Records, verdict
-from comparison.report.bench_words import citation
+from comparison.report.citation import bench_citation
 from comparison.report.quality import measured
 from comparison.text import markdown, number
 
@@ -36,7 +36,7 @@ def parts() -> dict[str, str]:
         "results": table(records),
         "quickstart": quickstart(records),
         "step": step(),
-        "citation": f"> {citation(records.tuned)}\n\n```bibtex\n{bibtex()}\n```",
+        "citation": f"> {bench_citation(records.tuned)}\n\n```bibtex\n{bibtex()}\n```",
     }
 
 

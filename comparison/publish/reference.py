@@ -85,7 +85,10 @@ def files() -> str:
 
 def decisions() -> str:
     """Every decision by its title."""
-    lines = ["Why things are as they are, one page each. A page is superseded, never rewritten.\n"]
+    lines = [
+        "Why things are as they are, one page each. A decision is superseded, never changed; only its words may become "
+        "plainer.\n"
+    ]
     for path in sorted((DOCS / "decisions").glob("0*.md")):
         title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         lines.append(f"- [{title}]({path.name})")

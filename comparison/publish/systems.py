@@ -1,42 +1,55 @@
-"""python -m comparison.publish.systems [RUNS/SYSTEMS]: the tables of docs/systems.md, from train_systems.py's records.
+"""python -m comparison.publish.systems [RUNS/SYSTEMS]: the tables of docs/systems, from train_systems.py's records.
 
-The records are kept beside the page, in docs/results/systems.json: without a folder the tables are made from these.
+The records are kept beside the results, in docs/results/systems.json: without a folder the tables are made from these.
 """
 
-import json
 import sys
 from pathlib import Path
 
 from common.errors import UserError
 from common.networks.presets import PRESETS
-from common.records.folder import FRAMEWORK_NAMES, read_json, write_atomically
+from common.records.folder import FRAMEWORK_NAMES, json_bytes, read_json, write_atomically
 from comparison.publish import systems_tables
 from comparison.publish.page import RESULTS, ROOT, replace_parts, run_publisher
 
 RECORDS = RESULTS / "systems.json"
 PRESET_NAMES = [name for name in PRESETS if name.startswith("seed") or name == "paper64-rgb"]
+SYSTEMS = sorted({name.partition("-")[0] for name in PRESET_NAMES if name.startswith("seed")})
+# What is followed epoch by epoch, and in the first steps.
 WATCHED = ["seed001", "seed001-no-batchnorm", "seed004", "seed004-ttur", "seed004-mlp", "seed004-mlp-ttur"]
+WATCHED_FROM_THE_START = ["seed001", "seed004"]
 
 
 def publish(folders: list[Path]) -> None:
-    """Replace the page's tables, with the records of the folder if one is named."""
+    """Replace the pages' tables, with the records of the folder if one is named."""
     for folder in folders:
         collect(folder)
-    replace_parts(ROOT / "docs" / "systems.md", tables(read_json(RECORDS)))
+    for page, parts in pages(read_json(RECORDS)).items():
+        replace_parts(ROOT / "docs" / page, parts)
 
 
-def tables(records: systems_tables.Records) -> dict[str, str]:
-    """The content of each named part of docs/systems.md, in Markdown."""
-    unmeasured = ("results", "GAN against DCGAN", "epochs", "first steps")
-    found = dict.fromkeys(unmeasured, "Not measured yet.") | {"networks": systems_tables.networks_table(PRESET_NAMES)}
-    if not records:
-        return found
-    return found | {
-        "results": systems_tables.results_table(records),
-        "GAN against DCGAN": systems_tables.gan_against_dcgan_table(records),
-        "epochs": systems_tables.trajectory_table(records, [name for name in WATCHED if name in records]),
-        "first steps": systems_tables.first_steps_table(records, ["seed001", "seed004"]),
+def pages(records: systems_tables.Records) -> dict[str, dict[str, str]]:
+    """Page below docs -> the content of each of its named parts, in Markdown."""
+    overview = systems_tables.overview_table(records) if records else "Not measured yet."
+    return {
+        "systems.md": {"overview": overview, "networks": systems_tables.networks(["paper64-rgb"])},
+        **{f"systems/{system}.md": parts_of(records, system) for system in SYSTEMS},
     }
+
+
+def parts_of(records: systems_tables.Records, system: str) -> dict[str, str]:
+    """The made parts of one system's page: of the system itself and of its variations."""
+    presets = [name for name in PRESET_NAMES if name.partition("-")[0] == system]
+    parts = {
+        "results": systems_tables.results(records, presets),
+        "networks": systems_tables.networks(presets),
+    }
+    if system in WATCHED_FROM_THE_START:
+        parts["epochs"] = systems_tables.trajectories(records, [name for name in presets if name in WATCHED])
+        parts["first steps"] = systems_tables.first_steps(records, [system])
+    if system == "seed004":
+        parts["GAN against DCGAN"] = systems_tables.gan_against_dcgan(records)
+    return {name: content or "Not measured yet." for name, content in parts.items()}
 
 
 def collect(folder: Path) -> None:
@@ -49,7 +62,7 @@ def collect(folder: Path) -> None:
         if runs := {framework: record for framework, record in found.items() if record}:
             records[preset] = records.get(preset, {}) | runs
     ordered = {preset: records[preset] for preset in PRESET_NAMES if preset in records}
-    write_atomically(RECORDS, (json.dumps(ordered, indent=1) + "\n").encode())
+    write_atomically(RECORDS, json_bytes(ordered, indent=1))
 
 
 if __name__ == "__main__":

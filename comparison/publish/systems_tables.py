@@ -1,6 +1,6 @@
-"""The tables of docs/systems.md: the seed documents' systems, trained here in both frameworks.
+"""The tables of docs/systems: the seed documents' systems, trained here in both frameworks.
 
-Long, since each of the page's tables has its own columns.
+Long, since each table has its own columns; none has more than six, for they are read on phones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +32,7 @@ AUTHORS_REPORT = {
     "seed004-mlp-ttur": "65 s an epoch on six cores; worse than the first iteration",
 }
 SHORT_NAMES = {"BatchNorm": "BN", "LeakyReLU": "LReLU", "ReLU": "ReLU", "Tanh": "tanh"}
+COLUMNS = {framework: name.partition(" / ")[0] for framework, name in FRAMEWORK_NAMES.items()}
 FIRST_STEPS = (1, 5, 10, 20, 50, 100, 200)
 NUM_IMAGES = 60_000  # of an epoch, whatever was trained on
 # Fields of a recipe that the documents set one way or another.
@@ -55,14 +56,18 @@ def architecture_of_preset(preset: str) -> Architecture:
     return build_architecture(config, image_channels=1 if config.dataset == "mnist" else 3)
 
 
-def networks_table(presets: Sequence[str]) -> str:
-    """Layers and parameter counts, from the specs that both frameworks build from."""
-    rows = [("preset", "generator", "discriminator", "parameters (G / D)")]
+def networks(presets: Sequence[str]) -> str:
+    """Layers and parameter counts as lists, from the specs that both frameworks build from; equal networks once."""
+    by_network: dict[tuple[str, str, str], list[str]] = {}
     for preset in presets:
         architecture = architecture_of_preset(preset)
-        networks = (layers(architecture.generator), layers(architecture.discriminator))
-        rows.append((f"`{preset}`", *networks, num_parameters(architecture)))
-    return markdown(rows)
+        both = (layers(architecture.generator), layers(architecture.discriminator), num_parameters(architecture))
+        by_network.setdefault(both, []).append(f"`{preset}`")
+    return "\n\n".join(
+        f"{', '.join(names)}:\n\n"
+        f"- generator: {generator}\n- discriminator: {discriminator}\n- parameters (G / D): {counts}"
+        for (generator, discriminator, counts), names in by_network.items()
+    )
 
 
 def num_parameters(architecture: Architecture) -> str:
@@ -80,22 +85,45 @@ def recipe(config: TrainConfig) -> str:
     )
 
 
-def results_table(records: Records) -> str:
-    """Quality and time of every system, PyTorch / JAX in each cell.
-
-    Raises UserError where the two frameworks were not trained alike.
-    """
-    titles = ("seconds an epoch", *(METRICS[name].title for name in HEADLINE_METRICS))
-    rows = [("preset", "recipe", "its author reports", "trained", *(f"{title} (PyTorch / JAX)" for title in titles))]
+def overview_table(records: Records) -> str:
+    """How near each system comes to real digits: a row a preset. Four columns fit a phone."""
+    title = METRICS["coverage"].title
+    rows = [("preset", "trained", *(f"{title}, {name}" for name in COLUMNS.values()))]
     for preset, runs in records.items():
-        how = (recipe(PRESETS[preset].recipe), AUTHORS_REPORT.get(preset, NOTHING), trained(preset, runs))
-        measured = (pair(runs, value) for value in (seconds_per_epoch, *map(metric, HEADLINE_METRICS)))
-        rows.append((f"`{preset}`", *how, *measured))
-    floors = {run["config"]["image_size"]: run["metrics"] for runs in records.values() for run in runs.values()}
-    for size, metrics in sorted(floors.items()):
-        values = (number(metrics[name]["floor"]) for name in HEADLINE_METRICS)
-        rows.append((f"real digits, {size} px", "", "", "", "", *values))
+        rows.append((f"`{preset}`", trained(preset, runs), *values(runs, metric("coverage"))))
+    for size, metrics in sorted(floors(records).items()):
+        rows.append((f"real digits, {size} px", "", *[number(metrics["coverage"]["floor"])] * len(COLUMNS)))
     return markdown(rows)
+
+
+def results(records: Records, presets: Sequence[str]) -> str:
+    """For each preset its recipe, what its author reports, and a table of its scores beside real digits'."""
+    found = []
+    for preset in presets:
+        recipe_line = f"- Recipe: {recipe(PRESETS[preset].recipe)}."
+        author_line = f"- Its author reports: {AUTHORS_REPORT.get(preset, 'no number')}."
+        lines = [f"### `{preset}`", "", recipe_line, author_line]
+        if runs := records.get(preset, {}):
+            lines += [f"- Trained here: {trained(preset, runs)}.", "", scores_table(runs)]
+        else:
+            lines.append("- Trained here: not yet.")
+        found.append("\n".join(lines))
+    return "\n\n".join(found)
+
+
+def scores_table(runs: Mapping[str, Record]) -> str:
+    """A preset's headline metrics and its time, a column a framework, and what real digits score."""
+    metrics_of_floor = next(iter(floors({"": runs}).values()))
+    rows = [("", *COLUMNS.values(), "real digits")]
+    for name in HEADLINE_METRICS:
+        rows.append((METRICS[name].title, *values(runs, metric(name)), number(metrics_of_floor[name]["floor"])))
+    rows.append(("seconds an epoch", *values(runs, seconds_per_epoch), ""))
+    return markdown(rows)
+
+
+def floors(records: Records) -> dict[int, Any]:
+    """Side of the images -> the metrics of a run, which hold what real digits of that side score."""
+    return {run["config"]["image_size"]: run["metrics"] for runs in records.values() for run in runs.values()}
 
 
 def trained(preset: str, runs: Mapping[str, Record]) -> str:
@@ -116,9 +144,9 @@ def seconds_per_epoch(run: Record) -> float:
     return NUM_IMAGES // batch_size * batch_size / float(np.median(run["images_per_second"]))
 
 
-def pair(runs: Mapping[str, Record], value: Value) -> str:
-    """`PyTorch's / JAX's`; a dash for one that was not trained, or has no such number."""
-    return " / ".join(number(value(runs[name]) if name in runs else None) for name in FRAMEWORK_NAMES)
+def values(runs: Mapping[str, Record], value: Value) -> list[str]:
+    """PyTorch's and JAX's; a dash for one that was not trained, or has no such number."""
+    return [number(value(runs[name]) if name in runs else None) for name in COLUMNS]
 
 
 def metric(name: str) -> Value:
@@ -126,34 +154,36 @@ def metric(name: str) -> Value:
     return lambda run: run["metrics"][name]["value"]
 
 
-def trajectory_table(records: Records, presets: Sequence[str]) -> str:
-    """By epoch: the generator's mean loss, D(G(z)), and the Fréchet distance of 2,000 samples (PyTorch / JAX).
+def trajectories(records: Records, presets: Sequence[str]) -> str:
+    """A table a preset: by epoch both mean losses, D(G(z)), and the Fréchet distance of 2,000 samples.
 
     The first five epochs, then every fourth and the last.
     """
+    return "\n\n".join(
+        f"`{preset}`:\n\n{trajectory_table(records[preset])}" for preset in presets if records.get(preset)
+    )
+
+
+def trajectory_table(runs: Mapping[str, Record]) -> str:
+    """Of one preset: a row a framework for each epoch that is shown."""
     losses = {"generator_loss": "generator loss", "discriminator_loss": "discriminator loss", "fake_score": "D(G(z))"}
-    rows: list[Sequence[str]] = [("preset", "epoch", *losses.values(), "Fréchet distance, N = 2,000")]
-    for preset in presets:
-        runs = records.get(preset, {})
-        num_epochs = min((len(run["quick_quality"]) for run in runs.values()), default=0)
-        for epoch in range(1, num_epochs + 1):
-            if epoch <= 5 or epoch % 4 == 0 or epoch == num_epochs:
-                found = {
-                    name: {**run["epochs"][epoch - 1], **run["quick_quality"][epoch - 1]} for name, run in runs.items()
-                }
-                measured = (pair(found, lambda run, name=name: run.get(name)) for name in (*losses, "frechet_distance"))
-                rows.append((f"`{preset}`" if epoch == 1 else "", str(epoch), *measured))
+    rows: list[Sequence[str]] = [("epoch", "framework", *losses.values(), "Fréchet distance, N = 2,000")]
+    num_epochs = min((len(run["quick_quality"]) for run in runs.values()), default=0)
+    for epoch in range(1, num_epochs + 1):
+        if epoch <= 5 or epoch % 4 == 0 or epoch == num_epochs:
+            for name, run in runs.items():
+                found = {**run["epochs"][epoch - 1], **run["quick_quality"][epoch - 1]}
+                measured = (number(found.get(key)) for key in (*losses, "frechet_distance"))
+                rows.append((str(epoch), COLUMNS[name], *measured))
     return markdown(rows)
 
 
-def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan: str = "seed004") -> str:
-    """Seed 004's table, with measurements where it had adjectives (PyTorch / JAX)."""
+def gan_against_dcgan(records: Records, *, gan: str = "seed004-mlp", dcgan: str = "seed004") -> str:
+    """Seed 004's table, with counts and measurements where it had adjectives: one table of each."""
     architectures = [architecture_of_preset(preset) for preset in (gan, dcgan)]
     runs = [records.get(preset, {}) for preset in (gan, dcgan)]
     shown = ("coverage", "precision", "smallest_class", "frechet_distance", "mnist_score")
     by_architecture: dict[str, Callable[[Architecture], str]] = {
-        "generator": lambda architecture: layers(architecture.generator),
-        "discriminator": lambda architecture: layers(architecture.discriminator),
         "upsampling": lambda architecture: upsampling(architecture.generator),
         "parameters (G / D)": num_parameters,
         "normalisation (G / D)": normalisation,
@@ -165,14 +195,21 @@ def gan_against_dcgan_table(records: Records, *, gan: str = "seed004-mlp", dcgan
         "stability: Fréchet distance, worst relapse over the best epoch before": worst_relapse,
         **{f"quality: {METRICS[name].title}": metric(name) for name in shown},
     }
-    return markdown(
+    counted = markdown(
         [
             ("aspect", f"GAN (`{gan}`)", f"DCGAN (`{dcgan}`)"),
             *((title, *map(of, architectures)) for title, of in by_architecture.items()),
             ("trained", *map(trained, (gan, dcgan), runs)),
-            *((title, *(pair(found, value) for found in runs)) for title, value in by_run.items()),
         ]
     )
+    head = [f"{kind}, {name}" for kind in ("GAN", "DCGAN") for name in COLUMNS.values()]
+    measured = markdown(
+        [
+            ("measured", *head),
+            *((title, *(cell for found in runs for cell in values(found, value))) for title, value in by_run.items()),
+        ]
+    )
+    return f"{counted}\n\n{measured}"
 
 
 def last_change(run: Record) -> float | None:
@@ -189,18 +226,20 @@ def worst_relapse(run: Record) -> float | None:
     return float(np.max(np.array(distances) / np.minimum.accumulate(distances)))
 
 
-def first_steps_table(records: Records, presets: Sequence[str]) -> str:
-    """Whether D learns before G: its scores of real and generated images over the first steps (PyTorch)."""
-    rows: list[Sequence[str]] = [("preset", "", *(f"step {step}" for step in FIRST_STEPS))]
+def first_steps(records: Records, presets: Sequence[str]) -> str:
+    """Whether D learns before G: its scores of real and generated images over the first steps, a table a preset."""
+    titles = {"real_score": "D(x)", "fake_score": "D(G(z))", "generator_loss": "generator loss"}
+    found = []
     for preset in presets:
         run = records.get(preset, {}).get("torch")
         if run is None:
             continue
-        for name, title in (("real_score", "D(x)"), ("fake_score", "D(G(z))"), ("generator_loss", "generator loss")):
-            at = {row["step"]: row[name] for row in run["first_steps"]}
-            values = [number(at.get(step), digits=2) for step in FIRST_STEPS]
-            rows.append((f"`{preset}`" if name == "real_score" else "", title, *values))
-    return markdown(rows)
+        rows: list[Sequence[str]] = [("step", *titles.values())]
+        for row in run["first_steps"]:
+            if row["step"] in FIRST_STEPS:
+                rows.append((f"{row['step']:.0f}", *(number(row[name], digits=2) for name in titles)))
+        found.append(f"`{preset}`, PyTorch:\n\n{markdown(rows)}")
+    return "\n\n".join(found)
 
 
 def layers(specs: Sequence[LayerSpec]) -> str:

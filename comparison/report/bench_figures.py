@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from common.pictures.captions import run_words
 from common.pictures.drawing import add_caption
-from comparison.report.charts import Label, conclude, name_lines, plot
+from comparison.report.charts import Label, bar_plot, conclude, name_lines, plot
 from comparison.report.figures import Drawn, conclusion
 from comparison.report.palette import COLOURS, LIGHT, LINE_STYLES, MARKERS, PHASE_HATCHES, PHASE_SHADES, STYLE
 from comparison.report.svg import figure_svg
@@ -51,13 +51,8 @@ def draw(result: Mapping[str, Any]) -> Drawn:
 def _bars(result: Mapping[str, Any], *, below: float = 0.0) -> tuple[Figure, Axes, list[Any]]:
     """Axes with a place for a bar an arm, and the arms; `below` are inches for more words below."""
     arms = list(result["arms"].values())
-    figure, axes = plot(width=5.8, height=1.35 + 0.42 * len(arms) + below)
     names = [textwrap.fill(arm["title"].replace("networks by ", ""), LABEL_WIDTH) for arm in arms]
-    axes.set(yticks=range(len(arms)), yticklabels=names)
-    axes.tick_params(axis="y", labelsize=9.5)
-    axes.grid(axis="y", visible=False)
-    axes.invert_yaxis()
-    return figure, axes, arms
+    return *bar_plot(names, width=5.8, height=1.35 + below), arms
 
 
 def _speeds_figure(result: Mapping[str, Any]) -> Figure:
@@ -74,7 +69,6 @@ def _speeds_figure(result: Mapping[str, Any]) -> Figure:
                       textcoords="offset points")  # fmt: skip
     hatched = " (hatched: as documented)" if any(arm["variant"] == "idiomatic" for arm in arms) else ""
     axes.set_xlabel(f"images per second{hatched}")
-    axes.margins(x=0.14)
     axes.set_xlim(0, None)
     conclude(figure, _speed_conclusion(result))
     return figure
@@ -106,7 +100,6 @@ def _phases_figure(result: Mapping[str, Any]) -> Figure:
     for position, seconds in zip(positions, left, strict=True):
         axes.annotate(number(seconds), (seconds, position), xytext=(4, 0), va="center", textcoords="offset points")
     axes.set_xlabel("seconds before the first step")
-    axes.margins(x=0.14)
     axes.set_xlim(0, None)
     slowest, fastest = (arms[pick(positions, key=left.__getitem__)]["title"] for pick in (max, min))
     later = f"; {slowest} after {duration(max(left))}" if len(arms) > 1 else ""

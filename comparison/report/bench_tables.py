@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from common.records.folder import FRAMEWORK_NAMES
 from comparison.bench.verdicts import CACHES
 from comparison.report.bench_figures import PHASES
 from comparison.text import NOTHING, duration, memory, number, percentage
@@ -138,11 +139,16 @@ def _by_arm(result: Result, columns: Mapping[str, Callable[[Any], str]], measure
     return [("arm", *columns), *((result["arms"][name]["title"], *row) for name, row in cells.items())]
 
 
+def is_certified(result: Result, name: str) -> bool:
+    """Whether an arm has a certificate that holds; older benchmarks had the ladder alone, of the tuned forms."""
+    of_arm = {**dict.fromkeys(FRAMEWORK_NAMES, result["parity"]), **result.get("certificates", {})}.get(name)
+    return of_arm is not None and of_arm["holds"] is True
+
+
 def _rests_on(result: Result, name: str) -> str:
-    """The kind of an arm's certificate; older benchmarks had the ladder alone, and said what rested on less."""
-    if found := result.get("certificates", {}).get(name):
-        return found["kind"]
-    return "less (below)" if name in result.get("weaker_evidence", {}) else "ladder"
+    """The kind of an arm's certificate."""
+    kind = result.get("certificates", {}).get(name, {}).get("kind", "ladder")
+    return kind if is_certified(result, name) else "no certificate"
 
 
 def _images(result: Result, batch_size: int) -> int:

@@ -83,7 +83,6 @@ def notices(result: Mapping[str, Any]) -> list[str]:
         )
     found.append(f"Parity: {result['parity']['reason']}")
     found += [f"No ratio for {name}: {reason}" for name, reason in result["refused"].items()]
-    found += [f"That {name} does the same rests on {text}" for name, text in result.get("weaker_evidence", {}).items()]
     found += [f"Not measured: {text}" for text in result["failed"]]
     best = [f"{number(roof[f'{name}_gflops_per_second'])} GFLOP/s in {name}" for name in ("float32", "bfloat16")]
     found.append(f"Best matrix multiply of the measured frameworks: {' and '.join(best)}")
@@ -138,28 +137,6 @@ def differences(result: Mapping[str, Any], runs: Runs) -> list[str]:
         if result["machine"]["source_hashes"].get(run.framework) != run.environment.get("source_hash"):
             found.append(f"Other source files were benchmarked than {run.name} was trained with")
     return found
-
-
-def citation(result: Mapping[str, Any]) -> str:
-    """What to cite of a benchmark: the ratio with interval and n, preset, device, versions, and which sources."""
-    machine, config = result["machine"], result["config"]
-    ratio = result["ratios"].get("jax/torch")
-    found = (
-        f"a training step of JAX takes {interval_text(ratio)} times as long as PyTorch's "
-        f"(median, 95 % interval, n = {result['protocol']['repetitions']} processes each)"
-        if ratio
-        else f"no ratio: {result['refused'].get('jax', 'it was refused')}"
-    )
-    versions = ", ".join(f"{name} {machine['packages'][name]}" for name in ("torch", "jax", "flax"))
-    devices = " and ".join(dict.fromkeys(machine["devices"].values()))
-    commit = (
-        f"commit {machine['commit'][:12]}" if machine.get("commit") else f"sources {sources(machine['source_hashes'])}"
-    )
-    return (
-        f"DCGAN twins, {result['protocol']['started_at'][:4]}. Preset {config['preset']}, variant {config['variant']}, "
-        f"{config['precision']}, batch size {config['batch_size']}: {found}. Device {devices}, "
-        f"{machine['num_threads']} threads, {processor(machine)}. Versions: {versions}. Made from {commit}."
-    )
 
 
 def page(result: Mapping[str, Any], figures: Sequence[str]) -> str:

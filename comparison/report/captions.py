@@ -6,7 +6,7 @@ CAPTIONS = {
         "A gray cell: there were no more."
     ),
     "neighbours": (
-        "Above, the ten samples of the first draw that are nearest to a training digit; below, that digit; under each "
+        "Above, the ten samples of the first draw that are nearest to a training digit. Below, that digit. Under each "
         "pair, their distance over the training digit's distance to its own nearest neighbour. Nearly four in ten "
         "real test digits are below 1, too. This is screening, not proof: a copy that the features do not see would be "
         "missed."
@@ -16,7 +16,7 @@ CAPTIONS = {
         "real images; not comparable with the scores of all samples above."
     ),
     "neighbours_of_own_data": (
-        "Above, the ten samples of the first draw that are nearest to a training image; below, that image; under each "
+        "Above, the ten samples of the first draw that are nearest to a training image. Below, that image. Under each "
         "pair, their distance over the training image's distance to its own nearest neighbour. This is screening, not "
         "proof: a copy that the features do not see would be missed."
     ),

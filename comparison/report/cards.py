@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 from common.evaluation.calibration import in_order
 from common.evaluation.catalogue import METRICS
 from common.records.recorded_run import FRAMEWORK_NAMES
-from comparison.report.quality import Sets, measured
+from comparison.report.quality import HEADLINE, Sets, headline_scores, measured
 from comparison.text import SHORT_NAMES, duration, memory, number
-
-HEADLINE = "frechet_distance"
 
 
 class Dots(NamedTuple):
@@ -93,8 +91,7 @@ def _memory(frameworks: Mapping[str, Any]) -> Card:
 
 
 def _quality(frameworks: Mapping[str, Any]) -> Card:
-    qualities = {name: found["quality"] or {} for name, found in frameworks.items()}
-    scores = {name: quality[HEADLINE] for name, quality in qualities.items() if HEADLINE in quality}
+    scores = headline_scores(frameworks)
     values = {name: scores[name]["value"] if name in scores else None for name in frameworks}
     texts = {name: measured(score["value"], score.get("spread")) for name, score in scores.items()}
     floor = next((score.get("floor") for score in scores.values()), None)

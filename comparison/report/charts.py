@@ -43,6 +43,17 @@ def plot(*, width: float = 5.2, height: float = 3.0) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def bar_plot(names: Sequence[str], *, width: float, height: float) -> tuple[Figure, Axes]:
+    """One chart with a place for a horizontal bar beside each name, the first above; `height` is without the places."""
+    figure, axes = plot(width=width, height=height + 0.42 * len(names))
+    axes.set(yticks=range(len(names)), yticklabels=names)
+    axes.tick_params(axis="y", labelsize=9)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.14)  # for the number beside a bar
+    axes.invert_yaxis()
+    return figure, axes
+
+
 def conclude(figure: Figure, words: str) -> None:
     """Write the conclusion above everything, from the left edge on, in as many lines as it takes."""
     lines = textwrap.fill(words, width=int(CHARACTERS_PER_INCH * figure.get_figwidth()))
@@ -165,10 +176,11 @@ def class_histogram_figure(runs: Runs) -> Figure:
     axes.set_ylim(0, 1.1 * max(values.max() for values in shares.values()))
     conclude(
         figure,
-        f"The rarest digit makes {number(rarest[0], digits=2)} % in {rarest[1]}, "
+        f"The rarest digit is {number(rarest[0], digits=2)} % of {rarest[1]}'s samples, "
         f"{number(float(shares['real'].min()), digits=2)} % of real digits",
     )
-    axes.legend(loc="lower right", ncols=len(shares), columnspacing=1, handletextpad=0.2)
+    beside_no_dot = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axes.legend(ncols=len(shares), columnspacing=1, handletextpad=0.2, **beside_no_dot)
     return figure
 
 

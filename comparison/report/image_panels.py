@@ -13,7 +13,7 @@ from common.pictures.compose import WHITE, image_grid
 from common.pictures.drawing import DARK, DPI, Drawing, lines_of
 from common.records.recorded_run import RecordedRun, Runs
 from common.records.schema import MAX_SHOWN
-from comparison.report.training import too_few_steps
+from comparison.report.training_text import too_few_steps
 
 COLUMN_POINTS = 8  # of the words below a column, which is no wider
 GAP = 2  # pixels between two digits

@@ -12,6 +12,7 @@ from comparison.report.protocol import different_features, not_comparable, proto
 from comparison.text import NOTHING, Row, number
 
 ARROWS = {"up": "\N{NO-BREAK SPACE}↑", "down": "\N{NO-BREAK SPACE}↓"}
+HEADLINE = "frechet_distance"
 REAL_COLUMN = "real images"  # the heading of what real ones score in place of generated ones
 Sets = Mapping[str, Mapping[str, float | None]]  # name of a set of images to metric to value
 FEATURES = {
@@ -38,6 +39,12 @@ def quality_groups(frameworks: Mapping[str, Any]) -> dict[str, list[Row]]:
         for row in quality_rows(frameworks, [name]):
             groups.setdefault(_metric(name).group, []).append(row)
     return groups
+
+
+def headline_scores(frameworks: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The Fréchet distance of each framework that was scored, as metrics.json has it."""
+    found = {name: (framework["quality"] or {}).get(HEADLINE) for name, framework in frameworks.items()}
+    return {name: score for name, score in found.items() if score}
 
 
 def measured(value: float, spread: float | None) -> str:

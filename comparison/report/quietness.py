@@ -6,6 +6,7 @@ from typing import Any
 from common.records.recorded_run import RecordedRun, Runs
 from common.records.schema import Conditions
 from common.records.series import Chunk, cores_used_by_others
+from comparison.text import SHORT_NAMES
 
 VERIFIED, INDICATIVE, DISTURBED = "verified", "indicative", "disturbed"
 # Shares of the cores that others used; why these numbers: docs/decisions/0025-how-quiet-the-machine-was.md.
@@ -20,7 +21,7 @@ def quietness(runs: Runs, *, is_certified: bool) -> dict[str, Any]:
     seen = {name: record for name, record in records.items() if record["others_cores"] is not None}
     disturbed = {name: record for name, record in seen.items() if _share(record) >= DISTURBED_FROM}
     doubts = [] if is_certified else ["parity is not certified"]
-    doubts += [doubt for name, record in records.items() for doubt in _doubts(_short(runs[name]), record)]
+    doubts += [doubt for name, record in records.items() for doubt in _doubts(SHORT_NAMES[name], record)]
     is_quiet = not doubts and all(_share(record) < VERIFIED_BELOW for record in seen.values())
     mark = DISTURBED if disturbed else VERIFIED if is_quiet else INDICATIVE
     usage = [_usage(runs[name], record) for name, record in (disturbed or seen).items()]
@@ -77,14 +78,14 @@ def _doubts(name: str, record: dict[str, Any]) -> list[str]:
 
 def _usage(run: RecordedRun, record: dict[str, Any]) -> str:
     """`0.90 of 2 cores during JAX's epochs 3 to 5`, which are named where others were quiet."""
-    others, num_cores, when = record["others_cores"], record["num_cores"], f"while {_short(run)} trained"
+    others, num_cores, when = record["others_cores"], record["num_cores"], f"while {SHORT_NAMES[run.framework]} trained"
     least = num_cores * (DISTURBED_FROM if _share(record) >= DISTURBED_FROM else VERIFIED_BELOW)
     by_epoch = record["others_cores_by_epoch"]
     busy = [int(epoch) for epoch, used in by_epoch.items() if used is not None and used >= least]
     if others >= least and 0 < len(busy) < len(by_epoch):
         chunks = run.steady_chunks_by_epoch
         others = cores_used_by_others([chunk for epoch in busy for chunk in chunks[epoch]])
-        when = f"during {_short(run)}'s epoch{'s' if len(busy) > 1 else ''} {_spans(busy)}"
+        when = f"during {SHORT_NAMES[run.framework]}'s epoch{'s' if len(busy) > 1 else ''} {_spans(busy)}"
     stolen = record["stolen_cores"] or 0
     taken = f" ({stolen:.2f} of them were taken by a hypervisor)" if stolen >= num_cores * VERIFIED_BELOW else ""
     return f"{others:.2f} of {num_cores} core{'s' if num_cores != 1 else ''} {when}{taken}"
@@ -99,7 +100,3 @@ def _spans(epochs: Sequence[int]) -> str:
         else:
             spans.append([epoch])
     return ", ".join(" to ".join(map(str, span)) for span in spans)
-
-
-def _short(run: RecordedRun) -> str:
-    return run.name.split(" / ")[0]

@@ -1,4 +1,4 @@
-"""The numbers of a comparison: pure functions from two recorded runs to what comparison.json says."""
+"""The numbers of a comparison, and whether there is a speed ratio: from two recorded runs to comparison.json."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from common.evaluation.catalogue import METRICS
-from comparison.report.cards import HEADLINE
 from comparison.report.parity import headline
 from comparison.report.protocol import not_comparable
-from comparison.report.quality import measured
-from comparison.report.training import ratio_claim
+from comparison.report.quality import HEADLINE, headline_scores, measured
+from comparison.report.training_text import ratio_claim
 from comparison.text import SHORT_NAMES, number
 
 Mark = Literal["verified", "indicative", "disturbed", "not measured"]
@@ -34,8 +33,7 @@ def verdict(results: Mapping[str, Any]) -> list[Claim]:
 
 def _quality(results: Mapping[str, Any]) -> Claim:
     frameworks = {name: found for name, found in results["frameworks"].items() if found is not None}
-    qualities = {name: found["quality"] or {} for name, found in frameworks.items()}
-    scores = {name: quality[HEADLINE] for name, quality in qualities.items() if HEADLINE in quality}
+    scores = headline_scores(frameworks)
     if not_comparable(frameworks) or len(scores) < 2:
         return Claim("Quality", "not measured", "Quality is not compared: see what is said of the scores below.")
     phrases = [

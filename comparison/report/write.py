@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config import differing_fields
-from common.console import printable
+from common.console import printable, say
 from common.errors import UserError
 from common.evaluation.catalogue import HEADLINE_METRICS
 from common.pictures.animation import animate, find_model, shared_epochs
@@ -24,7 +24,7 @@ from common.pictures.loss_curves import steps_per_group
 from common.records.folder import ANIMATION_FILE, COMPARISON_FILE, write_atomically, write_json
 from common.records.recorded_run import FRAMEWORK_NAMES, Runs, read_run
 from comparison.parity.certificate import parity_of
-from comparison.report import parity, training
+from comparison.report import parity, training_text
 from comparison.report.bench_words import read_section
 from comparison.report.cards import cards, quality_scale, title_of_scale
 from comparison.report.charts import CHART_TITLES
@@ -62,7 +62,7 @@ def write_report(
     runs = {framework: run for framework, run in found.items() if run is not None}
     _refuse_incomparable(runs, comparison_dir)
     results = summarise(runs, parity_of(comparison_dir, runs))
-    notices = training.notices(runs, comparison_dir) + training.too_few_steps(runs, real_images)
+    notices = training_text.notices(runs, comparison_dir) + training_text.too_few_steps(runs, real_images)
     comparison = Comparison(comparison_dir, results, notices)
     bench = read_section(comparison_dir, runs)
     drawn = draw_figures(runs, real_images, training_images)
@@ -92,8 +92,8 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     """The headline table, what its speeds are worth, the ratio or why there is none, and where the report is."""
     results = comparison.results
     frameworks = present_frameworks(results)
-    table = Table("", *training.framework_columns(frameworks), REAL_COLUMN, box=SIMPLE_HEAD, pad_edge=False)
-    for row in training.speed_rows(frameworks):
+    table = Table("", *training_text.framework_columns(frameworks), REAL_COLUMN, box=SIMPLE_HEAD, pad_edge=False)
+    for row in training_text.speed_rows(frameworks):
         table.add_row(row.label, *row.cells, "")
     for row in quality_rows(frameworks, HEADLINE_METRICS):
         table.add_row(row.label, *row.cells)
@@ -102,10 +102,10 @@ def print_summary(comparison: Comparison, console: Console) -> None:
     console.print(table)
     for sentence in not_comparable(frameworks):
         console.print(Text(printable(sentence), style="red"))
-    quiet, ratio = results["quietness"], training.ratio(results)
+    quiet, ratio = results["quietness"], training_text.ratio(results)
     console.print(Text(printable(quiet["sentence"]), style="red" if quiet["mark"] == DISTURBED else ""))
     console.print(Text(printable(ratio), style="red" if results["why_no_ratio"] else "bold"))
-    console.print(Text(printable(f"Report: {comparison.folder / 'report.html'}")), soft_wrap=True)
+    say(console, printable(f"Report: {comparison.folder / 'report.html'}"))
 
 
 def _write_animation(comparison_dir: Path, runs: Runs) -> str:
@@ -171,30 +171,30 @@ def report_context(results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
         "scale_title": title_of_scale(),
         "real_column": REAL_COLUMN,
         "chart_titles": CHART_TITLES,
-        "band_words": training.band_words(steps_per_group(max(run.num_steps for run in runs.values()))),
+        "band_words": training_text.band_words(steps_per_group(max(run.num_steps for run in runs.values()))),
         "key_by_name": {run.name: name for name, run in runs.items()},
         "citation": citation(results),
         "results": results,
         "names": FRAMEWORK_NAMES,
-        "columns": training.framework_columns(frameworks),
-        "title": training.title(results),
-        "subtitle": training.subtitle(results, runs),
-        "conditions": training.conditions(results),
-        "ratio": training.ratio(results),
-        "parting": training.parting(agreement) if agreement else "",
-        "first_steps": training.first_steps(agreement) if agreement else "",
-        "explanation": training.why_runs_part(results["config"]),
-        "sampling": training.sampling(results["config"]),
-        "speed_rows": training.speed_rows(frameworks),
+        "columns": training_text.framework_columns(frameworks),
+        "title": training_text.title(results),
+        "subtitle": training_text.subtitle(results, runs),
+        "conditions": training_text.conditions(results),
+        "ratio": training_text.ratio(results),
+        "parting": training_text.parting(agreement) if agreement else "",
+        "first_steps": training_text.first_steps(agreement) if agreement else "",
+        "explanation": training_text.why_runs_part(results["config"]),
+        "sampling": training_text.sampling(results["config"]),
+        "speed_rows": training_text.speed_rows(frameworks),
         **quality,
-        "last_epoch_rows": training.last_epoch_rows(frameworks),
-        "difference_rows": training.difference_rows(agreement) if agreement else [],
+        "last_epoch_rows": training_text.last_epoch_rows(frameworks),
+        "difference_rows": training_text.difference_rows(agreement) if agreement else [],
         "parity": parity.parity(results),
         "parity_explained": parity.explained(results),
         "parity_rows": parity.parity_rows(rungs),
         "parity_rungs": parity.plain_rungs(rungs),
         "num_checks": sum(rung["num_measurements"] for rung in rungs),
-        "phase_rows": training.phase_rows(frameworks),
+        "phase_rows": training_text.phase_rows(frameworks),
         "environment": environment_rows(results["environment"]),
         "config_rows": [Row(name, "", [str(value)]) for name, value in results["config"].items()],
         "commands": {run.name: shlex.join(run.environment["command"]) for run in runs.values()},

@@ -11,10 +11,8 @@ from matplotlib.figure import Figure
 from common.evaluation.catalogue import METRICS
 from common.pictures.drawing import figure_png
 from common.records.folder import FRAMEWORK_NAMES
-from comparison.report.figures import STYLE
-from comparison.report.palette import COLOURS
+from comparison.report.palette import COLOURS, MARKERS, STYLE
 
-MARKERS = {"torch": "o", "jax": "s"}
 HEIGHT = 2.3  # inches of one metric
 MARGIN_COLOUR = "#dfe6df"
 

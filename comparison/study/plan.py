@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from common.errors import UserError
 from common.evaluation.catalogue import METRICS
 from common.networks.presets import PRESETS
 from common.options import RunOptions, parse
-from common.records.environment import ROOT
+from common.records.environment import commit
 from common.records.folder import FRAMEWORK_NAMES, is_blank, read_json, write_json
 from common.safe_read import one_line
 from comparison.study.statistics import ALPHA
@@ -134,7 +133,7 @@ def make_plan(presets: str, seeds: str, reserve_seeds: str, flags: str) -> tuple
         "multiplicity": MULTIPLICITY,
         "stopping_rule": STOPPING_RULE,
         "exclusions": EXCLUSIONS,
-        "commit": commit(),
+        "commit": commit() or "",
     }
     return Plan(content, datetime.now(UTC).isoformat(timespec="seconds")), options[0]
 
@@ -193,15 +192,3 @@ def _brief(plan: Plan, field: str) -> str:
     if isinstance(value, Mapping):
         return ", ".join(map(str, value))
     return one_line(value)[:80]
-
-
-def commit() -> str:
-    """Of the sources, where they are in git; marked if they have been changed since."""
-    try:
-        asked = [
-            subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return asked[0] + (" with changes" if asked[1] else "")

@@ -131,13 +131,14 @@ def _convolution(
     stride: int = 1,
     image_dilation: int = 1,
     kernel_dilation: int = 1,
+    is_transposed: bool = False,
 ) -> Array:
-    """`product` as a convolution, which XLA:CPU has in float32 alone: there, bfloat16 is a rounding of the operands."""
-    held = images.dtype
-    if form.dtype == jnp.bfloat16 and form.platform == "cpu":
-        images, kernel = (lax.reduce_precision(array, exponent_bits=8, mantissa_bits=7) for array in (images, kernel))
-    else:
-        images, kernel = images.astype(form.dtype), kernel.astype(form.dtype)
+    """`product` as a convolution; on a GPU the result is of `form.dtype` too: mixed types XLA computes in float32."""
+    held, result = images.dtype, images.dtype if form.platform == "cpu" else form.dtype
+    images, kernel = _operand(images, form), _operand(kernel, form)
+    if is_transposed:
+        # cuDNN's backward-data kernel is recognised only when `rev` is the direct operand of the convolution.
+        kernel = lax.rev(kernel.swapaxes(2, 3), (0, 1))
     return lax.conv_general_dilated(
         images,
         kernel,
@@ -146,8 +147,15 @@ def _convolution(
         lhs_dilation=(image_dilation, image_dilation),
         rhs_dilation=(kernel_dilation, kernel_dilation),
         dimension_numbers=DIMENSIONS,
-        preferred_element_type=held,
-    )
+        preferred_element_type=result,
+    ).astype(held)
+
+
+def _operand(array: Array, form: ConvolutionForm) -> Array:
+    """In `form.dtype`; XLA:CPU has convolutions in float32 alone, so bfloat16 is a rounding there."""
+    if form.dtype == jnp.bfloat16 and form.platform == "cpu":
+        return lax.reduce_precision(array, exponent_bits=8, mantissa_bits=7)
+    return array.astype(form.dtype)
 
 
 def _map_size(size: int, kernel_size: int, form: ConvolutionForm) -> int:
@@ -174,10 +182,9 @@ def _spare_rows(size: int, map_size: int, kernel_size: int, form: ConvolutionFor
 
 
 def _up_by_dilation(maps: Array, kernel: Array, form: ConvolutionForm, spare: int) -> Array:
-    # cuDNN's backward-data kernel is recognised only when `rev` is the direct operand of the convolution.
-    flipped = lax.rev(kernel.swapaxes(2, 3), (0, 1))
     border = kernel.shape[0] - 1 - form.padding
-    return _convolution(maps, flipped, form, padding=[(border, border + spare)] * 2, image_dilation=form.stride)
+    padding = [(border, border + spare)] * 2
+    return _convolution(maps, kernel, form, padding=padding, image_dilation=form.stride, is_transposed=True)
 
 
 def _up_by_matmul(maps: Array, kernel: Array, form: ConvolutionForm, spare: int) -> Array:

@@ -23,7 +23,7 @@ class Installed:
 
 def hashes(monkeypatch: pytest.MonkeyPatch, *installed: Any) -> dict[str, str]:
     monkeypatch.setattr(environment, "distributions", lambda: installed)
-    return environment.package_hashes()
+    return environment.package_hashes.__wrapped__()
 
 
 def test_the_hash_of_a_package_is_of_its_files_whoever_installed_it(monkeypatch):
@@ -51,3 +51,11 @@ def test_a_framework_is_told_by_the_variables_that_can_change_its_numbers():
     assert environment.numeric_variables(variables, "torch").keys() == {"TORCH_X", "MKL_CBWR"}
     assert environment.shared_variables(variables).keys() == {"MKL_CBWR", "GLIBC_TUNABLES"}
     assert all(name.startswith(environment.ENVIRONMENT_PREFIXES) for name in variables)
+
+
+def test_where_a_cache_lies_is_not_recorded(monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/home/somebody/cache")
+    monkeypatch.setenv("XLA_FLAGS", "--a")
+    found = environment.describe_environment()["environment_variables"]
+    assert "XLA_FLAGS" in found
+    assert "JAX_COMPILATION_CACHE_DIR" not in found

@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 
 from common.data.datasets import Dataset
-from common.data.latents import slerp
+from common.data.latent_paths import slerp
 from common.evaluation import discriminator_features
 from common.evaluation import kernel_distance as kernel_distance_module
 from common.evaluation.classes import class_examples, class_histogram, class_metrics, mnist_score

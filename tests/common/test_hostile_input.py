@@ -422,7 +422,7 @@ def test_a_report_of_a_run_edited_by_hand_is_written_or_refused(tmp_path: Path):
     assert min(outcomes.values()) > 5
 
 
-@pytest.mark.parametrize("cell", ["nan", "-1e308", "0"])
+@pytest.mark.parametrize("cell", ["nan", "-1e308"])
 def test_figures_are_drawn_of_losses_of_any_size(cell: str, tmp_path: Path):
     write_comparison(tmp_path, epochs=1, steps_per_epoch=60)
     for framework in ("torch", "jax"):

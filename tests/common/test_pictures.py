@@ -240,10 +240,10 @@ def test_what_is_wrong_with_an_animation_is_one_line(tmp_path, capsys):
 
 def test_a_finished_run_has_its_pictures_and_a_resumed_one_the_same(tmp_path):
     whole, begun = tmp_path / "whole", tmp_path / "begun"
-    assert run("torch", *FLAGS, "--epochs=2", f"--output={whole}") == 0
-    assert run("torch", *FLAGS, "--epochs=1", f"--output={begun}") == 0
+    assert run("torch", *FLAGS, "--epochs=2", f"--output={whole}", draws=True) == 0
+    assert run("torch", *FLAGS, "--epochs=1", f"--output={begun}", draws=True) == 0
     one_epoch = {name: (begun / "torch" / name).read_bytes() for name in PICTURES}
-    assert run("torch", f"--resume={begun / 'torch'}", "--epochs=2") == 0
+    assert run("torch", f"--resume={begun / 'torch'}", "--epochs=2", draws=True) == 0
     for name in PICTURES:
         content = (whole / "torch" / name).read_bytes()
         assert content == (begun / "torch" / name).read_bytes(), name

@@ -130,19 +130,19 @@ def test_nothing_is_shown_where_nobody_asked_for_it(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_time_left_follows_the_weights_and_goes_on_with_the_clock(later):
-    with stage("climbing", 3, weights=[1, 3, 6]) as parts:
+def test_the_time_left_goes_on_with_the_clock(later):
+    with stage("climbing", 4) as parts:
         now = common.stages.bar.time.monotonic
         later(5)
         assert parts.seconds_left(now()) is None
         parts.advance()
-        assert parts.seconds_left(now()) == 45
-        later(10)
-        assert parts.seconds_left(now()) == 35
-        later(100)  # the second part takes longer than it should: the third is still to come
-        assert parts.seconds_left(now()) == 30
+        assert parts.seconds_left(now()) == 15
+        later(3)
+        assert parts.seconds_left(now()) == 12
+        later(100)  # the second part takes longer than it should: two others are still to come
+        assert parts.seconds_left(now()) == 10
         parts.advance(0.5)
-        assert parts.share == pytest.approx(0.25)
+        assert parts.share == pytest.approx(0.375)
 
 
 def test_a_process_tells_its_stages_and_its_parent_shows_them(later, monkeypatch, capsys):
@@ -168,7 +168,7 @@ def test_a_process_tells_its_stages_and_its_parent_shows_them(later, monkeypatch
 def test_a_parent_whose_output_is_a_log_prints_the_line_once_the_stage_is_told_to_be_over(later):
     console = log()
     with shown_on(console), Echo() as echo:
-        echo.hear({"stage": {"id": 1, "name": "climbing the ladder", "total": 2, "weights": None}})
+        echo.hear({"stage": {"id": 1, "name": "climbing the ladder", "total": 2}})
         later(240)
         assert written(console) == ""
         echo.hear({"stage": {"id": 1, "is_whole": True}})

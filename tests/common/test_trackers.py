@@ -149,9 +149,3 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(tracker, monkey
     check_tracker(None)
     assert parse(RunOptions, [f"--log-to={tracker}"], program="").log_to == tracker
     assert tracker in HOW_TO_VIEW[tracker]
-
-
-def test_none_is_imported_unless_it_is_asked_for():
-    words = f"import sys, common.training.run; print({{*{TRACKERS!r}}} & sys.modules.keys())"
-    result = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
-    assert result.stdout.strip() == "set()", result.stderr

@@ -36,7 +36,6 @@ CONFIG = small_config()
 NUM_UPDATES = 1234
 FORMATS = {"torch": "pytorch-state-dict", "jax": "orbax"}
 EXPORTS = {"torch": torch_impl.export, "jax": jax_impl.export}
-FAMILIES = ("dcgan32", "seed001")  # convolutions alone, and with Linear layers and biases
 
 # What somebody writes who has PyTorch and the file: width 4, latents of 16.
 PLAIN_TORCH = """
@@ -288,8 +287,14 @@ def test_other_precisions_and_colour_come_back_bit_for_bit(framework, changes, c
     assert bits(load_checkpoint(checkpoint)) == bits(load_checkpoint(tmp_path / "back.safetensors"))
 
 
-@pytest.mark.parametrize("preset", FAMILIES)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("framework", "preset"),
+    [
+        ("torch", "seed001"),
+        ("jax", "dcgan32"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("torch", "dcgan32"), ("jax", "seed001"))),
+    ],
+)
 def test_code_without_this_project_makes_the_same_images_and_the_same_next_update_and_loses_no_bit(
     framework, preset, tmp_path
 ):
@@ -600,7 +605,9 @@ def test_what_orbax_logs_of_a_foreign_folder_is_not_printed(bad_folder):
     assert len(result.stderr.splitlines()) == 1, result.stderr
 
 
-@pytest.mark.parametrize(("framework", "other"), [("torch", "jax"), ("jax", "torch")])
+@pytest.mark.parametrize(
+    ("framework", "other"), [("torch", "jax"), pytest.param("jax", "torch", marks=pytest.mark.slow)]
+)
 def test_one_framework_is_enough_and_a_missing_one_is_named(framework, other, tmp_path):
     checkpoint = write_run(tmp_path / "run", framework=other)
     blocked = {"torch": FRAMEWORK_MODULES["torch"], "jax": (*FRAMEWORK_MODULES["jax"], "orbax")}[other]

@@ -104,7 +104,11 @@ def test_compare_ends_at_once_when_both_halves_and_the_report_are_there(tmp_path
 
 
 @pytest.mark.parametrize(
-    "moment", ["half:step_*.safetensors:2", "renamed:losses.csv:1", "chunk::5", "whole:status.json:1"]
+    "moment",
+    [
+        "half:step_*.safetensors:2",
+        *(pytest.param(moment, marks=pytest.mark.slow) for moment in ("renamed:losses.csv:1", "whole:status.json:1")),
+    ],
 )
 def test_killed_and_started_again_with_the_same_words_it_leaves_the_same_bytes(moment, tmp_path):
     def start(moment: str, output: Path) -> int:

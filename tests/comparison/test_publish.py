@@ -11,13 +11,25 @@ import pytest
 
 from common.errors import UserError
 from common.records.folder import read_json
-from comparison.parity.ladder import RUNGS
-from comparison.publish import bug_map, clean_climbs, parity, parting, port, readme, reference, systems, verdict
+from comparison.publish import (
+    bug_map,
+    clean_climbs,
+    neighbours,
+    parity,
+    parting,
+    port,
+    readme,
+    reference,
+    systems,
+    verdict,
+)
 from comparison.publish.default_run import publish, read_results
 from comparison.publish.page import part, run_publisher, with_part
 from comparison.report.bench_figures import FIGURES
-from comparison.report.bench_words import citation, definitions, page
+from comparison.report.bench_words import definitions, page
+from comparison.report.citation import bench_citation
 from comparison.report.write import write_report
+from comparison.text import markdown
 from tests.synthetic_runs import real_digits, write_comparison
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +51,8 @@ def test_the_reference_shows_what_the_code_says():
 def test_a_verdict_is_marked_by_what_its_numbers_rest_on():
     records = readme.read_records()
     assert verdict.tuned_sentence(records.tuned).count("*Verified*") == 1
-    for change in ({"control": {"holds": False}}, {"parity": {"holds": False}}, {"weaker_evidence": {"jax": "less"}}):
+    refuted = {"holds": False, "kind": "envelope"}
+    for change in ({"control": refuted}, {"parity": refuted}, {"certificates": {"jax": refuted}}):
         assert "*Indicative*" in verdict.tuned_sentence({**records.tuned, **change})
     assert verdict.tuned_sentence({**records.tuned, "ratios": {}}).startswith("*Not measured*")
     level = {**records.tuned, "ratios": {"jax/torch": {"median": 1.01, "low": 0.98, "high": 1.03}}}
@@ -51,10 +64,12 @@ def test_a_verdict_is_marked_by_what_its_numbers_rest_on():
 
 def test_a_citation_names_preset_device_versions_sources_interval_and_n():
     tuned = readme.read_records().tuned
-    cited = citation(tuned)
-    for words in ("dcgan32", "float32", "torch 2.", "jax 0.", "95 % interval", "n = 5", "Device cpu", "sources "):
+    cited = bench_citation(tuned)
+    for words in ("dcgan32", "float32", "torch 2.", "jax 0.", "95 % interval", "n = 5", "device cpu", "sources "):
         assert words in cited
-    assert "commit 0123456789ab." in citation({**tuned, "machine": {**tuned["machine"], "commit": "0123456789abcdef"}})
+    assert "commit 0123456789ab." in bench_citation(
+        {**tuned, "machine": {**tuned["machine"], "commit": "0123456789abcdef"}}
+    )
 
 
 def test_the_published_run_is_the_default_preset_for_ten_epochs():
@@ -135,10 +150,11 @@ def test_only_what_the_file_lacks_is_climbed(tmp_path, monkeypatch):
     assert "False alarms came up in 0 of" in clean_climbs.PAGE.read_text()
 
 
-def test_the_systems_page_has_the_tables_of_the_kept_records():
-    page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
-    for name, table in systems.tables(read_json(systems.RECORDS)).items():
-        assert part(page, name)[2] == table
+@pytest.mark.parametrize("page", systems.pages({}))
+def test_the_pages_of_systems_have_the_tables_of_the_kept_records(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, content in systems.pages(read_json(systems.RECORDS))[page].items():
+        assert part(text, name)[2] == content
 
 
 def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
@@ -150,11 +166,23 @@ def test_the_speed_page_has_the_words_and_tables_of_the_kept_benchmarks():
             assert page(result, figures).strip() in measured
 
 
+def test_the_speed_page_says_what_the_kept_records_say_of_busy_programs():
+    found = part((ROOT / "docs" / "results" / "speed.md").read_text(encoding="utf-8"), "neighbours")[2]
+    for path in neighbours.RECORDS.glob("*.json"):
+        assert neighbours.section(read_json(path)) in found
+
+
+def test_a_benchmark_without_busy_programs_is_refused_before_the_page_is_touched():
+    with pytest.raises(UserError, match="make it with --neighbours 2"):
+        neighbours.publish([ROOT / "docs" / "results" / "speed" / "default.json"])
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "clean_climbs",
         "default_run",
+        "neighbours",
         "parity",
         "peers",
         "port",
@@ -189,13 +217,15 @@ def test_the_twins_part_at_the_first_step_with_a_visible_difference():
 
 
 def test_the_map_of_bugs_reads_the_page_s_table():
-    marks = " | ".join("x" if rung == 3 else "" for rung in range(len(RUNGS)))
-    missed = " | ".join("" for _ in RUNGS)
-    rows = [
-        f"| late bug | jax_impl/a.py | {marks} | 2.0e-10 of 1e-12 |",
-        f"| hidden | torch_impl/a.py | {missed} | missed |",
-    ]
-    caught, hidden = bug_map.read_table("\n".join(["| bug | planted in |", "| --- | --- |", *rows]))
+    caught, hidden = bug_map.read_table(
+        markdown(
+            [
+                bug_map.TABLE_HEAD,
+                ("late bug", "jax_impl/a.py", bug_map.RUNG_NAMES[3], "2.0e-10 of 1e-12"),
+                ("hidden", "torch_impl/a.py", "", "missed"),
+            ]
+        )
+    )
     assert (caught.bug, caught.rung, hidden.bug, hidden.rung) == ("late bug", 3, "hidden", None)
     assert caught.factor == pytest.approx(200)
     assert b"1 of 2 planted bugs are caught" in bug_map.draw([caught, hidden])

@@ -15,8 +15,9 @@ from rich.console import Console
 import comparison.report.figures
 from common.errors import UserError
 from common.pictures.animation import animate, find_model, find_progress
+from common.records.recorded_run import read_run
 from comparison.report.figures import Drawn
-from comparison.report.image_panels import tile
+from comparison.report.image_panels import samples_panels, tile
 from comparison.report.summary import first_step_above, loss_agreement, relative_difference
 from comparison.report.write import print_summary, write_report
 from comparison.text import difference, duration, number, tolerance
@@ -120,12 +121,16 @@ def test_every_figure_names_the_model(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all("dcgan32 on mnist, seed 0" in " ".join(found.split()) for found in words), words
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_of_few_steps_is_said_to_be_one_before_any_number_and_below_its_samples(tmp_path: Path) -> None:
     write_comparison(tmp_path, steps_per_epoch=20)
     report = write_report(tmp_path, real_digits(64))
     said = "60 steps are too few: 100 % of the samples have a grey ground (real images: 0 %). Train for about 2,000, "
     assert report.notices == [f"{name}: {said}with --epochs 100" for name in ("PyTorch", "JAX / Flax NNX")]
     assert said in (tmp_path / "report.md").read_text().partition("## Summary")[0]
+    run = read_run(tmp_path / "torch", "torch")
+    assert run is not None
+    assert said in samples_panels({"torch": run}, real_digits(64)).words
     write_comparison(tmp_path / "long", steps_per_epoch=700)
     assert write_report(tmp_path / "long", real_digits(64)).notices == []
 

@@ -1,4 +1,4 @@
-"""The tables of docs/systems.md, of synthetic records."""
+"""The tables of docs/systems, of synthetic records."""
 
 import json
 from dataclasses import asdict, replace
@@ -9,7 +9,8 @@ import pytest
 from common.config import to_dict
 from common.errors import UserError
 from common.networks.presets import PRESETS
-from comparison.publish import systems_tables
+from common.records.folder import read_json
+from comparison.publish import systems, systems_tables
 from scripts.train_systems import Options, check_recorded
 
 FLOORS = {28: 0.25, 64: 0.5}
@@ -38,36 +39,52 @@ def cells(table: str, head: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split(" | ")]
 
 
-def test_a_system_shows_both_frameworks_beside_what_its_author_reports():
+def test_a_system_shows_both_frameworks_and_real_digits_below_what_its_author_reports():
     records = {"seed004": {"torch": record(distance=2.0), "jax": record(distance=4.0, images_per_second=300.0)}}
-    row = cells(systems_tables.results_table(records), "`seed004`")
-    assert "11 min an epoch" in row[2]
-    assert row[3] == "3 epochs, float32"
-    assert row[4] == "99.9 / 200", "59,968 images at 600 and at 300 a second"
-    assert row[5:] == ["2 / 4"] * 4
+    shown = systems_tables.results(records, ["seed004"])
+    assert "- Its author reports: 11 min an epoch" in shown
+    assert "- Trained here: 3 epochs, float32." in shown
+    assert cells(shown, "Coverage")[1:] == ["2", "4", "0.250"]
+    assert cells(shown, "seconds an epoch")[1:3] == ["99.9", "200"], "59,968 images at 600 and at 300 a second"
 
 
 def test_what_was_shortened_is_said():
-    records = {"seed004": {"torch": record(precision="bfloat16", train_size=12_000)}}
-    row = cells(systems_tables.results_table(records), "`seed004`")
-    assert row[3] == "3 epochs of 12,000 images, bfloat16"
-    assert row[4] == "99.9 / -", "of all images, as if it had not been shortened, and nothing of JAX"
+    shown = systems_tables.results({"seed004": {"torch": record(precision="bfloat16", train_size=12_000)}}, ["seed004"])
+    assert "- Trained here: 3 epochs of 12,000 images, bfloat16." in shown
+    assert cells(shown, "seconds an epoch")[1:3] == ["99.9", "-"], "of all images, and nothing of JAX"
 
 
-def test_the_floor_of_the_metrics_stands_below():
-    table = systems_tables.results_table({"seed004": {"torch": record()}, "seed000": {"jax": record("seed000")}})
+def test_an_untrained_system_shows_its_recipe_and_no_number():
+    shown = systems_tables.results({}, ["seed003"])
+    assert "Recipe: 10 epochs, batch 128." in shown
+    assert "Its author reports: no number." in shown
+    assert "Trained here: not yet." in shown
+
+
+def test_the_overview_has_a_row_a_system_and_a_floor_for_each_size_of_image():
+    table = systems_tables.overview_table({"seed004": {"torch": record()}, "seed000": {"jax": record("seed000")}})
+    assert cells(table, "`seed004`")[1:] == ["3 epochs, float32", "2", "-"]
     for size, floor in ((28, "0.250"), (64, "0.500")):
-        assert cells(table, f"real digits, {size} px")[5:] == [floor] * 4
+        assert cells(table, f"real digits, {size} px")[2:4] == [floor] * 2
 
 
-def test_a_network_is_written_in_one_row_and_one_in_colour_has_three_channels():
-    table = systems_tables.networks_table(["seed003", "paper64-rgb"])
-    grey, colour = cells(table, "`seed003`"), cells(table, "`paper64-rgb`")
-    assert grey[2] == ("Conv 1-64 k4 s2 p1 + LReLU; Conv 64-128-256 k4 s2 p1 + BN + LReLU; Conv 256-1 k4 s2 p1")
-    assert grey[3] == "3,573,696 / 661,248"
-    assert colour[1].endswith("ConvT 128-3 k4 s2 p1 + tanh")
-    assert colour[2].startswith("Conv 3-128 k4 s2 p1 + LReLU")
-    assert colour[3] == "12,658,432 / 11,036,160"
+def test_equal_networks_are_listed_once_and_one_in_colour_has_three_channels():
+    grey = systems_tables.networks(["seed003", "seed004", "seed004-ttur"])
+    assert (
+        "discriminator: Conv 1-64 k4 s2 p1 + LReLU; Conv 64-128-256 k4 s2 p1 + BN + LReLU; Conv 256-1 k4 s2 p1" in grey
+    )
+    assert "parameters (G / D): 3,573,696 / 661,248" in grey
+    assert grey.count("- generator: ") == 2
+    assert "`seed004`, `seed004-ttur`:" in grey
+    colour = systems_tables.networks(["paper64-rgb"])
+    assert "ConvT 128-3 k4 s2 p1 + tanh\n" in colour
+    assert "discriminator: Conv 3-128 k4 s2 p1 + LReLU" in colour
+
+
+@pytest.mark.parametrize("page", systems.pages({}))
+def test_no_table_is_too_wide_for_a_phone(page):
+    for content in systems.pages(read_json(systems.RECORDS))[page].values():
+        assert all(line.count(" | ") < 6 for line in content.splitlines())
 
 
 def test_a_recipe_names_what_differs_from_the_papers():
@@ -98,7 +115,8 @@ def test_a_relapse_is_measured_from_the_best_epoch_before_it(distances, relapse)
 def test_a_run_that_could_not_be_scored_has_no_stability_and_a_dash_for_its_distance():
     run = record() | {"quick_quality": [{}, {}, {}]}
     assert systems_tables.worst_relapse(run) is None
-    assert systems_tables.trajectory_table({"seed004": {"torch": run}}, ["seed004"]).count("- / -") == 3
+    rows = systems_tables.trajectory_table({"torch": run}).splitlines()[2:]
+    assert [row.endswith("| - |") for row in rows] == [True] * 3
 
 
 def test_the_last_change_of_a_loss_needs_two_epochs():
@@ -112,37 +130,38 @@ def test_the_gan_and_the_dcgan_say_how_each_was_trained():
         "seed004-mlp": {"torch": record("seed004-mlp")},
         "seed004": {"torch": record(precision="bfloat16")},
     }
-    table = systems_tables.gan_against_dcgan_table(records)
-    assert cells(table, "trained") == ["trained", "3 epochs, float32", "3 epochs, bfloat16"]
-    assert cells(table, "stability: Fréchet")[1:] == ["3 / -", "3 / -"]
+    tables = systems_tables.gan_against_dcgan(records)
+    assert cells(tables, "trained") == ["trained", "3 epochs, float32", "3 epochs, bfloat16"]
+    assert cells(tables, "stability: Fréchet")[1:] == ["3", "-", "3", "-"]
 
 
 def test_frameworks_that_were_not_trained_alike_are_refused():
     records = {"seed004": {"torch": record(), "jax": record(precision="bfloat16")}}
     with pytest.raises(UserError, match="seed004 was trained in two ways"):
-        systems_tables.results_table(records)
+        systems_tables.overview_table(records)
 
 
 def test_epochs_stand_below_each_other_and_an_untrained_preset_is_left_out():
-    table = systems_tables.trajectory_table({"seed004": {"torch": record()}}, ["seed004", "seed001"])
-    assert "seed001" not in table
-    rows = [line.split(" | ")[:3] for line in table.splitlines()[2:]]
-    assert rows == [["| `seed004`", "1", "2 / -"], ["| ", "2", "2 / -"], ["| ", "3", "3 / -"]]
+    tables = systems_tables.trajectories({"seed004": {"torch": record()}}, ["seed004", "seed001"])
+    assert "seed001" not in tables
+    rows = [line.split(" | ")[:3] for line in tables.splitlines() if "PyTorch" in line]
+    assert rows == [["| 1", "PyTorch", "2"], ["| 2", "PyTorch", "2"], ["| 3", "PyTorch", "3"]]
 
 
 def test_of_a_long_run_every_fourth_epoch_and_the_last_are_shown():
     run = record()
     long_run = run | {"quick_quality": [{"frechet_distance": 1.0}] * 14, "epochs": run["epochs"][:1] * 14}
-    table = systems_tables.trajectory_table({"seed004": {"torch": long_run}}, ["seed004"])
-    assert [line.split(" | ")[1] for line in table.splitlines()[2:]] == ["1", "2", "3", "4", "5", "8", "12", "14"]
+    table = systems_tables.trajectory_table({"torch": long_run, "jax": long_run})
+    shown = [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]]
+    assert shown == [epoch for epoch in ("1", "2", "3", "4", "5", "8", "12", "14") for _ in ("PyTorch", "JAX")]
 
 
 def test_the_first_steps_are_pytorchs():
-    table = systems_tables.first_steps_table(
+    tables = systems_tables.first_steps(
         {"seed004": {"torch": record()}, "seed001": {"jax": record()}}, ["seed004", "seed001"]
     )
-    assert "seed001" not in table
-    assert cells(table, "`seed004`")[2:5] == ["0.0010", "0.0050", "0.010"]
+    assert "seed001" not in tables
+    assert cells(tables, "10 |")[1:] == ["0.010", "0.0050", "1"]
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from common.commands.trained_model import ModelOptions, open_model
 from common.data.datasets import Dataset, load_dataset
 from common.evaluation import digit_images, load_feature_network
-from common.evaluation.calibration import FAINT_FAULTS, uniform_noise
+from common.evaluation.calibration import BAD_SETS, FAINT_FAULTS, NOISE
 from common.evaluation.frechet import Gaussian, frechet_distance
 from common.evaluation.samples import NUM_STANDARD
 from common.training.scoring import sample
-from scripts.train_feature_network import Perceptron, Settings, train
+from scripts.train_feature_network import NUM_FEATURES, Settings, soften, train
 from torch_impl.__main__ import load_framework
 
 pytestmark = pytest.mark.slow  # a network is trained, and 20 sets of 10,000 images go through one
@@ -24,6 +25,21 @@ Extract = Callable[[np.ndarray], np.ndarray]
 @pytest.fixture(scope="module")
 def mnist() -> Dataset:
     return load_dataset("mnist")
+
+
+class Perceptron(nn.Module):
+    """A network of another kind, without convolutions, trained alike: it confirms what the first one says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        hidden = (nn.Flatten(), nn.Linear(28 * 28, 256), nn.BatchNorm1d(256), nn.ReLU())
+        self.body = nn.Sequential(*hidden, nn.Linear(256, NUM_FEATURES), nn.BatchNorm1d(NUM_FEATURES), nn.ReLU())
+        self.classes = nn.Linear(NUM_FEATURES, 10)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, 128) and logits (N, 10) of images (N, 1, 28, 28) in [0, 1]."""
+        features = self.body(soften(x))
+        return features, self.classes(features)
 
 
 def shipped(mnist: Dataset) -> Extract:
@@ -53,7 +69,7 @@ def sets(mnist: Dataset) -> dict[str, np.ndarray]:
     """The faults are those of the very digits called real."""
     model = open_model(ModelOptions(pretrained=True), load_framework)
     return {
-        "noise": uniform_noise(mnist, NUM_STANDARD),
+        "noise": BAD_SETS[NOISE](mnist, NUM_STANDARD),
         "GAN": digit_images(sample(model.trainer, model.config).images),
         **{name: damage(mnist, NUM_STANDARD) for name, damage in FAINT_FAULTS.items()},
         "real": mnist.train_images[:NUM_STANDARD],

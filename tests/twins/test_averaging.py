@@ -5,7 +5,7 @@ import pytest
 
 from common.data.randomness import fixed_latents
 from common.training.averaging import GeneratorAverage
-from common.training.chunks import chunk_data
+from common.training.chunk_data import chunk_data
 from tests.trainers import FRAMEWORKS, build, chunk_of, real_digits, small_config, steps_of
 
 SMALLEST = "dcgan28"
@@ -26,18 +26,20 @@ def test_after_100_steps_it_is_that_of_numpy(precision, framework):
         assert np.linalg.norm(array - witness.weights[name]) <= TOLERANCES[precision] * scale, name
 
 
-def test_chunks_of_1_16_and_937_steps_leave_the_same_bytes(framework):
+@pytest.mark.parametrize("num_steps", [97, pytest.param(937, marks=pytest.mark.slow)])  # the latter are an epoch
+def test_chunks_of_one_step_of_16_and_of_all_leave_the_same_bytes(num_steps, framework):
     config = small_config(SMALLEST, batch_size=2, latent_dim=4)
-    images = np.tile(real_digits(config.image_size), (4, 1, 1))[: 2 * 937]
+    images = np.tile(real_digits(config.image_size), (4, 1, 1))[: 2 * num_steps]
     order = np.random.default_rng(0).permutation(len(images))
-    chunk = chunk_data(config, order, 0, 937, first_step=0)
+    chunk = chunk_data(config, order, 0, num_steps, first_step=0)
     found = []
-    for length in (1, 16, 937):
+    for length in (1, 16, num_steps):
         trainer = build(framework, config, images=images)
-        metrics = [trainer.train_chunk(*steps_of(chunk, start, start + length)) for start in range(0, 937, length)]
+        starts = range(0, num_steps, length)
+        metrics = [trainer.train_chunk(*steps_of(chunk, start, start + length)) for start in starts]
         tensors = [*trainer.export_weights().values(), *trainer.export_average().values()]
         losses = np.concatenate([np.stack(of_chunk) for of_chunk in metrics], axis=1)
-        assert losses.shape == (4, 937)
+        assert losses.shape == (4, num_steps)
         found.append([losses.tobytes(), *(array.tobytes() for array in tensors)])
     assert found[0] == found[1] == found[2]
 

@@ -76,3 +76,14 @@ def test_pytorch_s_backward_pass_compiles_when_it_is_first_called():
     stop = torch_impl.device.watch_compilation()
     compiled(values).backward()
     assert stop() == 0
+
+
+def test_what_torch_compile_went_on_without_is_counted():
+    def with_a_break(values):
+        torch._dynamo.graph_break()
+        return torch.sin(values)
+
+    before = torch_impl.device.profile(lambda: None, 1)
+    torch.compile(with_a_break, backend="eager")(torch.ones(3))
+    after = torch_impl.device.profile(lambda: None, 1)
+    assert after["graph_breaks"] == before.get("graph_breaks", 0) + 1

@@ -95,17 +95,56 @@ def test_a_gpu_s_record_has_no_flags_that_a_cpu_alone_knows():
     assert flags_on("NVIDIA H100", flags) == {"float32_matmul": "ieee"}
 
 
-def test_the_driver_s_facts_are_by_name_and_none_of_a_cpu_or_where_it_does_not_answer(monkeypatch):
-    answer = ", ".join(f"value of {name}" for name in FACTS)
-    monkeypatch.setattr(accelerator.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
-    ran = SimpleNamespace(returncode=0, stdout=f"{answer}\n{answer}\n")
-    monkeypatch.setattr(accelerator.subprocess, "run", lambda *_, **__: ran)
+@pytest.fixture
+def driver(monkeypatch):
+    """Makes a driver answer that knows these names alone; gives back the GPUs that it was asked for."""
+
+    def use(*known: str) -> list[str]:
+        asked_for = []
+
+        def run(command: list[str], **_: object) -> SimpleNamespace:
+            names = command[1].removeprefix("--query-gpu=").split(",")
+            asked_for.append(command[-1])
+            if not {*names} <= {*known}:
+                return SimpleNamespace(returncode=2, stdout=f'Field "{names[0]}" is not a valid field to query.')
+            return SimpleNamespace(returncode=0, stdout=", ".join(f"value of {name}" for name in names) + "\n")
+
+        monkeypatch.setattr(accelerator.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+        monkeypatch.setattr(accelerator.subprocess, "run", run)
+        return asked_for
+
+    return use
+
+
+def test_the_driver_s_facts_are_by_name_and_none_of_a_cpu_or_where_it_does_not_answer(driver, monkeypatch):
+    driver(*FACTS)
     assert describe_accelerator("NVIDIA H100") == {name: f"value of {name}" for name in FACTS}
     assert describe_accelerator("cpu") == {}
-    ran.returncode, ran.stdout = 9, "NVIDIA-SMI has failed"
+    driver()
     assert describe_accelerator("NVIDIA H100") == {}
     monkeypatch.setattr(accelerator.shutil, "which", lambda _: None)
     assert describe_accelerator("NVIDIA H100") == {}
+
+
+def test_a_driver_that_does_not_know_a_name_tells_the_others(driver):
+    driver(*FACTS[:-1])
+    assert describe_accelerator("NVIDIA H100") == {name: f"value of {name}" for name in FACTS[:-1]} | {
+        FACTS[-1]: "[N/A]"
+    }
+
+
+@pytest.mark.parametrize(
+    ("visible", "asked"),
+    [(None, "0"), ("", "0"), ("2", "2"), ("3,1", "3"), ("GPU-5d2f, 1", "GPU-5d2f"), ("MIG-5d2f", "0")],
+)
+def test_of_several_gpus_the_driver_is_asked_of_the_first_that_is_visible(visible, asked, driver, monkeypatch):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    asked_for = driver(*FACTS)
+    describe_accelerator("NVIDIA H100")
+    assert asked_for == [f"--id={asked}"]
 
 
 def test_deterministic_switches_off_what_differs_between_processes(monkeypatch):

@@ -26,7 +26,7 @@ from common.evaluation import (
 )
 from common.evaluation.classes import mnist_score
 from common.evaluation.feature_network import NETWORK_PATH
-from common.evaluation.kernel_distance import SUBSET_SIZE, kernel_distance, squared_mmd
+from common.evaluation.kernel_distance import SUBSET_SIZE, kernel_distance
 from tests.common.test_evaluation_metrics import NUM, NUM_FEATURES, distance_of, neighbours_of, overlapping_features
 
 CONVOLUTIONS = ((1, 2, 2), (2, 2, 1), (3, 1, 1))  # number, stride, padding
@@ -120,7 +120,7 @@ def test_one_subset_of_all_samples_is_torch_fidelitys_to_the_last_digits(feature
     real, generated = (features[:SUBSET_SIZE].astype(np.float64) for features in feature_sets)
     settings = {"kid_subsets": 1, "kid_subset_size": SUBSET_SIZE, "rng_seed": 0, "verbose": False}
     theirs = kid_features_to_metric(torch.from_numpy(generated), torch.from_numpy(real), **settings)
-    assert squared_mmd(real, generated) == pytest.approx(next(iter(theirs.values())), rel=1e-6)
+    assert kernel_distance(real, generated, seed=0).value == pytest.approx(next(iter(theirs.values())), rel=1e-6)
 
 
 def test_precision_and_recall_agree_with_torch_fidelity(feature_sets):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import jax_impl.device
 import torch_impl.device
@@ -26,6 +27,39 @@ def trained(trainer: Any, cuts: tuple[tuple[int, int], ...] = CUTS) -> dict[str,
     metrics = [np.stack(trainer.train_chunk(*steps_of(chunk, *cut))) for cut in cuts]
     average = {f"average.{name}": array for name, array in trainer.export_average().items()}
     return trainer.export_weights() | average | {"metrics": np.concatenate(metrics, axis=1)}
+
+
+class HostQuestions(TorchDispatchMode):
+    """Operations for which a GPU would have to be waited for, or be sent a number: a capture may have none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        waits = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & {*func.tags}
+        if waits or func is torch.ops.aten.lift_fresh.default:  # a tensor of a number of Python's
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_that_is_captured_asks_the_host_for_nothing(precision):
+    trainer = build("torch", small_config(SMALLEST, precision=precision), execution="chunk")
+    trainer.train_chunk(*chunk_of(trainer.config, num_steps=2))
+    trainer._run_steps._position.zero_()
+    with trainer._autocast(), HostQuestions() as host:
+        trainer._run_steps._body()
+    assert host.found == []
+
+
+def test_what_a_capture_may_not_have_would_be_seen():
+    numbers = torch.ones(2)
+    with HostQuestions() as host:
+        numbers.sum().item()
+        numbers[numbers > 0]
+        torch.tensor(1.0)
+    assert [name.split(".")[1] for name in host.found] == ["_local_scalar_dense", "index", "lift_fresh"]
 
 
 @pytest.mark.parametrize("updates", [1, 2])

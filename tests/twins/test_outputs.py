@@ -21,7 +21,7 @@ from common.commands.interpolate import NUM_POSITIONS, others_on_ways
 from common.commands.trained_model import Model, ModelOptions, open_model
 from common.contract import Framework
 from common.data.datasets import fit_images, load_dataset
-from common.data.latents import slerp
+from common.data.latent_paths import slerp
 from common.data.randomness import fixed_latents
 from common.errors import UserError
 from common.evaluation.feature_network import Features

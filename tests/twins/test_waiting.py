@@ -1,4 +1,4 @@
-"""PyTorch's threads wait for each other briefly, and more briefly still while another program wants their cores."""
+"""PyTorch's threads wait for each other more briefly while another program wants their cores, else as ever."""
 
 import os
 import subprocess
@@ -8,73 +8,69 @@ import threading
 import pytest
 
 from torch_impl.tuned import waiting
-from torch_impl.tuned.waiting import MAX_SHARE_DELAYED, SPIN_COUNT, Waiting
+from torch_impl.tuned.waiting import CALM_SECONDS, JUDGED_SECONDS, MAX_SHARE_DELAYED, Waiting
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system decides")
 
-PROGRAM = """
-import ctypes, os, sys
-{first}
-from torch_impl.__main__ import load_framework
-from torch_impl.tuned.waiting import WAITING
-load_framework()
-print(WAITING._is_ours, os.environ.get("GOMP_SPINCOUNT"), flush=True)
-"""
-
-
-def loaded(first: str = "", **variables: str) -> tuple[list[str], str]:
-    """Whether the waiting is ours and what is left in the environment; what PyTorch's OpenMP says of itself."""
-    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment = {**inherited, "OMP_DISPLAY_ENV": "verbose", **variables}
-    command = [sys.executable, "-c", PROGRAM.format(first=first)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return result.stdout.split(), result.stderr
-
-
-@pytest.mark.parametrize("first", ["", "import sklearn.neighbors"])
-def test_pytorchs_openmp_alone_is_told_to_wait_briefly_whatever_was_imported_first(first):
-    (is_ours, left), said = loaded(first)
-    assert (is_ours, left) == ("True", "None")
-    counts = [line.split("'")[1] for line in said.splitlines() if SPIN_COUNT in line]
-    assert counts[-1] == waiting.BRIEFLY
-    assert waiting.BRIEFLY not in counts[:-1]
-
-
-@pytest.mark.parametrize(
-    ("first", "variables"),
-    [("import torch", {}), ("", {SPIN_COUNT: "7"}), ("", {"OMP_WAIT_POLICY": "active"})],
-    ids=["too late", "by hand", "policy by hand"],
-)
-def test_nothing_is_changed_that_cannot_be_or_that_somebody_has_chosen(first, variables):
-    (is_ours, left), said = loaded(first, **variables)
-    assert (is_ours, left) == ("False", variables.get(SPIN_COUNT, "None"))
-    assert waiting.BRIEFLY not in said
+MANY = round(CALM_SECONDS / JUDGED_SECONDS) + 1
 
 
 @pytest.fixture
-def ours(monkeypatch) -> Waiting:
-    """A share of the time, given in `delays`, is spent waiting for a core."""
-    found = Waiting()
-    found._is_ours = True
-    return found
+def compute(monkeypatch):
+    """Computes for some seconds, a share of which the thread waits for a core; how many teams sleep afterwards."""
+    for name in waiting.CHOSEN_BY_HAND:
+        monkeypatch.delenv(name, raising=False)
+    clock, leaves = {"now": 0, "delayed": 0}, list[threading.Event]()
+    monkeypatch.setattr(waiting.time, "perf_counter_ns", lambda: clock["now"])
+    monkeypatch.setattr(waiting, "delay_nanoseconds", lambda: clock["delayed"])
+    monkeypatch.setattr(waiting, "crowd", lambda: leaves.append(threading.Event()) or leaves[-1])
+    state = Waiting()
+
+    def step(seconds: float, share: float) -> int:
+        with state.adapted():
+            clock["now"] += round(seconds * 1e9)
+            clock["delayed"] += round(share * seconds * 1e9)
+        return sum(not event.is_set() for event in leaves)
+
+    return step
 
 
-def crowds() -> int:
-    return sum(thread.name == "crowd" and thread.is_alive() for thread in threading.enumerate())
+def test_one_slow_step_beside_a_program_brings_a_second_team_which_stays_while_the_program_does(compute):
+    assert compute(1.0, 0.5) == 1
+    assert [compute(0.3, 0.3) for _ in range(MANY)] == [1] * MANY
 
 
-def test_a_second_team_sleeps_beside_the_first_while_that_has_to_wait_for_a_core(ours, monkeypatch):
-    now = iter(range(0, 10**9, 1000))
-    monkeypatch.setattr(waiting.time, "perf_counter_ns", lambda: next(now))
-    for share, expected in [(0.5, 1), (0.3, 1), (0, 0), (MAX_SHARE_DELAYED / 2, 0), (0.2, 1), (0, 0)]:
-        delays = iter([0, 1000 * share])
-        monkeypatch.setattr(waiting, "delay_nanoseconds", lambda delays=delays: next(delays))
-        with ours.adapted():
-            pass
-        for thread in threading.enumerate():
-            if thread.name == "crowd" and not expected:
-                thread.join(timeout=10)
-        assert crowds() == expected
+def test_the_second_team_ends_after_two_calm_seconds_and_not_after_a_lucky_step(compute):
+    compute(1.0, 0.5)
+    assert compute(0.3, 0.0) == 1
+    assert compute(0.3, 0.3) == 1  # which begins the calm anew
+    assert [compute(JUDGED_SECONDS, 0.0) for _ in range(MANY)][-1] == 0
+
+
+def test_what_delays_one_short_step_of_many_is_no_program(compute):
+    assert [compute(0.01, 0.5 if step % 20 == 0 else 0) for step in range(100)] == [0] * 100
+
+
+def test_a_share_that_a_quiet_machine_has_too_changes_nothing(compute):
+    assert [compute(0.3, MAX_SHARE_DELAYED / 2) for _ in range(5)] == [0] * 5
+
+
+@pytest.mark.parametrize("name", waiting.CHOSEN_BY_HAND)
+def test_what_was_chosen_by_hand_is_left_alone(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(waiting, "delay_nanoseconds", lambda: pytest.fail("it looked"))
+    with Waiting().adapted():
+        pass
+
+
+def test_the_second_team_sleeps_until_it_is_told_to_leave():
+    before = {*threading.enumerate()}
+    leaves = waiting.crowd()
+    (team,) = {thread for thread in threading.enumerate() if thread.name == "crowd"} - before
+    assert team.is_alive()
+    leaves.set()
+    team.join(timeout=10)
+    assert not team.is_alive()
 
 
 def test_a_thread_that_shares_its_only_core_has_waited_for_it():

@@ -1,44 +1,32 @@
-"""How long PyTorch's threads wait for each other awake: briefly, and hardly at all beside a busy program.
+"""How long PyTorch's threads wait for each other awake: as long as ever, and hardly at all beside a busy program.
 
 A thread that waits awake keeps its core. Beside a busy program, the system runs two threads of a team on one core.
 There one spins to the end of its slice while the other has the work: 30 times slower (docs/decisions/0027-waiting.md).
 """
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SPIN_COUNT = "GOMP_SPINCOUNT"
-BRIEFLY = "10000"  # a tenth of a millisecond; alone on their cores, threads of a training step wait no longer
-CHOSEN_BY_HAND = (SPIN_COUNT, "OMP_WAIT_POLICY")
+CHOSEN_BY_HAND = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 STATISTICS = Path("/proc/thread-self/schedstat")  # nanoseconds: on a core, and ready but waiting for one
-MAX_SHARE_DELAYED = 0.05  # of the time; alone it is a thousandth
+MAX_SHARE_DELAYED = 0.2  # of the time; beside a busy program a third or more, alone a hundredth
+JUDGED_SECONDS, CALM_SECONDS = 0.2, 2.0  # a bar that is drawn delays one step; one calm step beside a program is luck
 
 
 class Waiting:
-    """What is left as it is elsewhere than on Linux, with another OpenMP than GNU's, or where it was chosen by hand."""
+    """Looks whether the thread that computes has to wait for a core, and has its team wait more briefly while it has.
+
+    Only on Linux: elsewhere PyTorch has another OpenMP than GNU's. What was chosen by hand stays.
+    """
 
     def __init__(self) -> None:
-        self._is_ours = False
+        self._is_ours = STATISTICS.exists() and not any(name in os.environ for name in CHOSEN_BY_HAND)
         self._crowd: threading.Event | None = None
-
-    @contextmanager
-    def brief(self) -> Iterator[None]:
-        """PyTorch is to be imported within: its OpenMP reads the variable then, and other libraries' must not."""
-        is_free = not any(name in os.environ for name in CHOSEN_BY_HAND)
-        if not is_free or "torch" in sys.modules or not STATISTICS.exists():
-            yield
-            return
-        os.environ[SPIN_COUNT] = BRIEFLY
-        try:
-            yield
-        finally:
-            del os.environ[SPIN_COUNT]
-        self._is_ours = True
+        self._elapsed = self._delayed = self._calm = 0  # nanoseconds
 
     @contextmanager
     def adapted(self) -> Iterator[None]:
@@ -46,14 +34,23 @@ class Waiting:
         if not self._is_ours:
             yield
             return
-        started, delay = time.perf_counter_ns(), delay_nanoseconds()
+        started, delayed = time.perf_counter_ns(), delay_nanoseconds()
         yield
-        share = (delay_nanoseconds() - delay) / (time.perf_counter_ns() - started)
-        if share > MAX_SHARE_DELAYED and self._crowd is None:
-            self._crowd = crowd()
-        elif share <= MAX_SHARE_DELAYED and self._crowd is not None:
-            self._crowd.set()
-            self._crowd = None
+        self._elapsed += time.perf_counter_ns() - started
+        self._delayed += delay_nanoseconds() - delayed
+        if self._elapsed >= JUDGED_SECONDS * 1e9:
+            self._judge()
+
+    def _judge(self) -> None:
+        if self._delayed > MAX_SHARE_DELAYED * self._elapsed:
+            self._calm = 0
+            self._crowd = self._crowd or crowd()
+        else:
+            self._calm += self._elapsed
+            if self._crowd is not None and self._calm >= CALM_SECONDS * 1e9:
+                self._crowd.set()
+                self._crowd = None
+        self._elapsed = self._delayed = 0
 
 
 WAITING = Waiting()

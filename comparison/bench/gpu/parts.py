@@ -221,13 +221,13 @@ def same_bits(session: Session, *, framework: str) -> dict[str, Any]:
     preset = ["--preset=smoke"] if session.is_rehearsal else []
     words = [
         *preset,
-        "--epochs=3",
+        f"--epochs={3 if session.is_rehearsal else 10}",
         f"--train-size={size}",
         "--deterministic",
         "--skip-epoch-quality",
         "--quick-scoring",
     ]
-    losses = {}
+    losses, killed_at = {}, 0
     with tempfile.TemporaryDirectory() as folder:
         for name in ("first", "second", "killed"):
             run = Path(folder) / name / framework
@@ -236,12 +236,16 @@ def same_bits(session: Session, *, framework: str) -> dict[str, Any]:
             output = f"--output={run.parent}"
             session.python(f"{framework}_impl", *words, output, *session.flags, kill_when=kill_when)
             if is_killed:
+                killed_at = _last_step(run)
                 words = ["--quick-scoring", "--skip-epoch-quality", "--deterministic", f"--resume={run}"]
                 session.python(f"{framework}_impl", *words, *session.flags)
             losses[name] = (run / LOSSES_FILE).read_bytes()
     rows = len(list(csv.reader(losses["first"].decode().splitlines()))) - 1
+    if not 0 < killed_at < rows:
+        raise RunFailedError(f"the run was to be killed between two epochs, and was at step {killed_at} of {rows}")
     return {
         "num_steps": rows,
+        "killed_at_step": killed_at,
         "twice_the_same": losses["first"] == losses["second"],
         "killed_and_resumed_the_same": losses["first"] == losses["killed"],
     }
@@ -249,5 +253,10 @@ def same_bits(session: Session, *, framework: str) -> dict[str, Any]:
 
 def _has_checkpoint(run: Path) -> bool:
     """Of an epoch that was trained, not of the start."""
+    return _last_step(run) > 0
+
+
+def _last_step(run: Path) -> int:
+    """That of the newest checkpoint; 0 without one."""
     found = (re.fullmatch(r"step_(\d+)\.safetensors", path.name) for path in run.glob("checkpoints/*"))
-    return any(match and int(match[1]) > 0 for match in found)
+    return max((int(match[1]) for match in found if match), default=0)

@@ -18,7 +18,7 @@ from common.data.randomness import epoch_permutation
 from common.networks.build import build_architecture
 from common.networks.presets import PRESETS
 from common.records.environment import default_num_threads
-from common.training.chunks import chunk_data
+from common.training.chunk_data import chunk_data
 
 PRESET, WIDTH = "dcgan32", 16
 

@@ -8,14 +8,10 @@ import threading
 import time
 from typing import Any, Self
 
-SAMPLED = (
-    "clocks.sm",
-    "power.draw",
-    "temperature.gpu",
-    "memory.used",
-    "utilization.gpu",
-    "clocks_throttle_reasons.active",
-)
+from common.records.accelerator import UNKNOWN, first_gpu, query
+
+REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # the same, in new drivers and in old ones
+SAMPLED = ("clocks.sm", "power.draw", "temperature.gpu", "memory.used", "utilization.gpu", *REASONS)
 INTERVAL_MILLISECONDS = 100
 IDLE = 1  # the bit of a reason that is none: nothing was to be done
 
@@ -25,12 +21,17 @@ class GpuWatch:
 
     def __init__(self) -> None:
         self._samples: list[tuple[float, list[str]]] = []
+        self._known: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        if program := shutil.which("nvidia-smi"):
-            command = [program, f"--query-gpu={','.join(SAMPLED)}", "--format=csv,noheader,nounits", "--id=0"]
+        program, answered = shutil.which("nvidia-smi"), query(SAMPLED)
+        if program and answered:
+            # A name that this driver does not know would have it answer none.
+            self._known = [name for name, value in zip(SAMPLED, answered, strict=True) if value != UNKNOWN]
+            wanted = [f"--query-gpu={','.join(self._known)}", f"--id={first_gpu()}"]
+            command = [program, *wanted, "--format=csv,noheader,nounits"]
             self._process = subprocess.Popen(
                 [*command, f"--loop-ms={INTERVAL_MILLISECONDS}"], stdout=subprocess.PIPE, text=True
             )
@@ -48,7 +49,10 @@ class GpuWatch:
         assert self._process is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._samples.append((time.monotonic(), [value.strip() for value in line.split(",")]))
+            values = [value.strip() for value in line.split(",")]
+            if len(values) == len(self._known):
+                found = dict(zip(self._known, values, strict=True))
+                self._samples.append((time.monotonic(), [found.get(name, UNKNOWN) for name in SAMPLED]))
 
     @property
     def record(self) -> dict[str, Any] | None:
@@ -58,25 +62,28 @@ class GpuWatch:
 
 def summary(samples: list[tuple[float, list[str]]]) -> dict[str, Any] | None:
     """Of samples with the moments at which they came."""
-    samples = [(moment, values) for moment, values in samples if len(values) == len(SAMPLED)]
     if len(samples) < 2:
         return None
     columns = {name: [_number(values[index]) for _, values in samples] for index, name in enumerate(SAMPLED)}
     power = [(moment, watts) for (moment, _), watts in zip(samples, columns["power.draw"], strict=True)]
+    used = columns["utilization.gpu"]
+    most_used = _of(max, used) or 0
+    watts_when_used = [w for w, u in zip(columns["power.draw"], used, strict=True) if u and u >= most_used / 2]
     reasons = 0
     for _, values in samples:
-        if values[-1].startswith("0x"):
-            reasons |= int(values[-1], 16)
+        for value in values[-len(REASONS) :]:
+            reasons |= int(value, 16) if value.startswith("0x") else 0
     return {
         "num_samples": len(samples),
         "seconds": samples[-1][0] - samples[0][0],
         "clock_mhz": {"low": _of(min, columns["clocks.sm"]), "high": _of(max, columns["clocks.sm"])},
         "power_watts": _of(statistics.fmean, columns["power.draw"]),
+        "power_watts_when_used": _of(statistics.fmean, watts_when_used),  # without import, compilation and sampling
         "energy_joules": _energy(power),
         "temperature_high": _of(max, columns["temperature.gpu"]),
         "memory_used_mib_high": _of(max, columns["memory.used"]),
         "busy_percent": _of(statistics.fmean, columns["utilization.gpu"]),
-        "slowed_down_by": hex(reasons & ~IDLE),  # bits of nvmlClocksThrottleReasons
+        "slowed_down_by": hex(reasons & ~IDLE),  # bits of nvmlClocksEventReasons
     }
 
 

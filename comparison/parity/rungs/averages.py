@@ -7,7 +7,7 @@ import numpy as np
 from common.contract import Weights
 from common.data.randomness import stream
 from common.training.averaging import GeneratorAverage
-from common.training.chunks import ChunkData
+from common.training.chunk_data import ChunkData
 from comparison.parity.divergence import errors
 from comparison.parity.pair import Measurement, Pair
 from comparison.parity.probes.probe import Probe

@@ -8,9 +8,9 @@ import pytest
 
 from common.data.randomness import epoch_permutation, training_latents
 from common.records.folder import RunFolder
-from common.training import chunks
+from common.training import chunk_data as module
 from common.training.averaging import average_decays
-from common.training.chunks import chunk_data, epoch_chunks, fitting_chunk_steps
+from common.training.chunk_data import chunk_data, epoch_chunks, fitting_chunk_steps
 from common.training.loop import TrainingLoop
 from common.training.start import Start
 from tests.common.test_loop import Constant, Silent
@@ -46,13 +46,13 @@ def test_an_epoch_s_chunks_are_its_steps_from_wherever_they_begin(first_step, le
 
 def test_the_next_chunk_is_drawn_while_one_trains(monkeypatch):
     drawn = threading.Semaphore(0)
-    real = chunks.chunk_data
+    real = module.chunk_data
 
     def watched(*arguments, **keywords):
         drawn.release()
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(chunks, "chunk_data", watched)
+    monkeypatch.setattr(module, "chunk_data", watched)
     with contextlib.closing(epoch_chunks(CONFIG, NUM_IMAGES, first_step=0, length=lambda: 3)) as stream:
         next(stream)
         assert all(drawn.acquire(timeout=30) for _ in range(2)), "the second is drawn though nobody has asked for it"

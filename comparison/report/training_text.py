@@ -137,8 +137,8 @@ def conditions(results: Mapping[str, Any]) -> str:
     steps = " and ".join(dict.fromkeys(number(framework["num_steps"]) for framework in frameworks.values()))
     return (
         f"One run each (n = 1, seed {config['seed']}), {_order(results)}, of {steps} steps at batch size "
-        f"{config['batch_size']} in {config['precision']}, variant {config['variant']}: "
-        f"{', '.join(versions(environments))}, Python {first['python']}, {machine(first)}. "
+        f"{config['batch_size']} in {config['precision']}, variant {config['variant']}. "
+        f"Versions: {', '.join(versions(environments))}, Python {first['python']}. Machine: {machine(first)}. "
         f"Speed counts training steps only: it is the median over {chunks} chunks of steps. "
         "Imports, data, building the networks, the first chunk with its compilation, sample grids and scoring are "
         "not in it."
@@ -223,11 +223,11 @@ def parting(agreement: Mapping[str, Any]) -> str:
 def first_steps(agreement: Mapping[str, Any]) -> str:
     """Agreement before rounding has had time to grow."""
     phrases = [
-        f"{difference(loss['first_step'])} at step 1 and at most {difference(loss['largest_of_first_10_steps'])} "
-        f"over the first 10 steps ({column.replace('_', ' ')})"
+        f"Of the {column.replace('_', ' ')} the relative difference is {difference(loss['first_step'])} at step 1, and "
+        f"at most {difference(loss['largest_of_first_10_steps'])} over the first 10 steps."
         for column, loss in agreement.items()
     ]
-    return f"Their relative difference: {'; '.join(phrases)}."
+    return " ".join(phrases)
 
 
 def why_runs_part(config: Mapping[str, Any]) -> str:
@@ -245,4 +245,4 @@ def sampling(config: Mapping[str, Any]) -> str:
     weights = "the weights of the last step"
     if decay := config["generator_average"]:
         weights = f"an average of the generator's weights over its last steps (decay {decay} a step)"
-    return f"Samples, also those that are scored, come from {weights}, in eval mode."
+    return f"Samples come from {weights}, in eval mode. So do those that are scored."
