@@ -72,7 +72,7 @@ RUN = [
         "python -m torch_impl --preset seed004-mlp --seed 1 --epochs 5 --quick-scoring",
         "--train-size 640 --draws 1 --output runs/mlp",
         instead=("--epochs 5", "--epochs 2"),
-        leaves="runs/mlp/samples.npz",
+        leaves="runs/mlp/torch/samples.npz",
     ),
     Run("python compare.py --dataset folder --data-dir photos/ --epochs 30", f"{BRIEF} --dry-run"),
     Run("python compare.py --dataset npz --data-dir images.npz", f"{BRIEF} --dry-run"),
