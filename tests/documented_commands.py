@@ -121,7 +121,6 @@ NOT_RUN = {
     "python scripts/train_systems.py *": "trains for an hour",
     "python -m tests.comparison.port.detect *": "takes minutes; its parts are tests/comparison/port",
     "python -m comparison.publish.peers": "times eight steps for half an hour",
-    "python -m comparison.publish.neighbours *": "reads what takes twenty minutes to measure",
 }
 
 
