@@ -115,6 +115,17 @@ def test_no_command_is_listed_that_no_page_shows():
     assert [test for test in ELSEWHERE.values() if not (ROOT / test).exists()] == []
 
 
+WIDEST_TABLE = 6  # columns, where people read them on a phone
+
+
+@by_name
+def test_tables_are_narrow(page):
+    if page.name in NOT_PROSE:
+        return
+    rules = re.findall(r"^\|(?:[\s:]*-+[\s:]*\|)+$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [rule for rule in rules if rule.count("|") - 1 > WIDEST_TABLE] == []
+
+
 LONGEST_SENTENCE = 25  # words
 # Pages whose sentences are older than this rule, each with the reason; a page that is rewritten leaves the list.
 LONG_WINDED = {

@@ -1,4 +1,7 @@
-"""The benchmark's tables, as rows of cells: a heading, then one row an arm, a ratio, an epoch, a batch size."""
+"""The benchmark's tables, as rows of cells: a heading, then one row an arm, a ratio, an epoch, a batch size.
+
+None has more than six columns, since they are read on phones.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,7 +29,7 @@ SHOWN_RATIOS = (
 def tables(result: Result) -> list[Table]:
     """Every table of a benchmark that has rows."""
     rates = (arm_rows, ratio_rows, certificate_rows)
-    kinds = (*rates, phase_rows, compilation_rows, neighbour_rows, batch_size_rows, quality_rows)
+    kinds = (*rates, phase_rows, beside_rows, compilation_rows, neighbour_rows, batch_size_rows, quality_rows)
     return [rows for kind in kinds if len(rows := kind(result)) > 1]
 
 
@@ -37,32 +40,44 @@ def arm_rows(result: Result) -> Table:
         "images/s": lambda arm: number(arm["images_per_second"]),
         "s an epoch": lambda arm: number(_images(result, result["config"]["batch_size"]) / arm["images_per_second"]),
         "of the best matrix multiply": lambda arm: percentage(arm["fraction_of_roof"]),
-        "first block": lambda arm: duration(arm["first_block_extra_seconds"]),
         "peak memory": lambda arm: memory(arm["peak_memory_bytes"]),
     }
     return _by_arm(result, columns, result["arms"])
 
 
 def phase_rows(result: Result) -> Table:
-    """What comes before the steady state, and what is beside it."""
-    fields = {title: name for name, title in PHASES.items()} | {
-        "trace + compile in the first block": "compile_seconds",
-        "warm-up": "warm_up_seconds",
-        "gathering data, a step (not in ms a step)": "data_seconds_per_step",
-        "generating, an image": "generate_seconds_per_image",
-    }
+    """What comes before the steady state."""
+    return _durations(
+        result,
+        {**{title: name for name, title in PHASES.items()}, "trace + compile in the first block": "compile_seconds"},
+    )
+
+
+def beside_rows(result: Result) -> Table:
+    """What is beside the steady state."""
+    return _durations(
+        result,
+        {
+            "warm-up": "warm_up_seconds",
+            "gathering data, a step (not in ms a step)": "data_seconds_per_step",
+            "generating, an image": "generate_seconds_per_image",
+        },
+    )
+
+
+def _durations(result: Result, fields: Mapping[str, str]) -> Table:
     columns = {title: lambda arm, name=name: duration(arm[name]) for title, name in fields.items()}
     return _by_arm(result, columns, result["arms"])
 
 
 def ratio_rows(result: Result) -> Table:
-    """Ratios of step times, and from which step on an arm that starts more slowly is ahead."""
-    rows: Table = [("step time of", "relative to", "ratio (95 % interval)", "sameness rests on", "repaid at step")]
+    """Ratios of step times, and who is ahead from which step on."""
+    rows: Table = [("step time of", "relative to", "ratio (95 % interval)", "sameness rests on", "ahead")]
     for first, second in SHOWN_RATIOS:
         if found := result["ratios"].get(f"{first}/{second}"):
             titles = [result["arms"][name]["title"] for name in (first, second)]
             words = dict.fromkeys(_rests_on(result, name) for name in (first, second))
-            rows.append((*titles, interval_text(found), ", ".join(words), _repaid(result, first, second)))
+            rows.append((*titles, interval_text(found), ", ".join(words), _ahead(result, first, second)))
     return rows
 
 
@@ -79,33 +94,31 @@ def certificate_rows(result: Result) -> Table:
 
 
 def quality_rows(result: Result) -> Table:
-    """After each epoch: seconds of training so far, and the quick score."""
+    """After each epoch: seconds of training so far, and the quick score; below, what real digits score."""
     rows: Table = [
-        ("batch size", "arm", "epoch", "s of training so far", "+ first chunk's extra", "Fréchet distance, N = 2,000",
-         "of real digits")
-    ]  # fmt: skip
-    for entry in sorted(result["quality"], key=lambda entry: entry["batch_size"]):
+        ("batch size", "arm", "epoch", "s of training so far", "+ first chunk's extra", "Fréchet distance, N = 2,000")
+    ]
+    entries = sorted(result["quality"], key=lambda entry: entry["batch_size"])
+    for entry in entries:
         total = 0.0
         for epoch in entry["epochs"]:
             total += epoch["training_seconds"]
-            measured = (total, total + entry["first_chunk_extra_seconds"], epoch["frechet_distance"], entry["floor"])
+            measured = (total, total + entry["first_chunk_extra_seconds"], epoch["frechet_distance"])
             title = result["arms"][entry["arm"]]["title"]
             rows.append((str(entry["batch_size"]), title, str(epoch["epoch"]), *map(number, measured)))
+    rows += [("", "real digits", "", "", "", floor) for floor in dict.fromkeys(number(e["floor"]) for e in entries)]
     return rows
 
 
 def compilation_rows(result: Result) -> Table:
     """JAX's persistent cache: what it saves, and what the step that comes from it takes. One process each."""
-    empty, full = CACHES
-    columns = {
-        "trace + compile, empty cache": lambda found: duration(found[f"{empty}_compile_seconds"]),
-        "trace + compile, full cache": lambda found: duration(found[f"{full}_compile_seconds"]),
-        "first block, empty cache": lambda found: duration(found[f"{empty}_first_block_extra_seconds"]),
-        "first block, full cache": lambda found: duration(found[f"{full}_first_block_extra_seconds"]),
-        "ms a step, compiled": lambda found: number(found[f"{empty}_milliseconds_per_step"]),
-        "ms a step, from the cache": lambda found: number(found[f"{full}_milliseconds_per_step"]),
-    }
-    return _by_arm(result, columns, result["compilation"])
+    rows: Table = [("arm", "cache", "trace + compile", "first block", "ms a step")]
+    for name, found in result["compilation"].items():
+        for cache in CACHES:
+            seconds = (found[f"{cache}_compile_seconds"], found[f"{cache}_first_block_extra_seconds"])
+            measured = (*map(duration, seconds), number(found[f"{cache}_milliseconds_per_step"]))
+            rows.append((result["arms"][name]["title"], cache.removesuffix("_cache"), *measured))
+    return rows
 
 
 def neighbour_rows(result: Result) -> Table:
@@ -160,9 +173,13 @@ def _quartiles(step: Mapping[str, float]) -> str:
     return f"{number(step['median'])} ({number(step['low'])} to {number(step['high'])})"
 
 
-def _repaid(result: Result, first: str, second: str) -> str:
+def _ahead(result: Result, first: str, second: str) -> str:
+    """Whichever arm takes shorter steps, at once if it starts first, or once it has caught up."""
     pair = "/".join(sorted((first, second)))
     if pair not in result["break_even_steps"]:
         return NOTHING
+    faster = result["arms"][first if result["ratios"][f"{first}/{second}"]["median"] < 1 else second]["title"]
     step = result["break_even_steps"][pair]
-    return "never" if step is None else f"{step:,}"
+    if not step:
+        return f"{faster}: from the start"
+    return f"{faster}: after {step:,} step{'s' if step > 1 else ''}"

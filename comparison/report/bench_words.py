@@ -40,8 +40,8 @@ DEFINITIONS = {
     "**envelope**: the networks' outputs, gradients and ten steps of a form that rounds otherwise, in bfloat16 or by "
     "torch.compile. They are no further from its float32 twin than twice what moving the last bits of its weights does "
     "to that twin",
-    "repaid at step": "from where on the arm that starts more slowly, building and first block, is ahead; - where the "
-    "ratio's interval contains 1",
+    "ahead": "the arm with the shorter step, and from where on it leads a training. An arm that is built and compiled "
+    "later has to catch up first. A dash: the ratio's interval contains 1",
 }
 # Why a form as the documentation teaches it is slower on a CPU (docs/decisions/0003-convolutions-in-jax.md).
 IDIOMATIC_CAUSES = {

@@ -321,7 +321,7 @@ def test_an_arm_without_a_certificate_gets_no_ratio_and_the_kind_of_the_others_s
     assert found["break_even_steps"].keys() == {"torch/torch-bfloat16"}
     result = made_up_result(measured) | found
     (row,) = ratio_rows(result)[1:]
-    assert row[3] == "envelope, ladder"
+    assert row[3:] == ("envelope, ladder", "PyTorch, tuned, bfloat16: after 3 steps")
     rows = certificate_rows(result)
     assert rows[2] == ("PyTorch, tuned, bfloat16", "envelope", "1", "75 %", "step 1 (bfloat16)", "holds")
     assert rows[3][-1] == "**does not hold**: parity does not hold for jax"
@@ -332,6 +332,25 @@ def test_no_step_repays_a_start_while_it_is_not_known_who_is_faster():
     for jax_seconds, known in (([0.09, 0.09, 0.11, 0.09, 0.11], set()), ([0.08] * 5, {"jax/torch"})):
         found = verdicts.verdicts(made_up(torch=torch_seconds, jax=jax_seconds), certified("torch", "jax"), QUIET)
         assert found["break_even_steps"].keys() == known
+
+
+@pytest.mark.parametrize(
+    ("median", "step", "expected"),
+    [
+        (0.8, None, "JAX, tuned: from the start"),
+        (1.25, None, "PyTorch, tuned: from the start"),
+        (0.8, 0, "JAX, tuned: from the start"),
+        (0.8, 1, "JAX, tuned: after 1 step"),
+        (0.8, 1_200, "JAX, tuned: after 1,200 steps"),
+    ],
+)
+def test_the_winner_is_named_and_from_where_on_it_is_ahead(median, step, expected):
+    measured = made_up(torch=[0.1] * 5, jax=[0.08] * 5)
+    result = made_up_result(measured) | verdicts.verdicts(measured, certified("torch", "jax"), QUIET)
+    result["ratios"]["jax/torch"]["median"] = median
+    result["break_even_steps"]["jax/torch"] = step
+    (row,) = ratio_rows(result)[1:]
+    assert row[-1] == expected
 
 
 def test_a_loss_that_is_no_number_is_refused_and_can_be_written_down():
@@ -421,7 +440,8 @@ def test_the_report_says_what_was_measured_and_draws_it(tmp_path):
     assert "| PyTorch, idiomatic | 300" in page
     assert "| PyTorch, tuned | PyTorch, idiomatic | 0.67" in page
     assert "torch against itself 1.00 (0.98 to 1.03)" in page
-    assert "| 64 | PyTorch, tuned | 2 | 20 | 21 | 2.50 | 0.100 |" in page
+    assert "| 64 | PyTorch, tuned | 2 | 20 | 21 | 2.50 |" in page
+    assert "real digits |  |  |  | 0.100 |" in page
     for name in ("speeds.svg", "phases.svg", "batch_sizes.svg", "quality.svg"):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
         assert f"figures/{name}" in page
