@@ -26,7 +26,7 @@ class Run(NamedTuple):
     added: str = ""
     code: int = 0
     leaves: str = ""
-    model: str = ""  # takes the place of a model of the reader's own
+    instead: tuple[str, str] = ("", "")  # words of the page, and what takes their place here
 
 
 # In this order, in one folder that holds what `tests/slow/test_documented_commands.py` puts there.
@@ -44,7 +44,7 @@ RUN = [
     Run("python -m jax_impl sample --pretrained --num 100 --out the_same_digits.png", leaves="the_same_digits.png"),
     Run(
         "python -m jax_impl interpolate runs/NAME/torch --from-class 6 --to-class 9 --out six_to_nine.png",
-        model="--pretrained",  # one that knows digits
+        instead=("runs/NAME/torch", "--pretrained"),  # a model that knows digits
         leaves="six_to_nine.png",
     ),
     Run('python -m jax_impl arithmetic --pretrained "7 - 1 + 0" --out arithmetic.png', leaves="arithmetic.png"),
@@ -63,11 +63,16 @@ RUN = [
     Run("python -m common.evaluation samples.npz --quick"),
     Run("python -m jax_impl --resume runs/NAME/torch --output runs/OTHER", "--quick-scoring --draws 1"),
     Run("python -m torch_impl --resume runs/NAME/torch", "--quick-scoring --draws 1"),
-    Run("python -m torch_impl --resume runs/NAME/torch --epochs 20", "--quick-scoring --draws 1"),
+    Run(
+        "python -m torch_impl --resume runs/NAME/torch --epochs 20",
+        "--quick-scoring --draws 1",
+        instead=("--epochs 20", "--epochs 2"),
+    ),
     Run(
         "python -m torch_impl --preset seed004-mlp --seed 1 --epochs 5 --quick-scoring",
         "--train-size 640 --draws 1 --output runs/mlp",
-        leaves="runs/mlp/metrics.json",
+        instead=("--epochs 5", "--epochs 2"),
+        leaves="runs/mlp/torch/samples.npz",
     ),
     Run("python compare.py --dataset folder --data-dir photos/ --epochs 30", f"{BRIEF} --dry-run"),
     Run("python compare.py --dataset npz --data-dir images.npz", f"{BRIEF} --dry-run"),
@@ -89,6 +94,7 @@ ELSEWHERE = {
     "python -m torch_impl train --preset dcgan32 --seed 10 --go-on *": "tests/comparison/test_go_on.py",
     "python -m comparison.publish.speed *": "tests/comparison/test_publish.py",
     "python -m comparison.publish.systems *": "tests/comparison/test_publish.py",
+    "python -m comparison.publish.neighbours *": "tests/comparison/test_publish.py",
     "python -m comparison.publish.port *": "tests/comparison/test_publish.py",
     "python -m comparison.publish.gpu *": "tests/comparison/test_gpu_measurements.py",
 }

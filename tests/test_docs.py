@@ -137,7 +137,6 @@ LONGEST_SENTENCE = 25  # words
 LONG_WINDED = {
     "docs/results/default/report.md": "made with a recorded run, in the words that reports had then",
     "docs/decisions/0019-rooms.md": "not yet rewritten",
-    "docs/decisions/0022-how-long-the-tests-take.md": "not yet rewritten",
     "docs/decisions/0027-waiting.md": "not yet rewritten",
     "docs/decisions/0028-scoring-in-float32-and-at-once.md": "not yet rewritten",
 }

@@ -53,7 +53,7 @@ class TorchSide(Side):
 
     def native(self, array: np.ndarray) -> Tensor:
         """A tensor; floating point in the present precision."""
-        tensor = torch.tensor(np.ascontiguousarray(array))
+        tensor = torch.tensor(np.ascontiguousarray(array)).reshape(np.shape(array))  # a number would become a list
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def run(self, args: Any, kwargs: Any) -> list[Call]:

@@ -242,8 +242,12 @@ def test_a_report_of_damaged_records_names_the_folder_and_the_file(damage, compa
 def test_frameworks_on_unequal_devices_are_no_comparison_and_one_accelerator_may_have_two_names():
     check_devices({"torch": "cpu", "jax": "cpu"})
     check_devices({"torch": "NVIDIA H100 80GB HBM3", "jax": "NVIDIA H100"})
-    with pytest.raises(UserError, match=r"PyTorch NVIDIA H100, JAX / Flax NNX cpu.*--device cpu"):
-        check_devices({"torch": "NVIDIA H100", "jax": "cpu"})
+    for torch_device, jax_device in (("NVIDIA H100", "cpu"), ("mps", "cpu"), ("xpu", "cpu"), ("cpu", "TPU v4")):
+        with pytest.raises(
+            UserError, match=f"PyTorch {torch_device}, JAX / Flax NNX {jax_device}.*--device cpu"
+        ) as told:
+            check_devices({"torch": torch_device, "jax": jax_device})
+        assert len(str(told.value).splitlines()) == 1
 
 
 def test_help_lists_the_commands_one_a_line():

@@ -51,8 +51,8 @@ def test_both_frameworks_draw_the_same_picture_bit_for_bit(folder: Path):
 
 def in_shell(run: Run, folder: Path) -> subprocess.CompletedProcess[str]:
     command = f"{run.shown} {run.added}"
-    if run.model:
-        command = command.replace("runs/NAME/torch", run.model)
+    if run.instead[0]:
+        command = command.replace(*run.instead)
     for name, ours in NAMES.items():
         command = command.replace(name, ours)
     _, *words = shlex.split(command.replace("compare.py", str(ROOT / "compare.py"), 1))

@@ -123,7 +123,7 @@ LIKENESSES = {
     "reversed along axis 1 and 2": WANTED[:, ::-1, ::-1],
     "the same along axis 0 in another order": WANTED[[2, 0, 3, 1]],
     "PyTorch's is 0.5 times Flax's": 2 * WANTED,
-    "PyTorch's is 1 times Flax's plus 3": WANTED - 3,
+    "PyTorch's is 0.5 times Flax's plus 3": 2 * (WANTED - 3),
     "one number per channel": WANTED + np.array([1, 2, 4]),
 }
 
@@ -135,3 +135,24 @@ def test_what_makes_one_array_of_the_other_is_said(words):
 
 def test_of_two_arrays_that_have_nothing_in_common_nothing_is_said():
     assert likeness(WANTED**2, WANTED, 1e-12) is None
+
+
+def test_gradients_of_a_module_that_returns_a_number_are_compared():
+    class Torch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.linear(x).mean(), self.linear(x)
+
+    class Flax(nnx.Module):
+        def __init__(self) -> None:
+            self.linear = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+
+        def __call__(self, x: jax.Array) -> Any:
+            return self.linear(x).mean(), self.linear(x)
+
+    result = compare(Torch(), Flax(), drawn(4, 3))
+    assert result.first is None
+    assert [check.flax for check in result.gradients["float64"]] == ["linear.kernel", "linear.bias"]
