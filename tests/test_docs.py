@@ -1,5 +1,6 @@
 """The documentation is true: files, links and flags exist, made parts are fresh, and sentences are short."""
 
+import ast
 import re
 import shlex
 from fnmatch import fnmatchcase
@@ -46,6 +47,22 @@ def anchors(page: Path) -> set[str]:
 def test_every_file_that_a_source_file_names_exists():
     named = {(path, name) for path in SOURCES for name in FILE.findall(path.read_text(encoding="utf-8"))}
     assert [f"{path}: {name}" for path, name in named if not (ROOT / name).exists()] == []
+
+
+def test_a_source_file_of_more_than_250_lines_says_at_its_top_why():
+    unexplained = []
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        said = ast.get_docstring(ast.parse(text)) or ""
+        if len(text.splitlines()) > 250 and not re.search(r"\blong\b", said, re.IGNORECASE):
+            unexplained.append(str(path.relative_to(ROOT)))
+    assert unexplained == []
+
+
+def test_the_rooms_have_at_most_six_loose_modules_each():
+    for room in ("common", "comparison"):
+        loose = [path.stem for path in (ROOT / room).glob("*.py") if path.stem != "__init__"]
+        assert len(loose) <= 6, loose
 
 
 def test_the_readme_is_short_and_has_no_number_that_was_typed():

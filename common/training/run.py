@@ -1,4 +1,7 @@
-"""One framework's run, from flags to a finished run folder: the same for both, timed phase by phase."""
+"""One framework's run, from flags to a finished run folder: the same for both, timed phase by phase.
+
+Long, since a run's phases stand here in the order in which they happen.
+"""
 
 import contextlib
 import traceback

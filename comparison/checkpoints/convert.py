@@ -1,4 +1,7 @@
-"""A checkpoint to a PyTorch state dict, an Orbax checkpoint or ONNX, with a model card; and the first two back."""
+"""A checkpoint to a PyTorch state dict, an Orbax checkpoint or ONNX, with a model card; and the first two back.
+
+Long, since what leaves and what comes back is checked by the same functions.
+"""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,7 @@
-"""Why two modules differ, asked in the order in which a careful person would ask."""
+"""Why two modules differ, asked in the order in which a careful person would ask.
+
+Long, since each question is asked with what those before it have found.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,6 +1,7 @@
 """What is measured on a GPU, in the order of its worth: whatever is cut off, what came before answers more.
 
 A rehearsal measures the same parts on a CPU, at sizes that show that they work and nothing else.
+Long, since each part measures something else.
 """
 
 import csv
