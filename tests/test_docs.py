@@ -147,9 +147,6 @@ LONGEST_SENTENCE = 25  # words
 # Pages whose sentences are older than this rule, each with the reason; a page that is rewritten leaves the list.
 LONG_WINDED = {
     "docs/results/default/report.md": "made with a recorded run, in the words that reports had then",
-    "docs/decisions/0019-rooms.md": "not yet rewritten",
-    "docs/decisions/0027-waiting.md": "not yet rewritten",
-    "docs/decisions/0028-scoring-in-float32-and-at-once.md": "not yet rewritten",
 }
 SENTENCE_END = re.compile(r'(?<=[.!?:])["*)]*\s+(?=["(*`\[A-Z0-9])')
 
