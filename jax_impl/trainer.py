@@ -142,6 +142,7 @@ class DCGANTrainer:
     def _on_device(self, indices: np.ndarray, latents: np.ndarray, decays: np.ndarray) -> tuple[Array, ...]:
         return jax.device_put((indices, latents.astype(self.dtype), decays.astype(self.dtype)), self.device)
 
+    # Nothing watches how threads wait: XLA's do so asleep, PyTorch's awake (decision 27).
     def _step(
         self,
         generator: Generator,

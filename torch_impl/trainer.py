@@ -124,7 +124,7 @@ class DCGANTrainer:
         tensors = (torch.tensor(array, dtype=dtype, pin_memory=pinned) for array, dtype in arrays)
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
 
-    @WAITING.adapted()
+    @WAITING.adapted()  # PyTorch's threads wait for each other awake, XLA's asleep (decision 27)
     def _step(self, real_images: Tensor, latents: Tensor, decay: Tensor) -> Tensor:
         measured = self._train_step(
             self.generator,
