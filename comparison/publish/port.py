@@ -1,4 +1,4 @@
-"""python -m comparison.publish.port [FILE.json]: docs/results/port.md's detection matrix, decision 32's count of lines.
+"""python -m comparison.publish.port [FILE.json]: docs/results/port.md's detection matrix.
 
 The file is what `python -m tests.comparison.port.detect FILE.json` wrote; it becomes docs/results/port.json.
 """
@@ -13,15 +13,6 @@ from comparison.publish.page import RESULTS, read_result, replace_parts, run_pub
 from comparison.text import markdown
 
 RECORD, PAGE = RESULTS / "port.json", RESULTS / "port.md"
-TRACER = Path(__file__).parents[1] / "port"
-DECISION = RESULTS.parent / "decisions" / "0032-why-any-two-modules-differ.md"
-PURPOSES = {
-    "what a person hands over, and what is said": ("load", "conditions", "report"),
-    "both frameworks taken apart": ("side", "torch_side", "flax_side", "arrays"),
-    "pairing and weights": ("kinds", "pairing", "weights"),
-    "forward, alone, gradients": ("compare", "forward", "gradients"),
-    "causes, by trying": ("causes",),
-}
 GROUPS = {
     "model": "Four models, written as each framework documents it",
     "thread": "Nine public threads",
@@ -35,21 +26,6 @@ def publish(paths: list[Path]) -> None:
     if paths:
         write_atomically(RECORD, json_bytes(result, indent=1))
     replace_parts(PAGE, {"detection": matrix(result)})
-    replace_parts(DECISION, {"size": sizes()})
-
-
-def sizes() -> str:
-    """Lines of the tracer by what they are for."""
-    counts = {path.stem: _num_lines(path) for path in TRACER.glob("*.py") if path.stem != "__init__"}
-    assert counts.keys() == {stem for stems in PURPOSES.values() for stem in stems}, "a file without a purpose"
-    lines = {purpose: sum(counts[stem] for stem in stems) for purpose, stems in PURPOSES.items()}
-    lines["the page's template"] = sum(map(_num_lines, TRACER.glob("templates/*")))
-    lines["**all of it**"] = sum(lines.values())
-    return markdown([("for", "lines"), *((purpose, f"{num:,}") for purpose, num in lines.items())])
-
-
-def _num_lines(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 def matrix(result: Mapping[str, Any]) -> str:
