@@ -15,3 +15,4 @@ def test_the_cause_that_a_thread_found_is_found(thread):
     assert found is not None, sentences(result)
     assert (found["stage"], found["torch"]) == (stage, path), sentences(result)
     assert words in " ".join(sentences(result))
+    assert found["measured"] > found["explained_by_rounding"], "no fault is excused by what it does to itself"
