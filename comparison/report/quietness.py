@@ -66,9 +66,9 @@ def _share(record: dict[str, Any]) -> float:
 
 def _doubts(name: str, record: dict[str, Any]) -> list[str]:
     """What keeps a run's speed from being verified, however little others used."""
-    clock, swapped = record["lowest_clock"], record["swapped_bytes"]
+    clock, swapped, others = record["lowest_clock"], record["swapped_bytes"], record["others_cores"]
     found = {
-        f"how busy the machine was is not on record of {name}": record["others_cores"] is None,
+        f"{name}'s run is too short, or its record too old, to show how busy the machine was": others is None,
         f"{name} trained on battery": record["on_battery"],
         f"the clock fell to {clock} of its highest while {name} trained": clock is not None and clock < LOWEST_CLOCK,
         f"memory was swapped while {name} trained": swapped is not None and swapped > MOST_SWAPPED_BYTES,

@@ -129,7 +129,9 @@ def test_a_comparison_from_before_this_was_recorded_is_indicative_and_keeps_its_
     folder = write_comparison(tmp_path / "runs")
     write_certificate(folder)
     results, texts = reported(folder)
-    sentence = "indicative: how busy the machine was is not on record of PyTorch; how busy the machine was is not on"
+    sentence = (
+        "indicative: PyTorch's run is too short, or its record too old, to show how busy the machine was; JAX's run"
+    )
     check(texts, sentence, has_ratio=True)
     assert results["quietness"]["runs"]["jax"]["others_cores"] is None
 
