@@ -62,7 +62,8 @@ def _speed(results: Mapping[str, Any], frameworks: Mapping[str, Any]) -> Card:
     if results["why_no_ratio"]:
         meaning = "These speeds must not be compared: see the verdict."
     elif found["torch/jax"].get("num_rounds", 0) == 0:
-        meaning = "Each was measured once, not in turn. So the gap may come from what else the machine did."
+        once = "Each had one turn alone" if by_round else "Each was measured once, not in turn"
+        meaning = f"{once}. So the gap may come from what else the machine did."
     elif found["torch/jax"]["low"] <= 1 <= found["torch/jax"]["high"]:
         meaning = "The interval of the ratio contains 1, so this run does not tell which is faster."
     else:
