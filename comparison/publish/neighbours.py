@@ -14,7 +14,7 @@ from common.records.schema import check
 from comparison.publish.page import RESULTS, read_result, replace_parts, run_publisher
 from comparison.report.bench_tables import interval_text, neighbour_rows
 from comparison.report.bench_words import title
-from comparison.text import markdown, processor
+from comparison.text import markdown, processor, sources
 
 RECORDS = RESULTS / "neighbours"
 
@@ -60,7 +60,8 @@ def conditions(result: Mapping[str, Any]) -> str:
         f"{machine['num_threads']} threads of {machine['num_cpus']} CPUs ({processor(machine)}), "
         f"torch {packages['torch']}, jax {packages['jax']}. {count} processes an arm and number of programs. "
         f"In each, {protocol['num_warm_up_blocks'] + 1} blocks of {protocol['steps_per_block']} steps are to start, "
-        f"and {protocol['num_blocks']} count. Begun {protocol['started_at']}."
+        f"and {protocol['num_blocks']} count. Sources {sources(machine['source_hashes'])}. "
+        f"Begun {protocol['started_at']}."
     )
 
 

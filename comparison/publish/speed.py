@@ -23,7 +23,7 @@ def publish(paths: list[Path]) -> None:
     if len({*stems}) < len(stems):
         raise UserError(f"two of the files have the same name, and their figures would: {', '.join(stems)}")
     FIGURES.mkdir(exist_ok=True)
-    sections = [definitions() + "\n"]
+    sections = []
     for path in paths:
         result = read_result(path, "name what compare.py bench --json wrote")
         check(BENCH_FILE, result)
@@ -32,6 +32,7 @@ def publish(paths: list[Path]) -> None:
             write_atomically(FIGURES / name, content)
         write_atomically(FIGURES / path.name, path.read_bytes())
         sections.append(page(result, [f"speed/{name}" for name in figures]))
+    sections.append(f"### What the columns mean\n\n{definitions()}\n")
     replace_parts(RESULTS / "speed.md", {"measured": "\n".join(sections)})
 
 

@@ -17,38 +17,61 @@ COMPARED = ("preset", "dataset", "image_size", "latent_dim", "batch_size", "gene
 SHOWN_PACKAGES = ("torch", "jax", "jaxlib", "flax", "optax")
 # What the columns mean; wherever the tables go, so do these.
 DEFINITIONS = {
-    "ms a step": "the median over processes of each process's median block, and quartiles over processes. A block is "
-    "the steps of one `train_chunk`, from indices and latents that lie ready in memory to the one wait for all results",
-    "of the best matrix multiply": "the layers' arithmetic, that of direct convolutions for both frameworks, over the "
-    "best that any measured framework reaches in a matrix multiply of the same run, with as many threads and the same "
-    "precision. Where JAX's tuned form computes a convolution in Winograd's form (docs/decisions/0013) it does 9 of 16 "
-    "multiplications: its share says how fast the step is, not how busy the processor, and may pass 100 %",
-    "first block": "what the first block takes beyond a later one: trace + compile, and whatever else happens once, "
-    "like PyTorch's thread pools and choice of kernels",
-    "trace + compile": "what the framework says that it spent on tracing, lowering and compiling the training step, or "
-    "on reading it from its cache. What building the networks compiles is in **build**, and most of it in JAX; what "
-    "sampling compiles is in neither",
-    "generating, an image": "what evaluation takes that is a framework's own: the scoring after it is the same NumPy "
-    "for both",
-    "ratio": "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
-    "one only if the first arm against itself gives a narrow interval around 1, if the ladder holds for the tuned "
-    "forms, if the arm's own certificate holds, and if its processes took the first ten steps that were certified",
-    "relative to none": "how many times as long a step takes beside busy programs, each in a session of its own, as in "
-    "the same repetition beside none",
-    "sameness rests on": "the certificate of each arm. **ladder**: every rung, in float64 and float32. "
-    "**float64 ladder**: every rung in float64, of the idiomatic forms; their float32 shows in their first ten steps. "
-    "**envelope**: the networks' outputs, gradients and ten steps of a form that rounds otherwise, in bfloat16 or by "
-    "torch.compile. They are no further from its float32 twin than twice what moving the last bits of its weights does "
-    "to that twin",
-    "ahead": "the arm with the shorter step, and from where on it leads a training. An arm that is built and compiled "
-    "later has to catch up first. A dash: the ratio's interval contains 1",
+    "ms a step": (
+        "the median over processes of each process's median block, and quartiles over processes. A block is the "
+        "steps of one `train_chunk`. It begins with indices and latents in memory, and ends when all results are "
+        "there"
+    ),
+    "of the best matrix multiply": (
+        "the layers' arithmetic over the best matrix multiply of the same run. That is the best of all measured "
+        "frameworks, with as many threads and the same precision. The arithmetic is that of direct convolutions. "
+        "JAX's tuned form does 9 of 16 multiplications of some of them (docs/decisions/0013). So its share says "
+        "how fast the step is, not how busy the processor. It may pass 100 %"
+    ),
+    "first block": (
+        "what the first block takes beyond a later one. That is trace + compile, and whatever else happens once, "
+        "like PyTorch's thread pools and choice of kernels"
+    ),
+    "trace + compile": (
+        "what the framework says it spent on tracing, lowering and compiling the training step. Reading it from "
+        "its cache counts too. What building the networks compiles is in **build**: most of it, in JAX. What "
+        "sampling compiles is in neither"
+    ),
+    "generating, an image": (
+        "what evaluation takes that is a framework's own. The scoring after it is the same NumPy for both"
+    ),
+    "ratio": (
+        "the median over repetitions of the ratio within a repetition, and its 95 % bootstrap interval. There is "
+        "one only if four things hold. The first arm against itself gives a narrow interval around 1. The ladder "
+        "holds for the tuned forms. The arm's own certificate holds. Its processes took the first ten steps that "
+        "were certified"
+    ),
+    "relative to none": (
+        "how many times as long a step takes beside busy programs as beside none, in the same repetition. Each "
+        "program has a session of its own"
+    ),
+    "sameness rests on": (
+        "the certificate of each arm. **ladder**: every rung, in float64 and float32. **float64 ladder**: every "
+        "rung in float64, of the idiomatic forms. Their float32 shows in their first ten steps. **envelope**: a "
+        "form that rounds otherwise, in bfloat16 or by torch.compile. Its outputs, gradients and ten steps are "
+        "compared with its float32 twin's. They may be twice as far away as moved last bits of the weights take "
+        "that twin"
+    ),
+    "ahead": (
+        "the arm with the shorter step, and from where on it leads a training. An arm that is built and compiled "
+        "later has to catch up first. A dash: the ratio's interval contains 1"
+    ),
 }
 # Why a form as the documentation teaches it is slower on a CPU (docs/decisions/0003-convolutions-in-jax.md).
 IDIOMATIC_CAUSES = {
-    "torch": "through memory layout (channels_last), matrix multiplies for one-pixel convolutions, Adam in one "
-    "kernel, and gradients of D that G's update only throws away",
-    "jax": "mostly through one path of XLA's CPU compiler, the unoptimised loop that kernel gradients of transposed "
-    "convolutions fall into (jax#31662)",
+    "torch": (
+        "What the tuned one gains by: memory layout (channels_last), matrix multiplies for one-pixel convolutions,"
+        " Adam in one kernel, and no gradients of D that G's update throws away"
+    ),
+    "jax": (
+        "Most of it is one path of XLA's CPU compiler: kernel gradients of transposed convolutions fall into an "
+        "unoptimised loop (jax#31662)"
+    ),
 }
 
 
@@ -66,7 +89,7 @@ def headlines(result: Mapping[str, Any]) -> list[str]:
             )
             found.append(
                 f"A step of {FRAMEWORK_NAMES[framework]} as its documentation teaches it takes {interval_text(slower)} "
-                f"times as long as a tuned one{f', {cause}' if explained else ''}"
+                f"times as long as a tuned one{f'. {cause}' if explained else ''}"
             )
     if between := result["ratios"].get("jax/torch"):
         found.append(f"Tuned, a step of JAX takes {interval_text(between)} times as long as PyTorch's")
